@@ -1,0 +1,33 @@
+//! The end of a program that misused the heap: one line on standard error, then `SIGABRT`.
+//!
+//! Owns: the line, built on the stack, and the call of abort(3). Touches no lock and no heap, so it may be called from
+//! anywhere, with any lock held.
+#![allow(unsafe_code, reason = "the door to abort(3) and to file descriptor 2")]
+
+use core::fmt::{self, Write};
+
+use super::text::{StackText, write_all};
+
+/// The longest line, in bytes; what does not fit is cut.
+const LINE_BYTES: usize = 512;
+
+/// Writes `mems: ` and the message as one line to standard error.
+#[cold]
+pub(crate) fn complain(message: fmt::Arguments<'_>) {
+    let mut line = StackText::<LINE_BYTES>::new();
+    let _ = write!(line, "mems: {message}");
+    line.truncate(LINE_BYTES - 1);
+    let _ = line.write_str("\n");
+    // SAFETY: nothing here closes descriptor 2; where the program has closed it, the write fails and is let go.
+    let stderr = unsafe { rustix::stdio::stderr() };
+    let _ = write_all(stderr, line.as_bytes());
+}
+
+/// Writes `mems: ` and the message as one line to standard error and ends the process with `SIGABRT`.
+#[cold]
+#[inline(never)]
+pub(crate) fn die(message: fmt::Arguments<'_>) -> ! {
+    complain(message);
+    // SAFETY: abort(3) has no preconditions and allocates nothing.
+    unsafe { libc::abort() }
+}

@@ -1,0 +1,240 @@
+//! The OS floor: the only file that maps and unmaps memory.
+//!
+//! Owns: the calls `mmap` and `munmap`, and the page size. Everything above sees the [`Os`] trait, so that a test can
+//! make the n-th call fail or pretend another page size. MeMS makes no other memory system call: no `brk`, `mremap`,
+//! `madvise` or `mprotect`.
+//!
+//! Invariants: **I1** fresh pages are zero; **I2** a failed call leaves every mapping as it was, except
+//! [`Os::commit`] and [`Os::decommit`], after whose failure the run counts as unmapped (the kernel may have removed
+//! the old pages before it found that it cannot map new ones).
+#![allow(unsafe_code, reason = "the door to the operating system")]
+
+use core::ffi::c_void;
+use core::fmt;
+use core::ptr::{self, NonNull};
+
+use once_cell::race::OnceNonZeroUsize;
+use rustix::mm::{self, MapFlags, ProtFlags};
+
+/// The operating system, or the limit set, gives no more memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OutOfMemory;
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("out of memory")
+    }
+}
+
+impl core::error::Error for OutOfMemory {}
+
+/// What MeMS asks of an operating system. All lengths are bytes; starts and lengths handed to the fixed-address
+/// functions are multiples of the page size.
+///
+/// # Safety
+///
+/// An implementation must return mappings that are readable and writable (for [`map`](Os::map) and
+/// [`commit`](Os::commit)), page-aligned, zero, at least as long as asked for, and used by nobody else until they are
+/// given back.
+pub unsafe trait Os {
+    /// The size of a page in bytes, a power of two.
+    fn page_size(&self) -> usize;
+
+    /// Maps `len` fresh bytes, readable and writable, wherever there is room.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`] when the system refuses; nothing has changed then.
+    fn map(&self, len: usize) -> Result<NonNull<u8>, OutOfMemory>;
+
+    /// Reserves `len` bytes of addresses that nothing may touch yet.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`] when the system refuses; nothing has changed then.
+    fn reserve(&self, len: usize) -> Result<NonNull<u8>, OutOfMemory>;
+
+    /// Maps fresh readable and writable pages over `len` bytes of a reservation, dropping what was there.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`] when the system refuses; the run must be committed again before anybody touches it.
+    ///
+    /// # Safety
+    ///
+    /// The run lies inside one reservation of this `Os` that the caller owns, and nothing refers to its bytes.
+    unsafe fn commit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory>;
+
+    /// Maps `len` bytes of a reservation back to untouchable addresses, dropping what was there.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`] when the system refuses; the run must be committed again before anybody touches it.
+    ///
+    /// # Safety
+    ///
+    /// The run lies inside one reservation of this `Os` that the caller owns, and nothing refers to its bytes.
+    unsafe fn decommit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory>;
+
+    /// Gives a mapping or a reservation (or a page-aligned end of one) back.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`] when the system has no room to note the hole; the memory stays mapped then.
+    ///
+    /// # Safety
+    ///
+    /// The run came from this `Os`, the caller owns it, and nothing refers to its bytes.
+    unsafe fn unmap(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory>;
+}
+
+/// The system MeMS runs on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+/// Readable and writable pages.
+const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
+
+/// The page size of this machine, read once.
+///
+/// `rustix::param::page_size` may read a file into a `Vec` when some crate of the program switches on rustix's `std`
+/// feature and the kernel is older than 6.4; with `use-libc-auxv` it asks libc instead, which allocates nothing.
+fn system_page_size() -> usize {
+    static PAGE_SIZE: OnceNonZeroUsize = OnceNonZeroUsize::new();
+    const SMALLEST: core::num::NonZeroUsize = core::num::NonZeroUsize::new(4096).unwrap();
+    PAGE_SIZE
+        .get_or_init(|| {
+            core::num::NonZeroUsize::new(rustix::param::page_size()).unwrap_or(SMALLEST)
+        })
+        .get()
+}
+
+fn map_anywhere(
+    len: usize,
+    protection: ProtFlags,
+    flags: MapFlags,
+) -> Result<NonNull<u8>, OutOfMemory> {
+    if len == 0 || len > isize::MAX.cast_unsigned() {
+        return Err(OutOfMemory);
+    }
+    // SAFETY: without MAP_FIXED the kernel picks addresses that nothing uses.
+    let start = unsafe { mm::mmap_anonymous(ptr::null_mut(), len, protection, flags) };
+    start.ok().and_then(|start| NonNull::new(start.cast::<u8>())).ok_or(OutOfMemory)
+}
+
+/// Maps over addresses that the caller owns.
+///
+/// # Safety
+///
+/// As [`Os::commit`].
+unsafe fn map_over(
+    start: NonNull<u8>,
+    len: usize,
+    protection: ProtFlags,
+    flags: MapFlags,
+) -> Result<(), OutOfMemory> {
+    let target = start.as_ptr().cast::<c_void>();
+    // SAFETY: the caller owns the run and nothing refers to its bytes, so replacing it is unobservable.
+    let mapped = unsafe { mm::mmap_anonymous(target, len, protection, flags | MapFlags::FIXED) };
+    mapped.map(|_| ()).map_err(|_| OutOfMemory)
+}
+
+// SAFETY: anonymous private mappings are zero, page-aligned and exclusive by the contract of mmap(2).
+unsafe impl Os for System {
+    fn page_size(&self) -> usize {
+        system_page_size()
+    }
+
+    fn map(&self, len: usize) -> Result<NonNull<u8>, OutOfMemory> {
+        map_anywhere(len, READ_WRITE, MapFlags::PRIVATE)
+    }
+
+    fn reserve(&self, len: usize) -> Result<NonNull<u8>, OutOfMemory> {
+        map_anywhere(len, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE)
+    }
+
+    unsafe fn commit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
+        // SAFETY: the caller's contract is that of `map_over`.
+        unsafe { map_over(start, len, READ_WRITE, MapFlags::PRIVATE) }
+    }
+
+    unsafe fn decommit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: the caller's contract is that of `map_over`.
+        unsafe { map_over(start, len, ProtFlags::empty(), flags) }
+    }
+
+    unsafe fn unmap(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
+        // SAFETY: the caller owns the run and nothing refers to its bytes.
+        unsafe { mm::munmap(start.as_ptr().cast::<c_void>(), len) }.map_err(|_| OutOfMemory)
+    }
+}
+
+// SAFETY: every call is passed on to an implementation that keeps the contract.
+unsafe impl<O: Os + ?Sized> Os for &O {
+    fn page_size(&self) -> usize {
+        (**self).page_size()
+    }
+
+    fn map(&self, len: usize) -> Result<NonNull<u8>, OutOfMemory> {
+        (**self).map(len)
+    }
+
+    fn reserve(&self, len: usize) -> Result<NonNull<u8>, OutOfMemory> {
+        (**self).reserve(len)
+    }
+
+    unsafe fn commit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
+        // SAFETY: the caller's contract is passed on.
+        unsafe { (**self).commit(start, len) }
+    }
+
+    unsafe fn decommit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
+        // SAFETY: the caller's contract is passed on.
+        unsafe { (**self).decommit(start, len) }
+    }
+
+    unsafe fn unmap(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
+        // SAFETY: the caller's contract is passed on.
+        unsafe { (**self).unmap(start, len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_fresh_and_impossible_lengths_are_refused() {
+        let page = System.page_size();
+        assert!(page.is_power_of_two() && page >= 4096);
+        let start = System.map(page).expect("one page");
+        // SAFETY: the page was just mapped and is `page` bytes long.
+        let bytes = unsafe { core::slice::from_raw_parts(start.as_ptr(), page) };
+        assert!(bytes.iter().all(|byte| *byte == 0));
+        // SAFETY: the page came from `System` and the slice is used no more.
+        assert_eq!(unsafe { System.unmap(start, page) }, Ok(()));
+        for len in [0, isize::MAX as usize, usize::MAX] {
+            assert_eq!(System.map(len), Err(OutOfMemory), "{len}");
+            assert_eq!(System.reserve(len), Err(OutOfMemory), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_reservation_is_committed_and_dropped_in_place() {
+        let page = System.page_size();
+        let start = System.reserve(4 * page).expect("four pages of addresses");
+        for round in 0..3_u8 {
+            // SAFETY: the page is the first of the reservation, and nothing refers to it.
+            unsafe { System.commit(start, page) }.expect("commit");
+            // SAFETY: the page was just committed.
+            assert_eq!(unsafe { start.as_ptr().read() }, 0, "round {round}");
+            // SAFETY: as above.
+            unsafe { start.as_ptr().write(round + 1) };
+            // SAFETY: as for the commit.
+            unsafe { System.decommit(start, page) }.expect("decommit");
+        }
+        // SAFETY: the reservation came from `System` and nothing refers to it.
+        assert_eq!(unsafe { System.unmap(start, 4 * page) }, Ok(()));
+    }
+}

@@ -1,0 +1,137 @@
+//! The index against a `BTreeMap`, and its visits counted.
+
+use super::super::node_arena::tests::TestChunks;
+use super::*;
+use std::collections::BTreeMap;
+
+/// A small generator with a fixed seed (Steele, Lea and Flood 2014).
+pub(crate) struct SplitMix(pub(crate) u64);
+
+impl SplitMix {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+}
+
+fn insert<const N: usize>(order: &mut Order<N>, segment: Segment, source: &mut TestChunks) {
+    order.reserve(1, source).expect("nodes");
+    if order.height == 0 {
+        return order.insert_first(segment);
+    }
+    match order.locate(segment.start) {
+        Some(path) => order.insert_behind(&path, &[segment]),
+        None => order.insert_in_front(segment),
+    }
+}
+
+fn random_run<const N: usize>(seed: u64, steps: usize, keys: usize) {
+    let mut source = TestChunks::default();
+    let (mut order, mut model) = (Order::<N>::new(0), BTreeMap::new());
+    let mut random = SplitMix(seed);
+    for step in 0..steps {
+        let growing = (step / (steps / 4)) % 2 == 0;
+        let start = random.below(keys) * 16;
+        if random.below(10) < if growing { 7 } else { 2 } {
+            if !model.contains_key(&start) {
+                let size = random.below(1000) + 1;
+                let segment = if random.below(2) == 0 {
+                    Segment::hole(start, size, Id::NONE)
+                } else {
+                    Segment::process(start, size, Id::NONE)
+                };
+                insert(&mut order, segment, &mut source);
+                model.insert(start, segment);
+            }
+        } else if let Some((&found, _)) = model.range(..=start).next_back() {
+            let path = order.locate(start).expect("the model has it");
+            assert_eq!(order.segment(path.cursor()).start, found);
+            order.splice(&path, 1, &[]);
+            model.remove(&found);
+        }
+        let size = random.below(1100) + 1;
+        let fit = order.first_fit(size).map(|path| order.segment(path.cursor()));
+        let model_fit = model.values().find(|segment| segment.is_hole() && segment.size() >= size);
+        assert_eq!(fit.as_ref(), model_fit, "seed {seed} step {step}");
+        let floor = model.range(..=start).next_back().map(|(_, segment)| *segment);
+        assert_eq!(order.find(start), floor);
+        order.check().unwrap_or_else(|broken| panic!("seed {seed} step {step}: {broken}"));
+    }
+    let mut at = order.first();
+    for segment in model.values() {
+        let here = at.expect("as many as the model has");
+        assert_eq!(order.segment(here), *segment);
+        at = order.next(here);
+        if let Some(behind) = at {
+            assert_eq!(order.prev(behind).map(|cursor| order.segment(cursor)), Some(*segment));
+        }
+    }
+    assert!(at.is_none());
+    order.release(&mut source);
+    assert_eq!(source.live, 0);
+}
+
+#[test]
+fn it_agrees_with_a_btree_map() {
+    for seed in 0..8 {
+        random_run::<8>(seed, 4_000, 300);
+        random_run::<16>(seed, 4_000, 2_000);
+        random_run::<FANOUT>(seed, 4_000, 4_000);
+    }
+}
+
+#[test]
+fn ascending_segments_fill_their_leaves() {
+    let mut source = TestChunks::default();
+    let mut order = Order::<FANOUT>::new(0);
+    for index in 0..100_000 {
+        insert(&mut order, Segment::process(index * 16, 16, Id::NONE), &mut source);
+    }
+    order.check().expect("laws");
+    let leaves = order.leaves.live_count();
+    assert!(leaves * (FANOUT - 1) <= 100_000 + FANOUT, "{leaves} leaves");
+    order.release(&mut source);
+}
+
+/// One descent visits one node a level, and the levels grow as the logarithm of the segments.
+#[test]
+fn visits_grow_with_the_logarithm() {
+    let mut source = TestChunks::default();
+    let mut order = Order::<FANOUT>::new(0);
+    let mut random = SplitMix(7);
+    let mut seen = Vec::new();
+    for power in [1_000_usize, 10_000, 100_000, 1_000_000] {
+        let mut inserted = order.leaves.live_count();
+        while inserted < power {
+            let start = random.next() as usize >> 8;
+            if order.find(start).is_none_or(|segment| segment.start != start) {
+                insert(&mut order, Segment::hole(start, 16, Id::NONE), &mut source);
+                inserted += 1;
+            }
+        }
+        order.visits.set(0);
+        for _ in 0..1_000 {
+            let start = random.next() as usize >> 8;
+            if let Some(path) = order.locate(start) {
+                let segment = order.segment(path.cursor());
+                order.splice(&path, 1, &[Segment { extent: Extent::process(16), ..segment }]);
+                order.splice(&path, 1, &[segment]);
+            }
+        }
+        seen.push(order.visits.get() / 1_000);
+    }
+    // Down once, up twice; a level holds at least 7.5 entries a node, so ten times the segments add at most 1.2
+    // levels of 3 visits each, and with random insertion less than one.
+    for pair in seen.windows(2) {
+        assert!(pair[1] <= pair[0] + 6, "visits per size: {seen:?}");
+    }
+    assert!(seen[3] <= 24, "visits per size: {seen:?}");
+    order.release(&mut source);
+}
