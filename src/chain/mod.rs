@@ -2,10 +2,9 @@
 //!
 //! From the ground up: [`node_arena`] stores nodes out of band and names them by id; [`segment`] and [`span`] are the
 //! two kinds of fact (sub chain and main chain); [`order`] keeps all segments in address order and finds the first
-//! hole that is large enough; [`free_list`] is the chain itself, with its verbs; [`check`] its laws. None of these files
+//! hole that is large enough; [`free_list`] is the chain itself, with its verbs and its laws. None of these files
 //! takes a lock or maps a page: a free list is a value, and its owner hands it a [`node_arena::ChunkSource`].
 
-mod check;
 pub(crate) mod free_list;
 pub(crate) mod node_arena;
 pub(crate) mod order;

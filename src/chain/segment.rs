@@ -16,44 +16,86 @@ pub enum SegmentKind {
     Process = 1,
 }
 
-/// A segment's size and kind in one word: the top bit says hole, the rest is the size in bytes.
+/// A segment's size and state in one word: the top bit says hole, the lowest is a mark, the rest is the size in bytes.
 ///
-/// The order of extents is the order of sizes with every hole above every process, so one comparison asks "is this a
-/// hole, and large enough?", and the largest extent of a set is its largest hole, if it has one.
+/// The mark means *clean* on a hole (its whole pages have gone back to the OS and are not resident) and *claimed* on
+/// what is no hole (neither handed out nor available: some thread works on its pages without a lock).
+///
+/// The order of extents is the order of sizes with every hole above everything else, so one comparison asks "is this
+/// a hole, and large enough?", and the largest extent of a set is its largest hole, if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(transparent)]
 pub(crate) struct Extent(usize);
 
 impl Extent {
     const HOLE_BIT: usize = 1 << (usize::BITS - 1);
+    const MARK_BIT: usize = 1;
+
+    /// The largest size of a segment. No 64-bit machine has more addresses.
+    pub(crate) const MAX_SIZE: usize = (Self::HOLE_BIT >> 1) - 1;
 
     /// Smaller than any hole.
     pub(crate) const NO_HOLE: Self = Self(0);
 
+    #[inline]
+    const fn pack(size: usize, bits: usize) -> Self {
+        debug_assert!(size <= Self::MAX_SIZE, "no segment is larger");
+        Self(size << 1 | bits)
+    }
+
     /// A hole of `size` bytes.
     #[inline]
     pub(crate) const fn hole(size: usize) -> Self {
-        debug_assert!(size < Self::HOLE_BIT, "a size is at most isize::MAX");
-        Self(size | Self::HOLE_BIT)
+        Self::pack(size, Self::HOLE_BIT)
     }
 
     /// A process of `size` bytes.
     #[inline]
     pub(crate) const fn process(size: usize) -> Self {
-        debug_assert!(size < Self::HOLE_BIT, "a size is at most isize::MAX");
-        Self(size)
+        Self::pack(size, 0)
+    }
+
+    /// A claimed run of `size` bytes.
+    #[inline]
+    pub(crate) const fn claimed(size: usize) -> Self {
+        Self::pack(size, Self::MARK_BIT)
+    }
+
+    /// The same hole, clean or not.
+    #[inline]
+    pub(crate) const fn with_clean(self, is_clean: bool) -> Self {
+        debug_assert!(self.is_hole(), "only a hole is clean");
+        Self(self.0 & !Self::MARK_BIT | is_clean as usize)
     }
 
     /// The size in bytes.
     #[inline]
     pub(crate) const fn size(self) -> usize {
-        self.0 & !Self::HOLE_BIT
+        (self.0 & !Self::HOLE_BIT) >> 1
     }
 
     /// Whether this is a hole.
     #[inline]
     pub(crate) const fn is_hole(self) -> bool {
         self.0 & Self::HOLE_BIT != 0
+    }
+
+    /// Whether this is a process.
+    #[inline]
+    pub(crate) const fn is_process(self) -> bool {
+        self.0 & (Self::HOLE_BIT | Self::MARK_BIT) == 0
+    }
+
+    /// Whether this is a hole whose whole pages have gone back.
+    #[inline]
+    pub(crate) const fn is_clean_hole(self) -> bool {
+        self.is_hole() && self.0 & Self::MARK_BIT != 0
+    }
+
+    /// Whether this is claimed.
+    #[inline]
+    pub(crate) const fn is_claimed(self) -> bool {
+        !self.is_hole() && self.0 & Self::MARK_BIT != 0
     }
 
     /// Itself if it is a hole, else [`Extent::NO_HOLE`].
@@ -105,10 +147,16 @@ impl Segment {
         self.extent.is_hole()
     }
 
-    /// What it is.
+    /// Whether it is handed out.
+    #[inline]
+    pub(crate) const fn is_process(&self) -> bool {
+        self.extent.is_process()
+    }
+
+    /// What it is to people: a claimed run is not handed out, so it is shown as a hole.
     #[inline]
     pub(crate) const fn kind(&self) -> SegmentKind {
-        if self.is_hole() { SegmentKind::Hole } else { SegmentKind::Process }
+        if self.is_process() { SegmentKind::Process } else { SegmentKind::Hole }
     }
 
     /// Whether `address` is one of its bytes.
@@ -123,12 +171,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_hole_is_above_every_process() {
-        let largest_process = Extent::process(isize::MAX as usize);
-        assert!(Extent::hole(1) > largest_process);
-        assert!(Extent::hole(2) > Extent::hole(1));
+    fn every_hole_is_above_everything_else() {
+        let largest = Extent::process(Extent::MAX_SIZE);
+        assert!(Extent::hole(1) > largest && Extent::hole(1) > Extent::claimed(Extent::MAX_SIZE));
+        assert!(Extent::hole(2) > Extent::hole(1).with_clean(true));
+        assert!(Extent::hole(1).with_clean(true) >= Extent::hole(1));
         assert!(Extent::NO_HOLE < Extent::hole(0));
-        assert_eq!(largest_process.hole_or_none(), Extent::NO_HOLE);
-        assert_eq!(Extent::hole(77).size(), 77);
+        assert_eq!(largest.hole_or_none(), Extent::NO_HOLE);
+        assert_eq!(Extent::hole(77).with_clean(true).size(), 77);
+        assert_eq!(Extent::hole(Extent::MAX_SIZE).size(), Extent::MAX_SIZE);
+    }
+
+    #[test]
+    fn the_states_are_apart() {
+        let states = [
+            Extent::process(16),
+            Extent::claimed(16),
+            Extent::hole(16),
+            Extent::hole(16).with_clean(true),
+        ];
+        let seen = states.map(|e| (e.is_process(), e.is_claimed(), e.is_hole(), e.is_clean_hole()));
+        assert_eq!(seen[0], (true, false, false, false));
+        assert_eq!(seen[1], (false, true, false, false));
+        assert_eq!(seen[2], (false, false, true, false));
+        assert_eq!(seen[3], (false, false, true, true));
     }
 }

@@ -19,11 +19,14 @@ use core::ptr::NonNull;
 use crate::base::law::BrokenLaw;
 use crate::base::os::{Os, OutOfMemory, System};
 use crate::base::{addr, round};
-use crate::chain::free_list::FreeList;
+use crate::chain::free_list::{FreeList, Measures};
 use crate::chain::node_arena::ChunkSource;
 use crate::chain::segment::Segment;
 pub use stats::MemsStats;
 pub use walk::{MemsSegment, MemsSegments, MemsSpan, MemsSpans};
+
+/// Bytes are handed out one by one, and spans keep their pages, so what is resident is not counted.
+const MEASURES: Measures = Measures { granule: 1, page: 1, anchor: 0 };
 
 /// The first virtual address.
 pub const FIRST_ADDRESS: VirtAddr = VirtAddr(1000);
@@ -173,7 +176,7 @@ impl<O: Os> Mems<O> {
     #[must_use]
     pub fn with_os(os: O, page_size: usize) -> Self {
         let page_size = if page_size == 0 { os.page_size() } else { page_size };
-        Self { os, page_size, list: FreeList::new(1, 0), next_start: FIRST_ADDRESS.0 }
+        Self { os, page_size, list: FreeList::new(MEASURES), next_start: FIRST_ADDRESS.0 }
     }
 
     /// The unit in which spans are made, in bytes.
@@ -240,7 +243,7 @@ impl<O: Os> Mems<O> {
     /// The live block that has `address`.
     #[inline]
     fn block_with(&self, address: VirtAddr) -> Option<Segment> {
-        self.list.find(address.0).filter(|segment| !segment.is_hole())
+        self.list.find(address.0).filter(Segment::is_process)
     }
 
     /// The bytes of a block from `address`, which may lie inside it, to its end. O(log n).

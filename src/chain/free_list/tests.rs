@@ -5,6 +5,7 @@ use super::super::order::tests::SplitMix;
 use super::*;
 
 const GRANULE: usize = 16;
+const MEASURES: Measures = Measures { granule: GRANULE, page: 4096, anchor: 0 };
 
 /// What the original does: a list of (start, size, is hole, span number), walked from the front.
 #[derive(Debug, Default)]
@@ -75,7 +76,7 @@ impl Plain {
 
 fn same(list: &FreeList, plain: &Plain) {
     list.check().expect("laws");
-    let (mut at, _) = list.beginning();
+    let mut at = list.segments.first();
     for (start, size, is_hole, _) in &plain.segments {
         let here = at.expect("as many segments as the model has");
         let segment = list.segment(here);
@@ -87,7 +88,7 @@ fn same(list: &FreeList, plain: &Plain) {
 
 fn random_run(seed: u64, steps: usize) {
     let mut source = TestChunks::default();
-    let mut list = FreeList::new(GRANULE, 0);
+    let mut list = FreeList::new(MEASURES);
     let mut plain = Plain::default();
     let mut random = SplitMix(seed);
     let mut live = Vec::new();
@@ -156,7 +157,7 @@ fn it_agrees_with_a_plain_list() {
 #[test]
 fn wrong_addresses_are_told_apart() {
     let mut source = TestChunks::default();
-    let mut list = FreeList::new(GRANULE, 0);
+    let mut list = FreeList::new(MEASURES);
     list.reserve(2, 4, &mut source).expect("nodes");
     assert_eq!(list.release(4096, None), Err(NotABlock::Outside));
     list.span_create(4096, 4096, 4096);

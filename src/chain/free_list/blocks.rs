@@ -1,0 +1,231 @@
+//! The verbs of the sub chain: a block comes, changes its size, goes.
+
+use super::super::node_arena::Id;
+use super::super::order::{Cursor, Path};
+use super::super::segment::{Extent, Segment};
+use super::super::span::Span;
+use super::FreeList;
+use crate::base::round::align_up;
+
+/// A block that was handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// Its first address.
+    pub(crate) start: usize,
+    /// Where that byte is in memory.
+    pub(crate) memory: usize,
+    /// Whether none of its bytes was ever handed out before.
+    pub(crate) is_fresh: bool,
+}
+
+/// Why an address is not that of a live block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotABlock {
+    /// No span has it.
+    Outside,
+    /// It lies in a hole.
+    InHole(Segment),
+    /// It lies in a block, but not at its start.
+    Interior(Segment),
+    /// It is the start of a block of another size.
+    OtherSize(Segment),
+}
+
+impl FreeList {
+    /// Hands out the front of the first hole, in address order, that has room for `size` bytes at a memory address
+    /// aligned to `align`; the padding in front of it and the remainder behind it stay holes. The caller has reserved
+    /// one change. O(log n).
+    #[inline]
+    pub(crate) fn allocate(&mut self, size: usize, align: usize) -> Option<Block> {
+        debug_assert!(size > 0 && size.is_multiple_of(self.measures.granule), "L8");
+        let slack = align.saturating_sub(self.measures.granule);
+        let wanted = size.checked_add(slack).filter(|wanted| *wanted <= Extent::MAX_SIZE)?;
+        let path = self.segments.first_fit(wanted)?;
+        let hole = self.segments.segment(path.cursor());
+        let memory = self.memory_of(hole.span, hole.start);
+        let padding = if slack == 0 { 0 } else { align_up(memory, align)?.wrapping_sub(memory) };
+        let start = hole.start + padding;
+        self.carve(&path, hole, start, size);
+        let span = self.spans.get_mut(hole.span);
+        let is_fresh = start >= span.fresh;
+        span.fresh = span.fresh.max(start + size);
+        Some(Block { start, memory: memory.wrapping_add(padding), is_fresh })
+    }
+
+    /// Makes `size` bytes at `start` of a hole a block.
+    #[inline]
+    fn carve(&mut self, path: &Path, hole: Segment, start: usize, size: usize) {
+        debug_assert!(hole.start <= start && start + size <= hole.end(), "a block fits its hole");
+        let Segment { span, .. } = hole;
+        let rest = |start, end| Segment {
+            start,
+            extent: Extent::hole(end - start).with_clean(hole.extent.is_clean_hole()),
+            span,
+        };
+        let block = Segment::process(start, size, span);
+        let (front, back) = (rest(hole.start, start), rest(block.end(), hole.end()));
+        let all = [front, block, back];
+        let parts = match (front.size() > 0, back.size() > 0) {
+            (false, false) => &all[1..2],
+            (false, true) => &all[1..],
+            (true, false) => &all[..2],
+            (true, true) => &all[..],
+        };
+        self.segments.splice(path, 1, parts);
+        self.account(span, &[hole], parts);
+    }
+
+    /// The segment that has `address`, if a span does. O(log n).
+    #[inline]
+    pub(crate) fn find(&self, address: usize) -> Option<Segment> {
+        self.segments.find(address).filter(|segment| segment.contains(address))
+    }
+
+    /// The way to the block that starts at `address`, which has `size` bytes where that is given.
+    #[inline]
+    fn block_at(&self, address: usize, size: Option<usize>) -> Result<(Path, Segment), NotABlock> {
+        let path = self.segments.locate(address).ok_or(NotABlock::Outside)?;
+        let segment = self.segments.segment(path.cursor());
+        if !segment.contains(address) {
+            Err(NotABlock::Outside)
+        } else if !segment.is_process() {
+            Err(NotABlock::InHole(segment))
+        } else if segment.start != address {
+            Err(NotABlock::Interior(segment))
+        } else if size.is_some_and(|size| size != segment.size()) {
+            Err(NotABlock::OtherSize(segment))
+        } else {
+            Ok((path, segment))
+        }
+    }
+
+    /// The block that starts at `address`, which has `size` bytes where that is given. O(log n).
+    #[inline]
+    pub(crate) fn block(&self, address: usize, size: Option<usize>) -> Result<Segment, NotABlock> {
+        self.block_at(address, size).map(|(_, segment)| segment)
+    }
+
+    /// Makes the block at `address` a hole, merged with the holes on its left and right. Returns that hole.
+    /// Needs no nodes. O(log n).
+    #[inline]
+    pub(crate) fn release(
+        &mut self,
+        address: usize,
+        size: Option<usize>,
+    ) -> Result<Segment, NotABlock> {
+        let (path, block) = self.block_at(address, size)?;
+        Ok(self.free_segment(&path, block, false))
+    }
+
+    /// Makes a segment that is no hole one, merged with the holes beside it. The result is clean if all parts are.
+    #[inline]
+    pub(super) fn free_segment(
+        &mut self,
+        path: &Path,
+        segment: Segment,
+        is_clean: bool,
+    ) -> Segment {
+        let left = self.hole_beside(self.segments.prev(path.cursor()), segment.span);
+        let right = self.hole_beside(self.segments.next(path.cursor()), segment.span);
+        let all_clean = is_clean
+            && left.is_none_or(|left| left.extent.is_clean_hole())
+            && right.is_none_or(|right| right.extent.is_clean_hole());
+        let start = left.map_or(segment.start, |left| left.start);
+        let end = right.map_or(segment.end(), |right| right.end());
+        let extent = Extent::hole(end - start).with_clean(all_clean);
+        let hole = Segment { start, extent, span: segment.span };
+        self.coalesce(path, segment, [left, right], hole);
+        self.account(segment.span, &[segment], &[hole]);
+        for merged in [left, right].into_iter().flatten() {
+            self.account(segment.span, &[merged], &[]);
+        }
+        hole
+    }
+
+    /// The segment at a place, if it is a hole of `span`.
+    #[inline]
+    fn hole_beside(&self, at: Option<Cursor>, span: Id<Span>) -> Option<Segment> {
+        let segment = self.segments.segment(at?);
+        (segment.is_hole() && segment.span == span).then_some(segment)
+    }
+
+    /// Replaces a segment and the holes beside it by one hole.
+    #[inline]
+    fn coalesce(
+        &mut self,
+        path: &Path,
+        segment: Segment,
+        beside: [Option<Segment>; 2],
+        hole: Segment,
+    ) {
+        let lefts = usize::from(beside[0].is_some());
+        let count = 1 + lefts + usize::from(beside[1].is_some());
+        match path.back(lefts) {
+            Some(path) if self.segments.in_one_leaf(&path, count) => {
+                self.segments.splice(&path, count, &[hole]);
+            }
+            _ => self.coalesce_across(segment, beside, hole),
+        }
+    }
+
+    /// As [`FreeList::coalesce`], where the segments stand in more than one leaf: all but the first go one by one,
+    /// then the first becomes the hole.
+    #[cold]
+    fn coalesce_across(
+        &mut self,
+        segment: Segment,
+        [left, right]: [Option<Segment>; 2],
+        hole: Segment,
+    ) {
+        let gone = [right, left.map(|_| segment)];
+        for segment in gone.into_iter().flatten() {
+            if let Some(path) = self.segments.locate(segment.start) {
+                self.segments.splice(&path, 1, &[]);
+            }
+        }
+        if let Some(path) = self.segments.locate(hole.start) {
+            self.segments.splice(&path, 1, &[hole]);
+        }
+    }
+
+    /// Makes the block at `address` `size` bytes long without moving it: what it gives up joins the hole behind it,
+    /// what it gains comes from there. Returns whether there was room; nothing has changed if not. The caller has
+    /// reserved one change. O(log n).
+    pub(crate) fn resize(&mut self, address: usize, size: usize) -> Result<bool, NotABlock> {
+        debug_assert!(size > 0 && size.is_multiple_of(self.measures.granule), "L8");
+        let (mut path, block) = self.block_at(address, None)?;
+        let right = self.hole_beside(self.segments.next(path.cursor()), block.span);
+        let end = right.map_or(block.end(), |right| right.end());
+        if size > end - block.start {
+            return Ok(false);
+        }
+        let mut removed = 1 + usize::from(right.is_some());
+        if let Some(right) = right
+            && !self.segments.in_one_leaf(&path, removed)
+        {
+            if let Some(path) = self.segments.locate(right.start) {
+                self.segments.splice(&path, 1, &[]);
+            }
+            (path, _) = self.block_at(address, None)?;
+            removed = 1;
+        }
+        let block_after = Segment::process(address, size, block.span);
+        let is_clean =
+            right.is_some_and(|right| right.extent.is_clean_hole()) && size >= block.size();
+        let rest = Segment {
+            start: block_after.end(),
+            extent: Extent::hole(end - block_after.end()).with_clean(is_clean),
+            span: block.span,
+        };
+        let all = [block_after, rest];
+        let parts = if rest.size() > 0 { &all[..] } else { &all[..1] };
+        self.segments.splice(&path, removed, parts);
+        self.account(block.span, &[block], parts);
+        if let Some(right) = right {
+            self.account(block.span, &[right], &[]);
+        }
+        let span = self.spans.get_mut(block.span);
+        span.fresh = span.fresh.max(block_after.end());
+        Ok(true)
+    }
+}

@@ -1,0 +1,231 @@
+//! The free list: the main chain of spans, each with its sub chain of segments, and the verbs that keep their laws.
+//!
+//! Owns: which bytes are handed out. One type serves both heaps of MeMS; they differ in the granule, in where spans come
+//! from, and in when they go. A free list maps nothing and takes no lock: its owner does, and hands it a
+//! [`ChunkSource`] where nodes may have to be made.
+//!
+//! Files: this one the type, its sums and its walk; [`spans`] the verbs of the main chain; [`blocks`] those of the sub
+//! chain; [`claims`] runs whose pages somebody works on; [`check`] the laws.
+//!
+//! Invariants: **L1** segments tile their span without gap or overlap; **L2** no two neighbouring segments of a span
+//! are both holes; **L3** a segment never crosses a span; **L7** every verb that adds nodes is preceded by
+//! [`FreeList::reserve`] and cannot fail half-way; **L8** sizes and starts are multiples of the granule.
+//!
+//! Complexity: every verb is O(log n) in the number of segments, with one descent of the index and one walk back up;
+//! one verb in [`FANOUT`](super::order::FANOUT) meets a neighbour in another leaf and descends once more.
+
+mod blocks;
+mod check;
+mod claims;
+mod spans;
+
+use super::node_arena::{ChunkSource, Id, NodeArena};
+use super::order::{Cursor, Order};
+use super::segment::Segment;
+use super::span::Span;
+use crate::base::law::BrokenLaw;
+use crate::base::os::OutOfMemory;
+use crate::base::round::{align_down, align_up};
+pub(crate) use blocks::{Block, NotABlock};
+
+/// Sums over all spans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) span_count: usize,
+    pub(crate) span_bytes: usize,
+    pub(crate) segment_count: usize,
+    pub(crate) process_count: usize,
+    pub(crate) process_bytes: usize,
+    /// Bytes of whole pages inside holes.
+    pub(crate) hole_page_bytes: usize,
+    /// Bytes of whole pages inside clean holes.
+    pub(crate) clean_page_bytes: usize,
+}
+
+impl Totals {
+    /// The sums of nothing.
+    const ZERO: Self = Self {
+        span_count: 0,
+        span_bytes: 0,
+        segment_count: 0,
+        process_count: 0,
+        process_bytes: 0,
+        hole_page_bytes: 0,
+        clean_page_bytes: 0,
+    };
+
+    /// Holes of all sub chains.
+    pub(crate) const fn hole_count(&self) -> usize {
+        self.segment_count - self.process_count
+    }
+
+    /// Bytes of all holes.
+    pub(crate) const fn hole_bytes(&self) -> usize {
+        self.span_bytes - self.process_bytes
+    }
+}
+
+/// What a free list is made for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measures {
+    /// The power of two that divides every size and start.
+    pub(crate) granule: usize,
+    /// The unit in which memory is resident or not, a power of two.
+    pub(crate) page: usize,
+    /// What spans' bases and nodes' places are counted from.
+    pub(crate) anchor: usize,
+}
+
+/// Spans and segments.
+#[derive(Debug)]
+pub(crate) struct FreeList {
+    measures: Measures,
+    spans: NodeArena<Span>,
+    segments: Order,
+    first_span: Id<Span>,
+    last_span: Id<Span>,
+    totals: Totals,
+}
+
+impl FreeList {
+    /// An empty free list without memory.
+    pub(crate) const fn new(measures: Measures) -> Self {
+        Self {
+            measures,
+            spans: NodeArena::new(measures.anchor),
+            segments: Order::new(measures.anchor),
+            first_span: Id::NONE,
+            last_span: Id::NONE,
+            totals: Totals::ZERO,
+        }
+    }
+
+    /// Sums over all spans. O(1).
+    pub(crate) const fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Bytes that nodes take.
+    pub(crate) fn metadata_bytes(&self) -> usize {
+        self.spans.mapped_bytes() + self.segments.mapped_bytes()
+    }
+
+    /// The largest hole, in bytes.
+    pub(crate) fn largest_hole(&self) -> usize {
+        self.segments.largest_hole()
+    }
+
+    /// Makes sure that the next `spans` span creations and `changes` other verbs find all the nodes they need (L7).
+    #[inline]
+    pub(crate) fn reserve(
+        &mut self,
+        spans: usize,
+        changes: usize,
+        source: &mut dyn ChunkSource,
+    ) -> Result<(), OutOfMemory> {
+        self.spans.reserve(spans, source)?;
+        self.segments.reserve(spans + changes, source)
+    }
+
+    /// Gives the nodes' memory back; the free list is as new. The spans' memory is the owner's affair.
+    pub(crate) fn release_nodes(&mut self, source: &mut dyn ChunkSource) {
+        self.spans.release(source);
+        self.segments.release(source);
+        *self = Self::new(self.measures);
+    }
+
+    /// Brings the sums up to date after the segments `gone` of a span were replaced by `come`.
+    #[inline]
+    fn account(&mut self, id: Id<Span>, gone: &[Segment], come: &[Segment]) {
+        let (mut process_bytes, mut processes) = (0, 0);
+        let (mut hole_pages, mut clean_pages) = (0, 0);
+        let signed = |sign: isize, segments: &[Segment]| {
+            for segment in segments {
+                if segment.is_process() {
+                    process_bytes += sign * segment.size().cast_signed();
+                    processes += sign;
+                } else if segment.is_hole() {
+                    let pages = sign * self.page_bytes(segment.start, segment.end()).cast_signed();
+                    hole_pages += pages;
+                    clean_pages += if segment.extent.is_clean_hole() { pages } else { 0 };
+                }
+            }
+        };
+        let mut signed = signed;
+        signed(-1, gone);
+        signed(1, come);
+        let segments = come.len().cast_signed() - gone.len().cast_signed();
+        let add = |sum: &mut usize, more: isize| *sum = sum.wrapping_add_signed(more);
+        let span = self.spans.get_mut(id);
+        add(&mut span.segment_count, segments);
+        add(&mut span.used, process_bytes);
+        add(&mut self.totals.segment_count, segments);
+        add(&mut self.totals.process_bytes, process_bytes);
+        add(&mut self.totals.process_count, processes);
+        add(&mut self.totals.hole_page_bytes, hole_pages);
+        add(&mut self.totals.clean_page_bytes, clean_pages);
+    }
+
+    /// Bytes of the whole pages between two addresses.
+    #[inline]
+    fn page_bytes(&self, start: usize, end: usize) -> usize {
+        let page = self.measures.page;
+        align_up(start, page).map_or(0, |first| align_down(end, page).saturating_sub(first))
+    }
+
+    /// The place of the segment that has `address`.
+    pub(crate) fn cursor_at(&self, address: usize) -> Option<Cursor> {
+        let path = self.segments.locate(address)?;
+        self.segments.segment(path.cursor()).contains(address).then(|| path.cursor())
+    }
+
+    /// The segment at a place.
+    pub(crate) fn segment(&self, at: Cursor) -> Segment {
+        self.segments.segment(at)
+    }
+
+    /// The place behind.
+    pub(crate) fn next(&self, at: Cursor) -> Option<Cursor> {
+        self.segments.next(at)
+    }
+
+    /// The place in front.
+    pub(crate) fn prev(&self, at: Cursor) -> Option<Cursor> {
+        self.segments.prev(at)
+    }
+
+    /// Copies segments, from the one that has `address` or the first behind it, into `out`; returns how many.
+    /// O(log n + number).
+    pub(crate) fn copy_segments(&self, address: usize, out: &mut [Segment]) -> usize {
+        let mut at = match self.segments.locate(address).map(|path| path.cursor()) {
+            Some(here) if self.segment(here).contains(address) => Some(here),
+            Some(before) => self.next(before),
+            None => self.segments.first(),
+        };
+        let mut count = 0;
+        for slot in out {
+            let Some(here) = at else { break };
+            *slot = self.segment(here);
+            count += 1;
+            at = self.next(here);
+        }
+        count
+    }
+
+    /// The first span that starts at or behind `address`. O(log n).
+    pub(crate) fn span_from(&self, address: usize) -> Option<Id<Span>> {
+        let Some(path) = self.segments.locate(address) else { return self.first_span.some() };
+        let id = self.segments.segment(path.cursor()).span;
+        let span = self.spans.get(id);
+        if span.start >= address { Some(id) } else { span.next.some() }
+    }
+
+    /// Checks all laws. O(n).
+    pub(crate) fn check(&self) -> Result<(), BrokenLaw> {
+        self.segments.check()?;
+        check::check_chains(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;
