@@ -9,16 +9,28 @@ compile_error!(
 
 mod base;
 mod chain;
+mod global;
+mod heap;
 mod mems;
 mod report;
 
 pub use base::law::BrokenLaw;
 pub use base::os::{self, OutOfMemory};
 pub use chain::segment::SegmentKind;
+pub use global::MemsAlloc;
+pub use heap::{
+    Block, Blocks, Found, Heap, HeapSegment, HeapSpan, HeapStats, Misuse, MisuseKind, Segments,
+    Spans,
+};
 pub use mems::{
     AddressNotFound, FIRST_ADDRESS, MallocError, Mems, MemsSegment, MemsSegments, MemsSpan,
     MemsSpans, MemsStats, VirtAddr,
 };
+
+/// The unit tests themselves run on MeMS.
+#[cfg(test)]
+#[global_allocator]
+static GLOBAL: MemsAlloc = MemsAlloc::new();
 
 /// What the other packages of this workspace share with this one. Not for anybody else: it changes without notice.
 #[doc(hidden)]

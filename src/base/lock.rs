@@ -5,12 +5,16 @@
 //! holder of a lower one. The lock is not fair: a fair one hands itself to threads that do not run.
 //!
 //! Invariants: **I1** `owner` is the holder's thread pointer while the lock is held and 0 otherwise, so a thread that
-//! meets its own lock (a signal handler that allocates) is told so instead of hanging.
-#![allow(unsafe_code, reason = "the thread pointer is read from libc")]
+//! meets its own lock (a signal handler that allocates) is told so instead of hanging; **I2** while a thread forks it
+//! holds the lock without a guard, so the guards it takes meanwhile are the only ones.
+#![allow(
+    unsafe_code,
+    reason = "the thread pointer is read from libc, and guards outlive the spin lock's own"
+)]
 
 use core::fmt;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
@@ -26,13 +30,15 @@ const NAP_NANOSECONDS: i64 = 50_000;
 /// A value that one thread at a time may use.
 pub struct Lock<T> {
     owner: AtomicUsize,
+    is_forking: AtomicBool,
     value: SpinMutex<T>,
 }
 
 /// The right to use the value until it is dropped.
 pub struct LockGuard<'a, T> {
-    owner: &'a AtomicUsize,
-    value: SpinMutexGuard<'a, T>,
+    lock: &'a Lock<T>,
+    /// Whether an outer holder, the thread that forks, goes on holding the lock (I2).
+    is_inner: bool,
 }
 
 /// A number that no other living thread has. No system call.
@@ -48,26 +54,35 @@ pub(crate) fn this_thread() -> usize {
 impl<T> Lock<T> {
     /// An open lock around `value`.
     pub const fn new(value: T) -> Self {
-        Self { owner: AtomicUsize::new(0), value: SpinMutex::new(value) }
+        let (owner, is_forking) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { owner, is_forking, value: SpinMutex::new(value) }
     }
 
     /// Waits until the lock is open and takes it.
     #[inline]
     pub fn lock(&self) -> LockGuard<'_, T> {
-        let value = match self.value.try_lock() {
-            Some(value) => value,
+        match self.value.try_lock() {
+            Some(guard) => self.take(guard),
             None => self.lock_slow(),
-        };
-        self.owner.store(this_thread(), Ordering::Relaxed);
-        LockGuard { owner: &self.owner, value }
+        }
     }
 
     /// Takes the lock if it is open at this moment.
     #[must_use]
     pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
-        let value = self.value.try_lock()?;
+        self.value.try_lock().map(|guard| self.take(guard))
+    }
+
+    /// The value, for whoever has the lock all to himself.
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+
+    #[inline]
+    fn take(&self, guard: SpinMutexGuard<'_, T>) -> LockGuard<'_, T> {
         self.owner.store(this_thread(), Ordering::Relaxed);
-        Some(LockGuard { owner: &self.owner, value })
+        SpinMutexGuard::leak(guard);
+        LockGuard { lock: self, is_inner: false }
     }
 
     /// Whether the calling thread holds the lock.
@@ -75,10 +90,28 @@ impl<T> Lock<T> {
         self.owner.load(Ordering::Relaxed) == this_thread()
     }
 
+    /// Takes the lock for the time of a fork. Until [`Lock::release_after_fork`] the calling thread may take it again
+    /// (other fork handlers allocate).
+    pub(crate) fn hold_for_fork(&self) {
+        let guard = core::mem::ManuallyDrop::new(self.lock());
+        guard.lock.is_forking.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends [`Lock::hold_for_fork`], in the parent and in the child.
+    pub(crate) fn release_after_fork(&self) {
+        if self.is_mine() && self.is_forking.load(Ordering::Relaxed) {
+            self.is_forking.store(false, Ordering::Relaxed);
+            drop(LockGuard { lock: self, is_inner: false });
+        }
+    }
+
     #[cold]
     #[inline(never)]
-    fn lock_slow(&self) -> SpinMutexGuard<'_, T> {
+    fn lock_slow(&self) -> LockGuard<'_, T> {
         if self.is_mine() {
+            if self.is_forking.load(Ordering::Relaxed) {
+                return LockGuard { lock: self, is_inner: true };
+            }
             fatal::die(format_args!(
                 "a thread met its own lock (a signal handler that allocates while the thread allocates)"
             ));
@@ -86,8 +119,8 @@ impl<T> Lock<T> {
         let mut waits = 0_u32;
         loop {
             for _ in 0..SPINS {
-                if let Some(value) = self.value.try_lock_weak() {
-                    return value;
+                if let Some(guard) = self.value.try_lock_weak() {
+                    return self.take(guard);
                 }
                 core::hint::spin_loop();
             }
@@ -113,21 +146,27 @@ impl<T> Deref for LockGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        &self.value
+        // SAFETY: the calling thread holds the lock as long as the guard lives, and no other guard is in use (I2).
+        unsafe { &*self.lock.value.as_mut_ptr() }
     }
 }
 
 impl<T> DerefMut for LockGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.value
+        // SAFETY: as for `deref`.
+        unsafe { &mut *self.lock.value.as_mut_ptr() }
     }
 }
 
 impl<T> Drop for LockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.owner.store(0, Ordering::Relaxed);
+        if !self.is_inner {
+            self.lock.owner.store(0, Ordering::Relaxed);
+            // SAFETY: the calling thread holds the lock, and this guard is the last that knows of it.
+            unsafe { self.lock.value.force_unlock() };
+        }
     }
 }
 
@@ -173,5 +212,15 @@ mod tests {
         drop(guard);
         assert!(!lock.is_mine());
         assert!(lock.try_lock().is_some());
+    }
+
+    #[test]
+    fn the_thread_that_forks_may_enter_again() {
+        let lock = Lock::new(1);
+        lock.hold_for_fork();
+        *lock.lock() += 1;
+        assert!(lock.is_mine() && lock.try_lock().is_none());
+        lock.release_after_fork();
+        assert_eq!(lock.try_lock().map(|guard| *guard), Some(2));
     }
 }

@@ -130,7 +130,6 @@ mod tests {
             expected += &format!("line {line}\n");
         }
         text.flush().expect("written");
-        drop(text);
         let mut found = String::new();
         file.rewind().expect("rewind");
         file.read_to_string(&mut found).expect("read");

@@ -83,7 +83,11 @@ impl FreeList {
 
     /// The way to the block that starts at `address`, which has `size` bytes where that is given.
     #[inline]
-    fn block_at(&self, address: usize, size: Option<usize>) -> Result<(Path, Segment), NotABlock> {
+    pub(super) fn block_at(
+        &self,
+        address: usize,
+        size: Option<usize>,
+    ) -> Result<(Path, Segment), NotABlock> {
         let path = self.segments.locate(address).ok_or(NotABlock::Outside)?;
         let segment = self.segments.segment(path.cursor());
         if !segment.contains(address) {

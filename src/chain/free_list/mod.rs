@@ -26,7 +26,7 @@ use super::span::Span;
 use crate::base::law::BrokenLaw;
 use crate::base::os::OutOfMemory;
 use crate::base::round::{align_down, align_up};
-pub(crate) use blocks::{Block, NotABlock};
+pub(crate) use blocks::NotABlock;
 
 /// Sums over all spans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

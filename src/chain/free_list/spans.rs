@@ -108,10 +108,4 @@ impl FreeList {
     pub(crate) fn memory_of(&self, span: Id<Span>, address: usize) -> usize {
         self.measures.anchor.wrapping_add(self.spans.get(span).offset_of(address))
     }
-
-    /// Says that the bytes of a span from `address` on are as fresh as if they had never been handed out.
-    pub(crate) fn span_refresh(&mut self, id: Id<Span>, address: usize) {
-        let span = self.spans.get_mut(id);
-        span.fresh = span.fresh.min(address);
-    }
 }

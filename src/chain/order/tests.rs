@@ -3,6 +3,7 @@
 use super::super::node_arena::tests::TestChunks;
 use super::*;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// A small generator with a fixed seed (Steele, Lea and Flood 2014).
 pub(crate) struct SplitMix(pub(crate) u64);
@@ -17,7 +18,7 @@ impl SplitMix {
     }
 
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+        usize::try_from(self.next()).expect("64 bits") % bound
     }
 }
 
@@ -37,18 +38,14 @@ fn random_run<const N: usize>(seed: u64, steps: usize, keys: usize) {
     let (mut order, mut model) = (Order::<N>::new(0), BTreeMap::new());
     let mut random = SplitMix(seed);
     for step in 0..steps {
-        let growing = (step / (steps / 4)) % 2 == 0;
+        let growing = (step / (steps / 4)).is_multiple_of(2);
         let start = random.below(keys) * 16;
         if random.below(10) < if growing { 7 } else { 2 } {
-            if !model.contains_key(&start) {
-                let size = random.below(1000) + 1;
-                let segment = if random.below(2) == 0 {
-                    Segment::hole(start, size, Id::NONE)
-                } else {
-                    Segment::process(start, size, Id::NONE)
-                };
+            let size = random.below(1000) + 1;
+            let make = if random.below(2) == 0 { Segment::hole } else { Segment::process };
+            if let Entry::Vacant(vacant) = model.entry(start) {
+                let segment = *vacant.insert(make(start, size, Id::NONE));
                 insert(&mut order, segment, &mut source);
-                model.insert(start, segment);
             }
         } else if let Some((&found, _)) = model.range(..=start).next_back() {
             let path = order.locate(start).expect("the model has it");
@@ -110,7 +107,7 @@ fn visits_grow_with_the_logarithm() {
     for power in [1_000_usize, 10_000, 100_000, 1_000_000] {
         let mut inserted = order.leaves.live_count();
         while inserted < power {
-            let start = random.next() as usize >> 8;
+            let start = random.below(usize::MAX) >> 8;
             if order.find(start).is_none_or(|segment| segment.start != start) {
                 insert(&mut order, Segment::hole(start, 16, Id::NONE), &mut source);
                 inserted += 1;
@@ -118,7 +115,7 @@ fn visits_grow_with_the_logarithm() {
         }
         order.visits.set(0);
         for _ in 0..1_000 {
-            let start = random.next() as usize >> 8;
+            let start = random.below(usize::MAX) >> 8;
             if let Some(path) = order.locate(start) {
                 let segment = order.segment(path.cursor());
                 order.splice(&path, 1, &[Segment { extent: Extent::process(16), ..segment }]);

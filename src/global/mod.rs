@@ -1,0 +1,203 @@
+//! Floor 7: [`MemsAlloc`], the process heap as a global allocator.
+//!
+//! Owns: the one process heap, and the mapping of Rust's `Layout` requests onto
+//! [`mems_malloc`](Heap::mems_malloc) and [`mems_free`](Heap::mems_free). Needs no start-up and no shut-down: it works from before `main` to
+//! behind the last destructor, on threads whose thread-local storage is gone, and across `fork`.
+#![allow(unsafe_code, reason = "implements GlobalAlloc")]
+
+mod fork;
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::{self, NonNull};
+
+use crate::base::law::BrokenLaw;
+use crate::base::os::System;
+use crate::base::{addr, fatal};
+use crate::heap::{Blocks, Found, Heap, HeapStats, Misuse, Segments, Spans};
+use crate::report;
+
+/// What the process heap reserves at first: 1/8 of the addresses a process has.
+const RESERVATION: usize = 16 << 40;
+
+/// The process heap. A debugger finds everything from here.
+#[used]
+static PROCESS_HEAP: Heap<System> = Heap::with_os(System, RESERVATION);
+
+/// The process heap, as a global allocator and as something to look into.
+///
+/// ```
+/// #[global_allocator]
+/// static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
+///
+/// let words = vec!["one", "two", "three"];
+/// let stats = GLOBAL.stats();
+/// assert!(stats.allocated >= size_of_val(&words[..]));
+/// assert!(GLOBAL.find(words.as_ptr().cast()).is_some());
+/// GLOBAL.check().unwrap();
+/// ```
+///
+/// Every value of this type is a handle to the same heap. A wrong `dealloc` or `realloc` (of an address that is not the
+/// start of a live block, or with a layout of another size class) is recognised in every build: one line on standard
+/// error with the words `ADDRESS NOT FOUND`, then `SIGABRT`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MemsAlloc(());
+
+impl MemsAlloc {
+    /// A handle to the process heap.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(())
+    }
+
+    /// The heap itself.
+    #[must_use]
+    pub fn heap(&self) -> &'static Heap<System> {
+        &PROCESS_HEAP
+    }
+
+    /// The heap's sums, in jemalloc's words. O(spans), and there are few.
+    #[must_use]
+    pub fn stats(&self) -> HeapStats {
+        PROCESS_HEAP.stats()
+    }
+
+    /// Prints the sums and the chain to standard output: of each span the first few segments. Allocates nothing.
+    /// O(log n).
+    pub fn print_stats(&self) {
+        report::print(|out| PROCESS_HEAP.write_stats(out, report::FEW_SEGMENTS));
+    }
+
+    /// As [`MemsAlloc::print_stats`], with every segment of every span. O(n).
+    pub fn print_chain(&self) {
+        report::print(|out| PROCESS_HEAP.write_stats(out, usize::MAX));
+    }
+
+    /// The spans, in address order. O(log n) a step.
+    #[must_use]
+    pub fn spans(&self) -> Spans<'static> {
+        PROCESS_HEAP.spans()
+    }
+
+    /// The segments of all spans, in address order. O(1) a step on average.
+    #[must_use]
+    pub fn segments(&self) -> Segments<'static> {
+        PROCESS_HEAP.segments()
+    }
+
+    /// The live blocks of all threads, in address order. O(1) a step on average.
+    #[must_use]
+    pub fn blocks(&self) -> Blocks<'static> {
+        PROCESS_HEAP.blocks()
+    }
+
+    /// The block or hole that has the byte at `pointer`, which is not dereferenced. O(log n).
+    #[must_use]
+    pub fn find(&self, pointer: *const u8) -> Option<Found> {
+        PROCESS_HEAP.find(pointer)
+    }
+
+    /// The bytes that the block at `pointer` has; `None` where it is not the start of a live block. O(log n).
+    #[must_use]
+    pub fn usable_size(&self, pointer: *const u8) -> Option<usize> {
+        PROCESS_HEAP.usable_size(pointer)
+    }
+
+    /// Whether a `dealloc` of `pointer` with this layout would be accepted. O(log n).
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn validate(&self, pointer: *const u8, layout: Layout) -> Result<(), Misuse> {
+        PROCESS_HEAP.validate(pointer, Some(layout.size()))
+    }
+
+    /// Checks every law of the heap's records. O(n), under the lock: other threads wait.
+    ///
+    /// # Errors
+    ///
+    /// The first law found broken, and where.
+    pub fn check(&self) -> Result<(), BrokenLaw> {
+        PROCESS_HEAP.check()
+    }
+
+    /// Gives every whole page that no block lies on back to the system. Returns their bytes. O(segments), with one
+    /// system call for each hole that has such pages.
+    pub fn trim(&self) -> usize {
+        PROCESS_HEAP.trim()
+    }
+
+    /// Writes one line to standard error: what was asked for, and the heap's sums. Allocates nothing, so it may be
+    /// called where memory has run out.
+    pub fn report_out_of_memory(&self, layout: Layout) {
+        fatal::complain(format_args!(
+            "out of memory: {} bytes aligned to {} asked for; {}",
+            layout.size(),
+            layout.align(),
+            self.stats()
+        ));
+    }
+}
+
+/// Ends the process over a wrong address.
+#[cold]
+#[inline(never)]
+fn stop(misuse: &Misuse) -> ! {
+    fatal::die(format_args!("{misuse}"))
+}
+
+/// Moves a block that cannot grow where it is.
+///
+/// # Safety
+///
+/// `start` is a live block of `layout`.
+#[cold]
+unsafe fn move_block(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    let Some(moved) = PROCESS_HEAP.mems_malloc(new_size, layout.align()) else {
+        return ptr::null_mut();
+    };
+    let kept = layout.size().min(new_size);
+    // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
+    unsafe { ptr::copy_nonoverlapping(start, moved.as_ptr(), kept) };
+    match PROCESS_HEAP.release(start.addr(), Some(layout.size())) {
+        Ok(()) => moved.as_ptr(),
+        Err(misuse) => stop(&misuse),
+    }
+}
+
+// SAFETY: blocks are exclusive, aligned and large enough by the laws of the free list (L1, L3); they stay where they
+// are until they are freed; nothing here unwinds.
+unsafe impl GlobalAlloc for MemsAlloc {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let block = PROCESS_HEAP.mems_malloc(layout.size(), layout.align());
+        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        if let Err(misuse) = PROCESS_HEAP.release(start.addr(), Some(layout.size())) {
+            stop(&misuse);
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let Some(block) = PROCESS_HEAP.allocate(layout.size(), layout.align()) else {
+            return ptr::null_mut();
+        };
+        let start = block.start.as_ptr();
+        if !block.is_zero {
+            // SAFETY: the block is live, `layout.size()` bytes long, and nobody else's.
+            unsafe { start.write_bytes(0, layout.size()) };
+        }
+        start
+    }
+
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        match PROCESS_HEAP.resize(start.addr(), Some(layout.size()), new_size) {
+            Ok(true) => addr::pointer(start.addr()).map_or(ptr::null_mut(), NonNull::as_ptr),
+            // SAFETY: `resize` has found the block live, with this layout's size.
+            Ok(false) => unsafe { move_block(start, layout, new_size) },
+            Err(misuse) => stop(&misuse),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Pages that go back to the OS, by mapping fresh ones over them.
+//!
+//! Mapping over keeps the run a part of its mapping: no islands that count against the kernel's limit of mappings, and
+//! no moment in which another thread's `mmap` could take the addresses. The run is claimed in the free list meanwhile,
+//! so the system call is made without a lock.
+//!
+//! When: the pages of a block of [`AT_ONCE_BYTES`] or more go when it is freed; all others when
+//! [`trim`](Heap::trim) is called, which also lets go of spans that are all hole.
+
+use super::Heap;
+use super::root::Root;
+use crate::base::addr;
+use crate::base::os::Os;
+use crate::base::round::{align_down, align_up};
+use crate::chain::node_arena::Id;
+use crate::chain::segment::Segment;
+
+/// Blocks of at least this size go back when they are freed. A judgement: the next user pays for touching the pages
+/// anew, about 2 us each, and in return 32 MiB and more never lie idle.
+pub(super) const AT_ONCE_BYTES: usize = 32 << 20;
+
+/// Segments looked at under one hold of the lock.
+const BATCH: usize = 64;
+
+impl<O: Os> Heap<O> {
+    /// Gives every whole page that no block lies on back to the system. Returns their bytes. O(segments), with one
+    /// system call for each hole that has such pages; other threads go on meanwhile.
+    pub fn trim(&self) -> usize {
+        let Some(root) = self.root() else { return 0 };
+        let mut batch = [Segment::hole(0, 0, Id::NONE); BATCH];
+        let (mut address, mut given_back) = (0, 0);
+        loop {
+            let count = root.chains.lock().list.copy_segments(address, &mut batch);
+            let Some(last) = batch.get(count.wrapping_sub(1)) else { break };
+            address = last.end();
+            for hole in batch.iter().take(count) {
+                if hole.is_hole() && !hole.extent.is_clean_hole() {
+                    given_back += self.trim_hole(root, hole.start);
+                }
+            }
+        }
+        self.trim_spans(root);
+        given_back
+    }
+
+    /// Takes every span that is all hole out of the chain, with its zone's pages.
+    fn trim_spans(&self, root: &Root) {
+        let mut zones = root.zones.lock();
+        let mut next = 0;
+        // By address, as a zone that goes changes the numbers of those behind it.
+        while let Some(zone) = zones.next_block_zone(next) {
+            next = zone.start + 1;
+            if root.chains.lock().remove_empty_span(zone.start) {
+                zones.vacate(&self.os, zone.start);
+            }
+        }
+    }
+
+    /// Gives the whole pages of the hole at `address` back, if it still is one.
+    fn trim_hole(&self, root: &Root, address: usize) -> usize {
+        let mut chains = root.chains.lock();
+        let Some(hole) = chains.list.find(address).filter(|hole| hole.start == address) else {
+            return 0;
+        };
+        // What lies behind `fresh` was never touched, so there is nothing to give back.
+        let end = hole.end().min(chains.list.span(hole.span).fresh);
+        if whole_pages(address, end, root.page_size).is_none() {
+            return 0;
+        }
+        match chains.list.claim_hole(address) {
+            Some(hole) => {
+                drop(chains);
+                self.give_back_claimed(root, hole, end)
+            }
+            None => 0,
+        }
+    }
+
+    /// Gives the whole pages of a claimed run up to `end` back and makes the run a hole. Returns the bytes given back.
+    #[expect(unsafe_code, reason = "maps over pages that nobody uses")]
+    pub(super) fn give_back_claimed(&self, root: &Root, claimed: Segment, end: usize) -> usize {
+        let pages = whole_pages(claimed.start, end, root.page_size);
+        let Some((first, len)) = pages else {
+            root.chains.lock().list.settle_claim(claimed.start, false, None);
+            return 0;
+        };
+        if let Some(start) = addr::pointer(first) {
+            // SAFETY: the pages lie in a claimed run of this heap's zones: no block, so nobody refers to them.
+            let mapped = (0..2).any(|_| unsafe { self.os.commit(start, len) }.is_ok());
+            if !mapped {
+                // The old pages may be gone already. The run stays claimed: addresses are lost, nothing else.
+                return 0;
+            }
+        }
+        let tail = end - (first + len);
+        if let Some(tail_start) = addr::pointer(first + len).filter(|_| tail > 0) {
+            // SAFETY: the bytes lie in the claimed run, whose memory is readable and writable.
+            unsafe { tail_start.write_bytes(0, tail) };
+        }
+        root.chains.lock().list.settle_claim(claimed.start, true, Some(first));
+        len
+    }
+}
+
+/// Start and length of the whole pages between two addresses, if there are any.
+fn whole_pages(start: usize, end: usize, page_size: usize) -> Option<(usize, usize)> {
+    let first = align_up(start, page_size)?;
+    let len = align_down(end, page_size).checked_sub(first)?;
+    (len > 0).then_some((first, len))
+}

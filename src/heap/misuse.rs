@@ -1,0 +1,91 @@
+//! What can be wrong with an address that is handed back, and the sentence that says so.
+
+use core::fmt;
+
+use super::root::GRANULE;
+use crate::chain::free_list::NotABlock;
+use crate::chain::segment::Segment;
+
+/// What a user of the heap did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MisuseKind {
+    /// The address lies in memory of the heap that is free now: the block was freed before, or there never was one.
+    DoubleFree,
+    /// The address lies in memory of the heap that was never handed out.
+    NeverAllocated,
+    /// The address lies inside a live block, but is not its start.
+    Interior,
+    /// The address is no multiple of 16, so it is no block's start.
+    Misaligned,
+    /// The address is not memory of this heap.
+    Foreign,
+    /// The block is live, but the layout is that of another size class.
+    WrongSize,
+}
+
+/// A free or realloc that was refused. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Misuse {
+    /// What was wrong.
+    pub kind: MisuseKind,
+    /// The address that was handed in.
+    pub address: usize,
+    /// The size that the caller's layout names, in bytes, if the call had one.
+    pub size: Option<usize>,
+    /// Start and size of the live block it lies in, if it does.
+    pub block: Option<(usize, usize)>,
+}
+
+impl Misuse {
+    /// Reads off why `address` is no live block of `size` bytes; `fresh` is the first address of the segment's span
+    /// that was never handed out.
+    pub(super) fn new(
+        why: NotABlock,
+        address: usize,
+        size: Option<usize>,
+        fresh: impl FnOnce(Segment) -> usize,
+    ) -> Self {
+        let is_aligned = address.is_multiple_of(GRANULE);
+        let (kind, block) = match why {
+            NotABlock::Outside => (MisuseKind::Foreign, None),
+            NotABlock::InHole(hole) if address >= fresh(hole) => (MisuseKind::NeverAllocated, None),
+            NotABlock::InHole(_) if is_aligned => (MisuseKind::DoubleFree, None),
+            NotABlock::InHole(_) => (MisuseKind::Misaligned, None),
+            NotABlock::Interior(block) if is_aligned => (MisuseKind::Interior, Some(block)),
+            NotABlock::Interior(block) => (MisuseKind::Misaligned, Some(block)),
+            NotABlock::OtherSize(block) => (MisuseKind::WrongSize, Some(block)),
+        };
+        Self { kind, address, size, block: block.map(|block| (block.start, block.size())) }
+    }
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            MisuseKind::DoubleFree => "double free of",
+            MisuseKind::NeverAllocated => "free of never allocated memory at",
+            MisuseKind::Interior => "free of an interior pointer",
+            MisuseKind::Misaligned => "free of a misaligned pointer",
+            MisuseKind::Foreign => "free of a pointer that is not from this heap,",
+            MisuseKind::WrongSize => "wrong size for",
+        };
+        write!(f, "ADDRESS NOT FOUND: {what} {:#x}", self.address)?;
+        if let Some(size) = self.size {
+            write!(f, " ({size} bytes)")?;
+        }
+        match self.block {
+            Some((start, size)) if start == self.address => write!(f, ", a block of {size} bytes"),
+            Some((start, size)) => {
+                write!(
+                    f,
+                    ", {} bytes into the block {start:#x} of {size} bytes",
+                    self.address - start
+                )
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl core::error::Error for Misuse {}

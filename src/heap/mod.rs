@@ -1,0 +1,327 @@
+//! Floor 5: [`Heap`], the engine that hands out pointers.
+//!
+//! Owns: the policy. Where a request goes, when the heap grows, what an address that comes back is checked against,
+//! when pages go back. In this version every block is a segment of the free list, 16 bytes or a multiple of them.
+//!
+//! Files: [`root`] the record everything hangs off, with its locks; [`zone`] and [`zones`] the reserved addresses;
+//! [`misuse`] wrong addresses; [`give_back`] pages that go back to the OS; [`walk`] and [`stats`] looking inside.
+//!
+//! Invariants: **I1** an address is compared, never dereferenced, until the free list knows it as a live block;
+//! **I2** no system call is made under the `chains` lock; **I3** pointers handed out are made from the heap's own
+//! numbers, so they never carry the provenance of a pointer that was freed.
+#![allow(unsafe_code, reason = "hands out and takes back memory")]
+
+mod give_back;
+mod misuse;
+mod root;
+mod stats;
+mod walk;
+mod zone;
+mod zones;
+
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::base::addr;
+use crate::base::lock::Lock;
+use crate::base::os::{Os, OutOfMemory, System};
+use crate::base::round::align_up;
+use crate::chain::free_list::NotABlock;
+use crate::chain::segment::Segment;
+use give_back::AT_ONCE_BYTES;
+pub use misuse::{Misuse, MisuseKind};
+use root::{Chains, GRANULE, Root};
+pub use stats::HeapStats;
+pub use walk::{Block, Blocks, Found, HeapSegment, HeapSpan, Segments, Spans};
+use zones::Use;
+
+/// What a heap of its own reserves; untouched addresses cost nothing.
+const DEFAULT_RESERVATION: usize = 64 << 30;
+
+/// A block just handed out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allocation {
+    pub(crate) start: NonNull<u8>,
+    /// Whether all its bytes are zero, because they were never handed out before.
+    pub(crate) is_zero: bool,
+}
+
+/// A heap: memory by [`mems_malloc`](Heap::mems_malloc), back by [`mems_free`](Heap::mems_free), all of it gone when
+/// the heap is dropped.
+///
+/// The process heap behind [`MemsAlloc`](crate::MemsAlloc) is one of these. A heap of your own serves as an arena that
+/// is dropped at once, and in tests. Threads may share it; each call takes a lock.
+///
+/// ```
+/// let heap = mems::Heap::new();
+/// let block = heap.mems_malloc(100, 16).unwrap();
+/// assert_eq!(heap.usable_size(block.as_ptr()), Some(112));
+/// // SAFETY: the block is live, and nothing refers to it.
+/// unsafe { heap.mems_free(block.as_ptr()) }.unwrap();
+/// // SAFETY: as above; it is not live any more, which is recognised.
+/// assert!(unsafe { heap.mems_free(block.as_ptr()) }.is_err());
+/// ```
+#[derive(Debug)]
+pub struct Heap<O: Os = System> {
+    os: O,
+    reservation: usize,
+    starting: Lock<()>,
+    root: AtomicPtr<Root>,
+}
+
+impl Heap<System> {
+    /// An empty heap. It takes no memory until the first block.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::with_os(System, DEFAULT_RESERVATION)
+    }
+}
+
+impl Default for Heap<System> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The size of the block that serves a request of `size` bytes: whole granules, and at least one.
+#[inline]
+const fn block_size(size: usize) -> Option<usize> {
+    match align_up(size, GRANULE) {
+        Some(0) => Some(GRANULE),
+        Some(whole) if whole <= isize::MAX.cast_unsigned() => Some(whole),
+        _ => None,
+    }
+}
+
+impl<O: Os> Heap<O> {
+    /// An empty heap on another [`Os`], which reserves `reservation` bytes of addresses at first.
+    pub const fn with_os(os: O, reservation: usize) -> Self {
+        Self { os, reservation, starting: Lock::new(()), root: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// The root record, if there is one yet.
+    #[inline]
+    fn root(&self) -> Option<&Root> {
+        // SAFETY: a record that was published stays where it is, initialised, until the heap is dropped.
+        unsafe { self.root.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// The root record, made now if there is none.
+    #[inline]
+    fn root_or_start(&self) -> Result<&Root, OutOfMemory> {
+        match self.root() {
+            Some(root) => Ok(root),
+            None => self.start(),
+        }
+    }
+
+    #[cold]
+    fn start(&self) -> Result<&Root, OutOfMemory> {
+        let _starting = self.starting.lock();
+        if self.root().is_none() {
+            let root = Root::create(&self.os, self.reservation)?;
+            self.root.store(root.as_ptr(), Ordering::Release);
+        }
+        self.root().ok_or(OutOfMemory)
+    }
+
+    /// Hands out `size` bytes (at least one granule of 16) at an address that is a multiple of `align`, a power of
+    /// two. `None` where the system gives no more memory, or nothing can be that large. O(log n).
+    #[must_use]
+    pub fn mems_malloc(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
+        self.allocate(size, align).map(|allocation| allocation.start)
+    }
+
+    /// As [`Heap::mems_malloc`], with what is known of the bytes.
+    #[inline]
+    pub(crate) fn allocate(&self, size: usize, align: usize) -> Option<Allocation> {
+        if !align.is_power_of_two() {
+            return None;
+        }
+        let size = block_size(size)?;
+        let root = self.root_or_start().ok()?;
+        let mut chains = root.chains.lock();
+        if chains.reserve_for_change().is_ok()
+            && let Some(allocation) = chains.hand_out(size, align)
+        {
+            return Some(allocation);
+        }
+        drop(chains);
+        self.allocate_slow(root, size, align)
+    }
+
+    /// Grows the heap until the request can be served. One thread at a time grows; the others go on meanwhile.
+    #[cold]
+    #[inline(never)]
+    fn allocate_slow(&self, root: &Root, size: usize, align: usize) -> Option<Allocation> {
+        let room = size.checked_add(align.saturating_sub(GRANULE))?;
+        let mut zones = root.zones.lock();
+        let mut run = None;
+        loop {
+            let mut chains = root.chains.lock();
+            if chains.reserve_for_growth().is_err() {
+                drop(chains);
+                let Ok(nodes) = zones.commit(&self.os, Use::Nodes, NODE_STEP) else {
+                    // A run that cannot be entered for want of nodes is not lost: the next commit maps over it.
+                    run.into_iter().for_each(|run| zones.retreat(Use::Blocks, run));
+                    return None;
+                };
+                root.chains.lock().add_node_space(nodes);
+                continue;
+            }
+            if let Some(run) = run.take() {
+                chains.add_room(run);
+            }
+            if let Some(allocation) = chains.hand_out(size, align) {
+                return Some(allocation);
+            }
+            drop(chains);
+            run = Some(zones.commit(&self.os, Use::Blocks, room).ok()?);
+        }
+    }
+
+    /// Takes all locks, in their order, for the time of a fork.
+    pub(crate) fn hold_for_fork(&self) {
+        self.starting.hold_for_fork();
+        if let Some(root) = self.root() {
+            root.zones.hold_for_fork();
+            root.chains.hold_for_fork();
+        }
+    }
+
+    /// Opens all locks again, in the parent and in the child.
+    pub(crate) fn release_after_fork(&self) {
+        if let Some(root) = self.root() {
+            root.chains.release_after_fork();
+            root.zones.release_after_fork();
+        }
+        self.starting.release_after_fork();
+    }
+
+    /// Takes a block back.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`] where `pointer` is not the start of a live block; nothing has changed then. The pointer is not
+    /// dereferenced.
+    ///
+    /// # Safety
+    ///
+    /// Nothing uses the block any more.
+    pub unsafe fn mems_free(&self, pointer: *mut u8) -> Result<(), Misuse> {
+        self.release(pointer.addr(), None)
+    }
+
+    /// As [`Heap::mems_free`], for a block that was asked for with `size` bytes: a block of another size is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::mems_free`].
+    ///
+    /// # Safety
+    ///
+    /// As [`Heap::mems_free`].
+    pub unsafe fn mems_free_sized(&self, pointer: *mut u8, size: usize) -> Result<(), Misuse> {
+        self.release(pointer.addr(), Some(size))
+    }
+
+    /// Takes the block at `address` back, if it is one (and of a request of `size` bytes).
+    #[inline]
+    pub(crate) fn release(&self, address: usize, size: Option<usize>) -> Result<(), Misuse> {
+        let Some(root) = self.root() else {
+            return Err(Misuse::new(NotABlock::Outside, address, size, |_| 0));
+        };
+        // A size that no block can have is answered as a wrong size.
+        let expected = size.map(|size| block_size(size).unwrap_or(0));
+        let mut chains = root.chains.lock();
+        match chains.list.release_or_claim(address, expected, AT_ONCE_BYTES) {
+            Ok(None) => Ok(()),
+            Ok(Some(claimed)) => {
+                drop(chains);
+                self.give_back_claimed(root, claimed, claimed.end());
+                Ok(())
+            }
+            Err(why) => Err(chains.misuse(why, address, size)),
+        }
+    }
+
+    /// Whether `pointer` is the start of a live block that serves a request of `size` bytes, if that is given. The
+    /// check every free makes, as a question. O(log n).
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn validate(&self, pointer: *const u8, size: Option<usize>) -> Result<(), Misuse> {
+        let address = pointer.addr();
+        let Some(root) = self.root() else {
+            return Err(Misuse::new(NotABlock::Outside, address, size, |_| 0));
+        };
+        let expected = size.map(|size| block_size(size).unwrap_or(0));
+        let chains = root.chains.lock();
+        let block = chains.list.block(address, expected);
+        block.map(|_| ()).map_err(|why| chains.misuse(why, address, size))
+    }
+
+    /// Makes the block at `address`, asked for with `old_size` bytes, serve `new_size` without moving it. `false`
+    /// where there is no room behind it; nothing has changed then. O(log n).
+    pub(crate) fn resize(
+        &self,
+        address: usize,
+        old_size: Option<usize>,
+        new_size: usize,
+    ) -> Result<bool, Misuse> {
+        let Some(root) = self.root() else {
+            return Err(Misuse::new(NotABlock::Outside, address, old_size, |_| 0));
+        };
+        let expected = old_size.map(|size| block_size(size).unwrap_or(0));
+        let mut chains = root.chains.lock();
+        let block = match chains.list.block(address, expected) {
+            Ok(block) => block,
+            Err(why) => return Err(chains.misuse(why, address, old_size)),
+        };
+        match block_size(new_size) {
+            Some(size) if size == block.size() => Ok(true),
+            Some(size) if chains.reserve_for_change().is_ok() => {
+                let resized = chains.list.resize(address, size);
+                resized.map_err(|why| chains.misuse(why, address, old_size))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The bytes that the block at `pointer` has, at least as many as were asked for; `None` where it is not the start
+    /// of a live block. O(log n).
+    #[must_use]
+    pub fn usable_size(&self, pointer: *const u8) -> Option<usize> {
+        let chains = self.root()?.chains.lock();
+        chains.list.block(pointer.addr(), None).ok().map(|block| block.size())
+    }
+}
+
+/// Node memory is committed in steps of this many bytes, or more.
+const NODE_STEP: usize = 256 << 10;
+
+impl Chains {
+    #[inline]
+    fn hand_out(&mut self, size: usize, align: usize) -> Option<Allocation> {
+        let block = self.list.allocate(size, align)?;
+        Some(Allocation { start: addr::pointer(block.memory)?, is_zero: block.is_fresh })
+    }
+
+    #[cold]
+    fn misuse(&self, why: NotABlock, address: usize, size: Option<usize>) -> Misuse {
+        let fresh = |hole: Segment| self.list.span(hole.span).fresh;
+        Misuse::new(why, address, size, fresh)
+    }
+}
+
+impl<O: Os> Drop for Heap<O> {
+    fn drop(&mut self) {
+        let root = *self.root.get_mut();
+        if let Some(root) = NonNull::new(root) {
+            // SAFETY: the record is initialised; it is moved out, as its own memory goes back with the zones.
+            let root = unsafe { root.read() };
+            root.zones.lock().release(&self.os);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The sums of a [`Heap`], in jemalloc's words.
+
+use core::fmt;
+
+use super::Heap;
+use crate::base::law::BrokenLaw;
+use crate::base::os::Os;
+use crate::base::round::align_down;
+
+/// The sums of a heap. Bytes, unless the name says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeapStats {
+    /// In live blocks, each counted with its whole size (a multiple of 16).
+    pub allocated: usize,
+    /// In pages that a live block lies on.
+    pub active: usize,
+    /// In pages that may hold memory of the machine: active ones, free ones that were not given back, and metadata. An
+    /// upper bound: pages of a block that its user never touched are counted.
+    pub resident: usize,
+    /// Readable and writable: spans and metadata.
+    pub mapped: usize,
+    /// Addresses reserved for growth, without memory.
+    pub retained: usize,
+    /// In MeMS's own records.
+    pub metadata: usize,
+    /// Live blocks, a count.
+    pub blocks: usize,
+    /// Holes, a count.
+    pub holes: usize,
+    /// In holes.
+    pub free: usize,
+    /// In the largest hole.
+    pub largest_hole: usize,
+    /// Spans, a count.
+    pub spans: usize,
+}
+
+impl fmt::Display for HeapStats {
+    /// One line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "allocated {} in {} blocks, active {}, resident {}, mapped {}, retained {}, metadata {}, \
+             {} holes in {} spans, largest {}",
+            self.allocated,
+            self.blocks,
+            self.active,
+            self.resident,
+            self.mapped,
+            self.retained,
+            self.metadata,
+            self.holes,
+            self.spans,
+            self.largest_hole
+        )
+    }
+}
+
+impl<O: Os> Heap<O> {
+    /// The heap's sums. O(spans), and there are few.
+    #[must_use]
+    pub fn stats(&self) -> HeapStats {
+        let Some(root) = self.root() else { return HeapStats::default() };
+        let ((committed, retained), metadata) = {
+            let zones = root.zones.lock();
+            (zones.sums(), zones.node_bytes())
+        };
+        let chains = root.chains.lock();
+        let totals = chains.list.totals();
+        let (mut fresh, mut next) = (0, chains.list.first_span());
+        while let Some(id) = next.some() {
+            let span = chains.list.span(id);
+            fresh += align_down(span.end(), root.page_size)
+                .saturating_sub(span.fresh.next_multiple_of(root.page_size));
+            next = span.next;
+        }
+        let active = totals.span_bytes - totals.hole_page_bytes;
+        let dirty = (totals.hole_page_bytes - totals.clean_page_bytes).saturating_sub(fresh);
+        HeapStats {
+            allocated: totals.process_bytes,
+            active,
+            resident: active + dirty + metadata,
+            mapped: committed,
+            retained,
+            metadata,
+            blocks: totals.process_count,
+            holes: totals.hole_count(),
+            free: totals.hole_bytes(),
+            largest_hole: chains.list.largest_hole(),
+            spans: totals.span_count,
+        }
+    }
+
+    /// Checks every law of the heap's records. O(n), under the lock: other threads wait.
+    ///
+    /// # Errors
+    ///
+    /// The first law found broken, and where.
+    pub fn check(&self) -> Result<(), BrokenLaw> {
+        let Some(root) = self.root() else { return Ok(()) };
+        let zones = root.zones.lock();
+        let chains = root.chains.lock();
+        chains.list.check()?;
+        let mut next = chains.list.first_span();
+        while let Some(id) = next.some() {
+            let span = chains.list.span(id);
+            for address in [span.start, span.end() - 1] {
+                if !zones.has_block_address(address) {
+                    return Err(BrokenLaw { law: "a span lies in committed memory", address });
+                }
+            }
+            next = span.next;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! Walking a [`Heap`]: spans, segments, blocks, and the one segment that has an address.
+//!
+//! A walk copies a few segments at a time under the lock and hands them out without it, so whoever walks may allocate,
+//! and other threads go on. What it guarantees: every block that is live during the whole walk is seen exactly once;
+//! one that comes or goes meanwhile may be seen or not; nothing is seen twice.
+
+use core::fmt;
+
+use super::Heap;
+use super::root::Root;
+use crate::base::os::Os;
+use crate::chain::node_arena::Id;
+use crate::chain::segment::{Segment, SegmentKind};
+
+/// Segments copied under one hold of the lock.
+const BATCH: usize = 32;
+
+/// A span of a heap, as it was a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeapSpan {
+    /// Its first address.
+    pub start: usize,
+    /// Its length in bytes.
+    pub total: usize,
+    /// Bytes of its blocks.
+    pub used: usize,
+    /// Bytes of its holes.
+    pub wasted: usize,
+    /// Segments of its sub chain.
+    pub segment_count: usize,
+}
+
+/// A segment of a heap, as it was a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeapSegment {
+    /// Its first address.
+    pub start: usize,
+    /// Its size in bytes.
+    pub size: usize,
+    /// PROCESS or HOLE.
+    pub kind: SegmentKind,
+}
+
+impl From<Segment> for HeapSegment {
+    fn from(segment: Segment) -> Self {
+        Self { start: segment.start, size: segment.size(), kind: segment.kind() }
+    }
+}
+
+/// A live block, as it was a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Its first address.
+    pub start: usize,
+    /// Its size in bytes, a multiple of 16.
+    pub size: usize,
+}
+
+/// What an address is to a heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A byte of this live block.
+    Block(Block),
+    /// A byte of this hole.
+    Hole(HeapSegment),
+}
+
+/// The segments of a heap, in address order.
+pub struct Segments<'heap> {
+    root: Option<&'heap Root>,
+    batch: [Segment; BATCH],
+    len: usize,
+    taken: usize,
+    next: usize,
+}
+
+impl fmt::Debug for Segments<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segments").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl Iterator for Segments<'_> {
+    type Item = HeapSegment;
+
+    fn next(&mut self) -> Option<HeapSegment> {
+        loop {
+            if self.taken == self.len {
+                let root = self.root?;
+                self.len = root.chains.lock().list.copy_segments(self.next, &mut self.batch);
+                self.taken = 0;
+            }
+            if self.len == 0 {
+                self.root = None;
+            }
+            let segment = *self.batch.get(..self.len)?.get(self.taken)?;
+            self.taken += 1;
+            let (start, end) = (segment.start.max(self.next), segment.end());
+            // What begins before the end of the last one took its shape between two batches: of a hole the part
+            // behind is shown, a block has not lived during the whole walk.
+            let is_shown = segment.start == start || segment.is_hole();
+            self.next = self.next.max(end);
+            if is_shown {
+                return Some(HeapSegment { start, size: end - start, kind: segment.kind() });
+            }
+        }
+    }
+}
+
+/// The live blocks of a heap, in address order.
+#[derive(Debug)]
+pub struct Blocks<'heap>(Segments<'heap>);
+
+impl Iterator for Blocks<'_> {
+    type Item = Block;
+
+    fn next(&mut self) -> Option<Block> {
+        let block = self.0.find(|segment| segment.kind == SegmentKind::Process)?;
+        Some(Block { start: block.start, size: block.size })
+    }
+}
+
+/// The spans of a heap, in address order.
+#[derive(Debug)]
+pub struct Spans<'heap> {
+    root: Option<&'heap Root>,
+    next: usize,
+}
+
+impl Iterator for Spans<'_> {
+    type Item = HeapSpan;
+
+    fn next(&mut self) -> Option<HeapSpan> {
+        let chains = self.root?.chains.lock();
+        let span = *chains.list.span(chains.list.span_from(self.next)?);
+        self.next = span.end();
+        Some(HeapSpan {
+            start: span.start,
+            total: span.len,
+            used: span.used,
+            wasted: span.len - span.used,
+            segment_count: span.segment_count,
+        })
+    }
+}
+
+impl<O: Os> Heap<O> {
+    /// The spans, in address order. O(log n) a step.
+    #[must_use]
+    pub fn spans(&self) -> Spans<'_> {
+        Spans { root: self.root(), next: 0 }
+    }
+
+    /// The segments of all spans, in address order. O(1) a step on average.
+    #[must_use]
+    pub fn segments(&self) -> Segments<'_> {
+        self.segments_from(0)
+    }
+
+    /// The segments from the one that has `address`, or the first behind it.
+    #[must_use]
+    pub fn segments_from(&self, address: usize) -> Segments<'_> {
+        let batch = [Segment::hole(0, 0, Id::NONE); BATCH];
+        let root = self.root();
+        let holder = root.and_then(|root| root.chains.lock().list.find(address));
+        let next = holder.map_or(address, |segment| segment.start);
+        Segments { root, batch, len: 0, taken: 0, next }
+    }
+
+    /// The live blocks, in address order. O(1) a step on average.
+    #[must_use]
+    pub fn blocks(&self) -> Blocks<'_> {
+        Blocks(self.segments())
+    }
+
+    /// The block or hole that has the byte at `pointer`; `None` where it is not memory of this heap. The pointer is not
+    /// dereferenced. O(log n).
+    #[must_use]
+    pub fn find(&self, pointer: *const u8) -> Option<Found> {
+        let segment = self.root()?.chains.lock().list.find(pointer.addr())?;
+        Some(match segment.kind() {
+            SegmentKind::Process => {
+                Found::Block(Block { start: segment.start, size: segment.size() })
+            }
+            SegmentKind::Hole => Found::Hole(segment.into()),
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! All zones of a heap: where spans and nodes get their pages, and what happens when a limit is met.
+//!
+//! Owns: the reservations. The first one is divided: nodes (and the root record) at its front, blocks behind them, so
+//! that a block's overflow does not reach a node. When a zone is full, a further one is chained to it. Locked by the
+//! root's `zones` lock, under which alone MeMS makes system calls that grow the heap.
+//!
+//! The ladder: a reservation is tried at the size wished for and then at a quarter of it, and so on, because some
+//! environments (valgrind, address-space limits) refuse large ones.
+
+use super::zone::{Run, Zone};
+use crate::base::addr;
+use crate::base::os::{Os, OutOfMemory};
+use crate::base::round::{align_down, align_up};
+
+/// Zones of one kind. Each further one is at least [`CHAINED_RESERVATION`] or what the limits leave, so this is ample.
+const MAX_ZONES: usize = 128;
+/// The smallest first reservation.
+const MIN_RESERVATION: usize = 4 << 20;
+/// What a further zone reserves if nothing limits it.
+const CHAINED_RESERVATION: usize = 64 << 30;
+/// The part of a reservation that is for nodes: with blocks of 16 bytes nodes can take more; then a zone is chained.
+const NODE_SHARE: usize = 16;
+/// The least that is committed at once, for blocks and for nodes.
+const MIN_STEP: usize = 256 << 10;
+/// The most that is committed at once beyond the need: 1/8 of the zone, up to this.
+const MAX_STEP: usize = 64 << 20;
+
+/// What a zone is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum Use {
+    /// Spans, and so blocks.
+    Blocks,
+    /// Nodes and the root record.
+    Nodes,
+}
+
+/// The zones of a heap.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Zones {
+    zones: [[Zone; MAX_ZONES]; 2],
+    counts: [usize; 2],
+    /// Bytes of reservations, one half of the address-space limit at the most.
+    limit: Option<usize>,
+}
+
+/// A part of the address-space limit, if there is one (RLIMIT_AS).
+fn address_limit() -> Option<usize> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current?;
+    usize::try_from(limit).ok()
+}
+
+/// Reserves `wish` bytes or, down a ladder, as many as the system gives, at least `least`.
+fn reserve(os: &impl Os, wish: usize, least: usize) -> Result<Zone, OutOfMemory> {
+    let mut len = wish.max(least);
+    loop {
+        let whole = align_up(len, os.page_size()).ok_or(OutOfMemory)?;
+        match os.reserve(whole) {
+            Ok(start) => {
+                return Ok(Zone { start: addr::expose(start), reserved: whole, committed: 0 });
+            }
+            Err(OutOfMemory) if len == least => return Err(OutOfMemory),
+            Err(OutOfMemory) => len = (len / 4).max(least),
+        }
+    }
+}
+
+impl Zones {
+    /// Reserves the first zones, for a heap that wants `wish` bytes of addresses.
+    pub(super) fn new(os: &impl Os, wish: usize) -> Result<Self, OutOfMemory> {
+        let limit = address_limit();
+        let wish = limit.map_or(wish, |limit| wish.min(limit / 2)).max(MIN_RESERVATION);
+        let whole = reserve(os, wish, MIN_RESERVATION)?;
+        let nodes = align_down(whole.reserved / NODE_SHARE, os.page_size().max(MIN_STEP));
+        let mut zones = Self { zones: [[Zone::NONE; MAX_ZONES]; 2], counts: [1, 1], limit };
+        zones.zones[Use::Nodes as usize][0] = Zone { reserved: nodes, ..whole };
+        zones.zones[Use::Blocks as usize][0] =
+            Zone { start: whole.start + nodes, reserved: whole.reserved - nodes, committed: 0 };
+        Ok(zones)
+    }
+
+    /// The zones of one use.
+    pub(super) fn all(&self, what: Use) -> &[Zone] {
+        self.zones[what as usize].get(..self.counts[what as usize]).unwrap_or_default()
+    }
+
+    /// The zone for blocks with the lowest start that is not below `start`.
+    pub(super) fn next_block_zone(&self, start: usize) -> Option<Zone> {
+        let behind = self.all(Use::Blocks).iter().filter(|zone| zone.start >= start);
+        behind.min_by_key(|zone| zone.start).copied()
+    }
+
+    /// Whether `address` is committed for blocks.
+    pub(super) fn has_block_address(&self, address: usize) -> bool {
+        self.all(Use::Blocks).iter().any(|zone| zone.contains(address))
+    }
+
+    fn all_mut(&mut self, what: Use) -> impl Iterator<Item = &mut Zone> {
+        self.zones[what as usize].iter_mut().take(self.counts[what as usize])
+    }
+
+    /// Commits at least `need` bytes more for one use, and more if that is cheap. When a limit is in the way, gives the
+    /// untouched tails of all zones up and tries again.
+    pub(super) fn commit(
+        &mut self,
+        os: &impl Os,
+        what: Use,
+        need: usize,
+    ) -> Result<Run, OutOfMemory> {
+        let need = align_up(need, os.page_size()).ok_or(OutOfMemory)?;
+        if let Ok(run) = self.commit_once(os, what, need) {
+            return Ok(run);
+        }
+        // Giving tails up helps only against a limit on addresses, and only if the limit could be met at all.
+        let held = self.sums().0;
+        let Some(limit) = address_limit() else { return Err(OutOfMemory) };
+        if need.checked_add(held).is_none_or(|sum| sum > limit) {
+            return Err(OutOfMemory);
+        }
+        let mut gave_up = false;
+        for kind in [Use::Blocks, Use::Nodes] {
+            for zone in self.all_mut(kind) {
+                let is_wanted = kind == what && zone.room() >= need;
+                gave_up |= zone.give_up_tail(os, if is_wanted { need } else { 0 });
+            }
+        }
+        if gave_up { self.commit_once(os, what, need) } else { Err(OutOfMemory) }
+    }
+
+    fn commit_once(&mut self, os: &impl Os, what: Use, need: usize) -> Result<Run, OutOfMemory> {
+        if !self.all(what).iter().any(|zone| zone.room() >= need) {
+            self.chain(os, what, need)?;
+        }
+        let mut all = self.all_mut(what);
+        let zone = all.find(|zone| zone.room() >= need).ok_or(OutOfMemory)?;
+        let step = (zone.committed / 8).clamp(MIN_STEP, MAX_STEP);
+        let wish = align_up(need.max(step), os.page_size()).ok_or(OutOfMemory)?;
+        zone.commit(os, need, wish)
+    }
+
+    /// Puts a further zone behind the last one of a use.
+    #[cold]
+    fn chain(&mut self, os: &impl Os, what: Use, need: usize) -> Result<(), OutOfMemory> {
+        let count = self.counts[what as usize];
+        if count == MAX_ZONES {
+            return Err(OutOfMemory);
+        }
+        let wish = self.limit.map_or(CHAINED_RESERVATION, |limit| limit / 8);
+        self.zones[what as usize][count] = reserve(os, wish, need.max(os.page_size()))?;
+        self.counts[what as usize] = count + 1;
+        Ok(())
+    }
+
+    /// Forgets the last commit of a use, which nobody has used.
+    pub(super) fn retreat(&mut self, what: Use, run: Run) {
+        if let Some(zone) = self.all_mut(what).find(|zone| zone.contains(run.start)) {
+            zone.retreat(run);
+        }
+    }
+
+    /// Drops all pages of the zone for blocks that starts at `start`, which holds none; a chained zone goes as a whole.
+    pub(super) fn vacate(&mut self, os: &impl Os, start: usize) {
+        let zones = &mut self.zones[Use::Blocks as usize];
+        let count = &mut self.counts[Use::Blocks as usize];
+        let Some(index) = zones.iter().take(*count).position(|zone| zone.start == start) else {
+            return;
+        };
+        if index == 0 {
+            return zones[0].vacate(os);
+        }
+        zones[index].release(os);
+        zones.copy_within(index + 1..*count, index);
+        *count -= 1;
+    }
+
+    /// Bytes committed and bytes reserved beyond them.
+    pub(super) fn sums(&self) -> (usize, usize) {
+        let all = || [Use::Blocks, Use::Nodes].into_iter().flat_map(|what| self.all(what));
+        (all().map(|zone| zone.committed).sum(), all().map(Zone::room).sum())
+    }
+
+    /// Bytes committed for nodes.
+    pub(super) fn node_bytes(&self) -> usize {
+        self.all(Use::Nodes).iter().map(|zone| zone.committed).sum()
+    }
+
+    /// Gives all addresses back.
+    pub(super) fn release(&self, os: &impl Os) {
+        for what in [Use::Blocks, Use::Nodes] {
+            for zone in self.all(what) {
+                zone.release(os);
+            }
+        }
+    }
+}
