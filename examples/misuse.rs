@@ -6,7 +6,8 @@
 //! ```
 #![allow(unsafe_code, reason = "misuse is what this shows")]
 
-use std::alloc::{GlobalAlloc, Layout, alloc, dealloc, realloc};
+use core::alloc::{GlobalAlloc, Layout};
+use std::alloc::{alloc, dealloc, realloc};
 
 #[global_allocator]
 static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
@@ -78,7 +79,7 @@ fn other_thread(block: *mut u8, layout: Layout) {
     let address = block.expose_provenance();
     let thread = std::thread::spawn(move || {
         // SAFETY: the block is live, and nobody uses it any more.
-        unsafe { free(std::ptr::with_exposed_provenance_mut(address), layout) };
+        unsafe { free(core::ptr::with_exposed_provenance_mut(address), layout) };
     });
     let _ = thread.join();
     // SAFETY: not upheld, the other thread has freed it.
