@@ -11,14 +11,20 @@ use crate::heap::Heap;
 /// Segments of a span that a short report shows.
 pub(crate) const FEW_SEGMENTS: usize = 8;
 
-/// Lets `write` write to standard output, behind everything printed through `std` before. An error of the descriptor
-/// is let go, as there is nobody to tell.
-pub(crate) fn print(write: impl FnOnce(&mut FdText<'_>) -> fmt::Result) {
+/// As [`print`], behind everything printed through `std` before, even if that was no whole line. `std` may allocate a
+/// buffer for it.
+pub(crate) fn print_in_order(write: impl FnOnce(&mut FdText<'_>) -> fmt::Result) {
     #[cfg(feature = "std")]
     {
         use std::io::Write as _;
         let _ = std::io::stdout().flush();
     }
+    print(write);
+}
+
+/// Lets `write` write to standard output, without allocating. An error of the descriptor is let go, as there is nobody
+/// to tell.
+pub(crate) fn print(write: impl FnOnce(&mut FdText<'_>) -> fmt::Result) {
     // SAFETY: nothing here closes descriptor 1; where the program has closed it, the writes fail and are let go.
     let mut out = FdText::new(unsafe { rustix::stdio::stdout() });
     let _ = write(&mut out);

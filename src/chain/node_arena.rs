@@ -35,6 +35,10 @@ pub(crate) unsafe trait Node: Copy {}
 pub(crate) trait ChunkSource {
     /// `len` zero bytes aligned to 16, at most a few pages.
     fn chunk_create(&mut self, len: usize) -> Result<NonNull<u8>, OutOfMemory>;
+    /// What a chunk of `len` bytes takes.
+    fn chunk_cost(&self, len: usize) -> usize {
+        len
+    }
     /// Takes back what [`chunk_create`](ChunkSource::chunk_create) gave for the same `len`.
     fn chunk_destroy(&mut self, start: NonNull<u8>, len: usize);
 }
@@ -108,6 +112,8 @@ pub(crate) struct NodeArena<T> {
     carved: u32,
     recycled: Id<T>,
     recycled_count: u32,
+    /// What all chunks and the directory take.
+    mapped_bytes: usize,
 }
 
 impl<T: Node> NodeArena<T> {
@@ -135,6 +141,7 @@ impl<T: Node> NodeArena<T> {
             carved: 0,
             recycled: Id::NONE,
             recycled_count: 0,
+            mapped_bytes: 0,
         }
     }
 
@@ -146,7 +153,7 @@ impl<T: Node> NodeArena<T> {
 
     /// Bytes that the arena holds, its directory included.
     pub(crate) fn mapped_bytes(&self) -> usize {
-        self.chunk_count * Self::NODES_BYTES + self.directory_chunks * size_of::<usize>()
+        self.mapped_bytes
     }
 
     /// Makes sure that `nodes` nodes can be created without growing.
@@ -173,6 +180,7 @@ impl<T: Node> NodeArena<T> {
             // SAFETY: `chunk_count < directory_chunks`, so the entry lies inside the directory (I1).
             unsafe { entry.write(chunk.wrapping_sub(self.anchor)) };
             self.chunk_count += 1;
+            self.mapped_bytes += source.chunk_cost(Self::NODES_BYTES);
         }
         Ok(())
     }
@@ -185,8 +193,11 @@ impl<T: Node> NodeArena<T> {
             let old = self.directory_entry(0);
             // SAFETY: the old directory has `chunk_count` entries, the fresh one is a longer, separate mapping.
             unsafe { fresh.cast::<usize>().copy_from_nonoverlapping(old, self.chunk_count) };
-            source.chunk_destroy(old.cast(), self.directory_chunks * size_of::<usize>());
+            let old_bytes = self.directory_chunks * size_of::<usize>();
+            source.chunk_destroy(old.cast(), old_bytes);
+            self.mapped_bytes -= source.chunk_cost(old_bytes);
         }
+        self.mapped_bytes += source.chunk_cost(chunks * size_of::<usize>());
         self.directory = addr::expose(fresh).wrapping_sub(self.anchor);
         self.directory_chunks = chunks;
         Ok(())

@@ -61,8 +61,8 @@ impl MemsAlloc {
         PROCESS_HEAP.stats()
     }
 
-    /// Prints the sums and the chain to standard output: of each span the first few segments. Allocates nothing.
-    /// O(log n).
+    /// Prints the sums and the chain to standard output: of each span the first few segments. Allocates nothing,
+    /// so what was printed through `std` without a line end before may come out behind it. O(log n).
     pub fn print_stats(&self) {
         report::print(|out| PROCESS_HEAP.write_stats(out, report::FEW_SEGMENTS));
     }

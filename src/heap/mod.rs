@@ -11,6 +11,8 @@
 //! numbers, so they never carry the provenance of a pointer that was freed.
 #![allow(unsafe_code, reason = "hands out and takes back memory")]
 
+#[cfg(feature = "allocator-api2")]
+mod arena;
 mod give_back;
 mod misuse;
 mod root;

@@ -130,6 +130,10 @@ impl<O: Os> ChunkSource for Chunks<'_, O> {
         self.0.map(mapping_len(self.0, len).ok_or(OutOfMemory)?)
     }
 
+    fn chunk_cost(&self, len: usize) -> usize {
+        mapping_len(self.0, len).unwrap_or(len)
+    }
+
     fn chunk_destroy(&mut self, start: NonNull<u8>, len: usize) {
         unmap(self.0, start, len);
     }

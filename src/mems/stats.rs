@@ -82,6 +82,6 @@ impl<O: Os> Mems<O> {
 
     /// Prints [`Mems::write_stats`] to standard output, in order with what was printed through `std` before.
     pub fn print_stats(&self) {
-        report::print(|out| self.write_stats(out));
+        report::print_in_order(|out| self.write_stats(out));
     }
 }
