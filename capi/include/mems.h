@@ -117,7 +117,7 @@ size_t mems_spans(struct mems_span *out, size_t first, size_t capacity);
 size_t mems_segments(const void *span_start, struct mems_segment *out, size_t first, size_t capacity);
 
 /* Copies the sums. O(1). */
-void mems_stats(struct mems_stats *out);
+void mems_read_stats(struct mems_stats *out);
 
 /* Checks the heap's records: 0 all is well, 1 they are damaged. O(n). */
 int mems_check(void);

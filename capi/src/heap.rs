@@ -1,6 +1,6 @@
 //! The one heap of the process, and the numbers that C sees as pointers.
 //!
-//! Owns: [`HEAP`] and its lock. Invariants: **I1** the heap is made by the first function that needs it, with
+//! Owns: the heap, `HEAP`, and its lock. Invariants: **I1** the heap is made by the first function that needs it, with
 //! [`DEFAULT_PAGE_SIZE`] where that is not an init; **I2** no lock is taken and no code of the program runs under the
 //! heap's lock.
 

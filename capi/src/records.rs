@@ -184,7 +184,7 @@ pub unsafe extern "C" fn mems_segments(
 ///
 /// `out` is null or a place for one record.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mems_stats(out: *mut StatsRecord) {
+pub unsafe extern "C" fn mems_read_stats(out: *mut StatsRecord) {
     // SAFETY: the contract is passed on.
     let out = unsafe { places(out, 1) };
     with_heap(|heap| {
