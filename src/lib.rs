@@ -13,6 +13,7 @@ mod global;
 mod heap;
 mod mems;
 mod report;
+mod small;
 
 pub use base::law::BrokenLaw;
 pub use base::os::{self, OutOfMemory};
@@ -26,6 +27,7 @@ pub use mems::{
     AddressNotFound, FIRST_ADDRESS, MallocError, Mems, MemsSegment, MemsSegments, MemsSpan,
     MemsSpans, MemsStats, VirtAddr,
 };
+pub use small::walk::{ProcessBlocks, ProcessSegments};
 
 /// The unit tests themselves run on MeMS.
 #[cfg(test)]

@@ -1,27 +1,18 @@
 //! Floor 7: [`MemsAlloc`], the process heap as a global allocator.
 //!
-//! Owns: the one process heap, and the mapping of Rust's `Layout` requests onto
-//! [`mems_malloc`](Heap::mems_malloc) and [`mems_free`](Heap::mems_free). Needs no start-up and no shut-down: it works from before `main` to
+//! Owns: the mapping of Rust's `Layout` requests onto the process heap. Needs no start-up and no shut-down: it works from before `main` to
 //! behind the last destructor, on threads whose thread-local storage is gone, and across `fork`.
 #![allow(unsafe_code, reason = "implements GlobalAlloc")]
-
-mod fork;
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 
 use crate::base::law::BrokenLaw;
-use crate::base::os::System;
 use crate::base::{addr, fatal};
-use crate::heap::{Blocks, Found, Heap, HeapStats, Misuse, Segments, Spans};
+use crate::heap::{Found, HeapStats, Misuse, Spans};
 use crate::report;
-
-/// What the process heap reserves at first: 1/8 of the addresses a process has.
-const RESERVATION: usize = 16 << 40;
-
-/// The process heap. A debugger finds everything from here.
-#[used]
-static PROCESS_HEAP: Heap<System> = Heap::with_os(System, RESERVATION);
+use crate::small::process::PROCESS;
+use crate::small::walk::{ProcessBlocks, ProcessSegments};
 
 /// The process heap, as a global allocator and as something to look into.
 ///
@@ -49,57 +40,51 @@ impl MemsAlloc {
         Self(())
     }
 
-    /// The heap itself.
-    #[must_use]
-    pub fn heap(&self) -> &'static Heap<System> {
-        &PROCESS_HEAP
-    }
-
-    /// The heap's sums, in jemalloc's words. O(spans), and there are few.
+    /// The heap's sums, in jemalloc's words. O(slots), a byte each.
     #[must_use]
     pub fn stats(&self) -> HeapStats {
-        PROCESS_HEAP.stats()
+        PROCESS.stats()
     }
 
     /// Prints the sums and the chain to standard output: of each span the first few segments. Allocates nothing,
     /// so what was printed through `std` without a line end before may come out behind it. O(log n).
     pub fn print_stats(&self) {
-        report::print(|out| PROCESS_HEAP.write_stats(out, report::FEW_SEGMENTS));
+        report::print(|out| PROCESS.write_stats(out, report::FEW_SEGMENTS));
     }
 
     /// As [`MemsAlloc::print_stats`], with every segment of every span. O(n).
     pub fn print_chain(&self) {
-        report::print(|out| PROCESS_HEAP.write_stats(out, usize::MAX));
+        report::print(|out| PROCESS.write_stats(out, usize::MAX));
     }
 
     /// The spans, in address order. O(log n) a step.
     #[must_use]
     pub fn spans(&self) -> Spans<'static> {
-        PROCESS_HEAP.spans()
+        PROCESS.heap.spans()
     }
 
     /// The segments of all spans, in address order. O(1) a step on average.
     #[must_use]
-    pub fn segments(&self) -> Segments<'static> {
-        PROCESS_HEAP.segments()
+    pub fn segments(&self) -> ProcessSegments {
+        PROCESS.segments()
     }
 
     /// The live blocks of all threads, in address order. O(1) a step on average.
     #[must_use]
-    pub fn blocks(&self) -> Blocks<'static> {
-        PROCESS_HEAP.blocks()
+    pub fn blocks(&self) -> ProcessBlocks {
+        PROCESS.blocks()
     }
 
     /// The block or hole that has the byte at `pointer`, which is not dereferenced. O(log n).
     #[must_use]
     pub fn find(&self, pointer: *const u8) -> Option<Found> {
-        PROCESS_HEAP.find(pointer)
+        PROCESS.find(pointer.addr())
     }
 
     /// The bytes that the block at `pointer` has; `None` where it is not the start of a live block. O(log n).
     #[must_use]
     pub fn usable_size(&self, pointer: *const u8) -> Option<usize> {
-        PROCESS_HEAP.usable_size(pointer)
+        PROCESS.usable_size(pointer.addr())
     }
 
     /// Whether a `dealloc` of `pointer` with this layout would be accepted. O(log n).
@@ -108,7 +93,7 @@ impl MemsAlloc {
     ///
     /// What is wrong with it.
     pub fn validate(&self, pointer: *const u8, layout: Layout) -> Result<(), Misuse> {
-        PROCESS_HEAP.validate(pointer, Some(layout.size()))
+        PROCESS.validate(pointer.addr(), Some((layout.size(), layout.align())))
     }
 
     /// Checks every law of the heap's records. O(n), under the lock: other threads wait.
@@ -117,13 +102,20 @@ impl MemsAlloc {
     ///
     /// The first law found broken, and where.
     pub fn check(&self) -> Result<(), BrokenLaw> {
-        PROCESS_HEAP.check()
+        PROCESS.check()
     }
 
     /// Gives every whole page that no block lies on back to the system. Returns their bytes. O(segments), with one
     /// system call for each hole that has such pages.
     pub fn trim(&self) -> usize {
-        PROCESS_HEAP.trim()
+        PROCESS.flush();
+        PROCESS.heap.trim()
+    }
+
+    /// Sends the free slots that the calling thread has cached back to their slabs, and empty slabs back to the free
+    /// list: for a thread that will be idle for long.
+    pub fn thread_flush(&self) {
+        PROCESS.flush();
     }
 
     /// Writes one line to standard error: what was asked for, and the heap's sums. Allocates nothing, so it may be
@@ -152,14 +144,14 @@ fn stop(misuse: &Misuse) -> ! {
 /// `start` is a live block of `layout`.
 #[cold]
 unsafe fn move_block(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    let Some(moved) = PROCESS_HEAP.mems_malloc(new_size, layout.align()) else {
+    let Some(moved) = PROCESS.allocate(new_size, layout.align()) else {
         return ptr::null_mut();
     };
-    let kept = layout.size().min(new_size);
+    let (moved, kept) = (moved.start.as_ptr(), layout.size().min(new_size));
     // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
-    unsafe { ptr::copy_nonoverlapping(start, moved.as_ptr(), kept) };
-    match PROCESS_HEAP.release(start.addr(), Some(layout.size())) {
-        Ok(()) => moved.as_ptr(),
+    unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
+    match PROCESS.release(start.addr(), layout.size(), layout.align()) {
+        Ok(()) => moved,
         Err(misuse) => stop(&misuse),
     }
 }
@@ -169,19 +161,19 @@ unsafe fn move_block(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8
 unsafe impl GlobalAlloc for MemsAlloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let block = PROCESS_HEAP.mems_malloc(layout.size(), layout.align());
-        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+        let block = PROCESS.allocate(layout.size(), layout.align());
+        block.map_or(ptr::null_mut(), |block| block.start.as_ptr())
     }
 
     #[inline]
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        if let Err(misuse) = PROCESS_HEAP.release(start.addr(), Some(layout.size())) {
+        if let Err(misuse) = PROCESS.release(start.addr(), layout.size(), layout.align()) {
             stop(&misuse);
         }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let Some(block) = PROCESS_HEAP.allocate(layout.size(), layout.align()) else {
+        let Some(block) = PROCESS.allocate(layout.size(), layout.align()) else {
             return ptr::null_mut();
         };
         let start = block.start.as_ptr();
@@ -193,7 +185,8 @@ unsafe impl GlobalAlloc for MemsAlloc {
     }
 
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        match PROCESS_HEAP.resize(start.addr(), Some(layout.size()), new_size) {
+        let old = (layout.size(), layout.align());
+        match PROCESS.resize(start.addr(), old, new_size) {
             Ok(true) => addr::pointer(start.addr()).map_or(ptr::null_mut(), NonNull::as_ptr),
             // SAFETY: `resize` has found the block live, with this layout's size.
             Ok(false) => unsafe { move_block(start, layout, new_size) },

@@ -182,6 +182,19 @@ impl<O: Os> Heap<O> {
         }
     }
 
+    /// Commits at least `len` bytes for records that are never given back: where they begin and end.
+    pub(crate) fn commit_records(&self, len: usize) -> Option<(usize, usize)> {
+        let root = self.root_or_start().ok()?;
+        let run = root.zones.lock().commit(&self.os, Use::Nodes, len).ok()?;
+        Some((run.start, run.end()))
+    }
+
+    /// Start and length of the addresses that are reserved for blocks at first.
+    pub(crate) fn block_range(&self) -> Option<(usize, usize)> {
+        let root = self.root_or_start().ok()?;
+        root.zones.lock().all(Use::Blocks).first().map(|zone| (zone.start, zone.reserved))
+    }
+
     /// Takes all locks, in their order, for the time of a fork.
     pub(crate) fn hold_for_fork(&self) {
         self.starting.hold_for_fork();
@@ -254,7 +267,15 @@ impl<O: Os> Heap<O> {
     ///
     /// What is wrong with it.
     pub fn validate(&self, pointer: *const u8, size: Option<usize>) -> Result<(), Misuse> {
-        let address = pointer.addr();
+        self.validate_address(pointer.addr(), size)
+    }
+
+    /// As [`Heap::validate`], by number.
+    pub(crate) fn validate_address(
+        &self,
+        address: usize,
+        size: Option<usize>,
+    ) -> Result<(), Misuse> {
         let Some(root) = self.root() else {
             return Err(Misuse::new(NotABlock::Outside, address, size, |_| 0));
         };
@@ -295,8 +316,13 @@ impl<O: Os> Heap<O> {
     /// of a live block. O(log n).
     #[must_use]
     pub fn usable_size(&self, pointer: *const u8) -> Option<usize> {
+        self.usable_size_at(pointer.addr())
+    }
+
+    /// As [`Heap::usable_size`], by number.
+    pub(crate) fn usable_size_at(&self, address: usize) -> Option<usize> {
         let chains = self.root()?.chains.lock();
-        chains.list.block(pointer.addr(), None).ok().map(|block| block.size())
+        chains.list.block(address, None).ok().map(|block| block.size())
     }
 }
 

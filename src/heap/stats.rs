@@ -34,6 +34,10 @@ pub struct HeapStats {
     pub largest_hole: usize,
     /// Spans, a count.
     pub spans: usize,
+    /// Slabs, a count. Only the process heap has them.
+    pub slabs: usize,
+    /// In free slots that some thread's cache holds.
+    pub cached: usize,
 }
 
 impl fmt::Display for HeapStats {
@@ -42,7 +46,7 @@ impl fmt::Display for HeapStats {
         write!(
             f,
             "allocated {} in {} blocks, active {}, resident {}, mapped {}, retained {}, metadata {}, \
-             {} holes in {} spans, largest {}",
+             {} holes in {} spans, largest {}, {} slabs, cached {}",
             self.allocated,
             self.blocks,
             self.active,
@@ -52,7 +56,9 @@ impl fmt::Display for HeapStats {
             self.metadata,
             self.holes,
             self.spans,
-            self.largest_hole
+            self.largest_hole,
+            self.slabs,
+            self.cached
         )
     }
 }
@@ -89,6 +95,8 @@ impl<O: Os> Heap<O> {
             free: totals.hole_bytes(),
             largest_hole: chains.list.largest_hole(),
             spans: totals.span_count,
+            slabs: 0,
+            cached: 0,
         }
     }
 

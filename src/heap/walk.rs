@@ -177,7 +177,12 @@ impl<O: Os> Heap<O> {
     /// dereferenced. O(log n).
     #[must_use]
     pub fn find(&self, pointer: *const u8) -> Option<Found> {
-        let segment = self.root()?.chains.lock().list.find(pointer.addr())?;
+        self.find_address(pointer.addr())
+    }
+
+    /// As [`Heap::find`], by number.
+    pub(crate) fn find_address(&self, address: usize) -> Option<Found> {
+        let segment = self.root()?.chains.lock().list.find(address)?;
         Some(match segment.kind() {
             SegmentKind::Process => {
                 Found::Block(Block { start: segment.start, size: segment.size() })

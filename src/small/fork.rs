@@ -1,0 +1,70 @@
+//! `fork` while other threads allocate: the child must find every lock open, every record whole, and no block lost.
+//!
+//! The handlers are registered when the program or library is loaded, before `main` and outside of any lock:
+//! registering allocates. Before a fork the forking thread takes all locks of the process heap, so no other thread is in
+//! the middle of a shared change; meanwhile the forking thread may allocate. In the child the other threads are gone, in
+//! the middle of whatever they did with their own heaps: those heaps are emptied, their slabs rebuilt from the state
+//! bytes, and they are retired.
+#![allow(unsafe_code, reason = "registers handlers with libc")]
+
+use core::ptr;
+
+use super::process::PROCESS;
+use super::thread;
+use super::thread_heap::ThreadHeap;
+
+extern "C" fn prepare() {
+    PROCESS.shared.hold_for_fork();
+    PROCESS.pool.hold_for_fork();
+    PROCESS.heap.hold_for_fork();
+}
+
+extern "C" fn parent() {
+    PROCESS.heap.release_after_fork();
+    PROCESS.pool.release_after_fork();
+    PROCESS.shared.release_after_fork();
+}
+
+extern "C" fn child() {
+    adopt_vanished();
+    parent();
+}
+
+/// Makes the heaps of all threads but the calling one those of threads that ended.
+fn adopt_vanished() {
+    let mine = thread::current();
+    let shared = *PROCESS.shared.lock();
+    let has_vanished = |heap: &'static ThreadHeap| {
+        let is_shared = shared.is_some_and(|shared| ptr::eq(shared, heap));
+        !ptr::eq(heap, mine) && !is_shared && !heap.is_retired.get()
+    };
+    // Slots of others' slabs that are cached here are free by their state bytes: they go home before the rebuilding.
+    for heap in [Some(mine), shared].into_iter().flatten() {
+        heap.flush();
+    }
+    let made = PROCESS.pool.lock().made;
+    ThreadHeap::all_from(made).filter(|heap| has_vanished(heap)).for_each(ThreadHeap::forget_all);
+    for slab in PROCESS.owners.all() {
+        if let Some(owner) = slab.owner().filter(|owner| has_vanished(owner)) {
+            slab.rebuild();
+            owner.take_rebuilt(slab);
+        }
+    }
+    let mut pool = PROCESS.pool.lock();
+    for heap in ThreadHeap::all_from(made).filter(|heap| has_vanished(heap)) {
+        pool.retire(heap);
+    }
+}
+
+extern "C" fn register() {
+    // SAFETY: the handlers are functions of this program; they do not unwind.
+    let registered = unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
+    // It fails only for want of memory, before `main`: then a fork while other threads allocate may hang the child.
+    let _ = registered;
+}
+
+/// The loader calls what this section points to.
+#[used]
+// SAFETY: the section holds pointers to functions without parameters, which is what this is.
+#[unsafe(link_section = ".init_array")]
+static REGISTER: extern "C" fn() = register;

@@ -1,0 +1,23 @@
+//! Floors 4 and 6: small blocks, up to 32 KiB. Slabs cut into slots of one class, and a heap for each thread.
+//!
+//! From the ground up: [`class`] which slot serves a request; [`slab`] the slots and their states; [`handover`] how a slot
+//! comes home from another thread; [`owners`] from an address to its slab; [`magazine`] a stack of free slots;
+//! [`thread_heap`] what one thread has; [`pool`] what all share; [`thread`] which heap is the calling thread's;
+//! [`process`] the process heap that is made of all this and of the free list below; [`walk`] looking inside;
+//! [`fork`] the same in the child of a fork.
+//!
+//! Everything here belongs to the process heap: descriptors, thread heaps and places are made once and stay, so they are
+//! plain `&'static` references, and a late reader never meets unmapped memory.
+
+pub(crate) mod class;
+mod fork;
+mod handover;
+mod magazine;
+mod owners;
+mod pool;
+pub(crate) mod process;
+mod slab;
+mod sync;
+mod thread;
+mod thread_heap;
+pub(crate) mod walk;

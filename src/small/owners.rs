@@ -1,0 +1,134 @@
+//! The owner table: from an address to the slab it lies in, with one load and without a lock.
+//!
+//! One word for each [`SLAB_GRANULE`] of the heap's first zone for blocks: the address of a slab's descriptor, or 0.
+//! Invariants: **I1** the table is committed for all addresses below `base + covered` before `covered` says so, so no
+//! address makes a lookup fault; **I2** a word names a descriptor, which is never unmapped, so a stale word is harmless:
+//! the descriptor's `start` tells.
+#![allow(unsafe_code, reason = "reads descriptors by address")]
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use super::class::SLAB_GRANULE;
+use super::slab::Slab;
+use crate::base::addr;
+use crate::base::os::{Os, OutOfMemory, System};
+use crate::base::round::align_up;
+
+/// The table grows by this many bytes at the least: words for 512 MiB.
+const STEP: usize = 64 << 10;
+
+/// The table.
+#[derive(Debug)]
+pub(crate) struct Owners {
+    /// The first address it speaks of.
+    base: AtomicUsize,
+    /// Bytes of addresses it speaks of now.
+    covered: AtomicUsize,
+    /// Where its words are.
+    words: AtomicUsize,
+    /// Bytes of addresses it may ever speak of.
+    limit: AtomicUsize,
+}
+
+impl Owners {
+    /// A table that speaks of no address.
+    pub(crate) const fn new() -> Self {
+        Self {
+            base: AtomicUsize::new(0),
+            covered: AtomicUsize::new(0),
+            words: AtomicUsize::new(0),
+            limit: AtomicUsize::new(0),
+        }
+    }
+
+    /// Reserves the table for `len` bytes of addresses from `base` on. One thread at a time, once.
+    pub(super) fn begin(&self, base: usize, len: usize) -> Result<(), OutOfMemory> {
+        let bytes = align_up(len / SLAB_GRANULE * size_of::<usize>(), STEP).ok_or(OutOfMemory)?;
+        let words = System.reserve(bytes)?;
+        self.words.store(addr::expose(words), Ordering::Relaxed);
+        self.base.store(align_up(base, SLAB_GRANULE).ok_or(OutOfMemory)?, Ordering::Relaxed);
+        self.limit.store(bytes / size_of::<usize>() * SLAB_GRANULE, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether [`Owners::begin`] has been called.
+    pub(super) fn has_begun(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) > 0
+    }
+
+    /// Bytes that the table takes.
+    pub(super) fn mapped_bytes(&self) -> usize {
+        self.covered.load(Ordering::Relaxed) / SLAB_GRANULE * size_of::<usize>()
+    }
+
+    /// Makes the table speak of `len` bytes from `start` on. One thread at a time.
+    pub(super) fn cover(&self, start: usize, len: usize) -> Result<(), OutOfMemory> {
+        let covered = self.covered.load(Ordering::Relaxed);
+        let end = start.wrapping_sub(self.base.load(Ordering::Relaxed)).wrapping_add(len);
+        if end <= covered {
+            return Ok(());
+        }
+        if end > self.limit.load(Ordering::Relaxed) {
+            return Err(OutOfMemory);
+        }
+        let (old, new) = (covered / SLAB_GRANULE * 8, end.div_ceil(SLAB_GRANULE) * 8);
+        let new = align_up(new, STEP).ok_or(OutOfMemory)?;
+        let place = addr::pointer(self.words.load(Ordering::Relaxed) + old).ok_or(OutOfMemory)?;
+        // SAFETY: the run is the untouched tail of the table's own reservation (I1).
+        unsafe { System.commit(place, new - old) }?;
+        self.covered.store(new / 8 * SLAB_GRANULE, Ordering::Release);
+        Ok(())
+    }
+
+    /// The word for `address`, if the table speaks of it.
+    #[inline]
+    fn word(&self, address: usize) -> Option<&AtomicUsize> {
+        let offset = address.wrapping_sub(self.base.load(Ordering::Relaxed));
+        if offset >= self.covered.load(Ordering::Relaxed) {
+            return None;
+        }
+        let place = self.words.load(Ordering::Relaxed) + offset / SLAB_GRANULE * size_of::<usize>();
+        let word = addr::pointer(place)?.cast::<AtomicUsize>();
+        // SAFETY: the word lies in the committed part of the table (I1), which is never unmapped.
+        Some(unsafe { word.as_ref() })
+    }
+
+    /// The slab whose granule has `address`. It may end at any moment unless the caller holds a slot of it.
+    #[inline]
+    pub(crate) fn find(&self, address: usize) -> Option<&'static Slab> {
+        slab_at(self.word(address)?.load(Ordering::Relaxed))
+    }
+
+    /// Enters `slab`, or nothing, for all granules of a run.
+    pub(super) fn set(&self, start: usize, len: usize, slab: Option<&'static Slab>) {
+        let name = slab.map_or(0, slab_name);
+        for granule in (start..start + len).step_by(SLAB_GRANULE) {
+            if let Some(word) = self.word(granule) {
+                word.store(name, Ordering::Release);
+            }
+        }
+    }
+
+    /// All slabs there are, in address order. O(table).
+    pub(crate) fn all(&self) -> impl Iterator<Item = &'static Slab> + '_ {
+        let base = self.base.load(Ordering::Relaxed);
+        let granules = self.covered.load(Ordering::Acquire) / SLAB_GRANULE;
+        (0..granules).filter_map(move |granule| {
+            let start = base + granule * SLAB_GRANULE;
+            self.find(start).filter(|slab| slab.start() == start)
+        })
+    }
+}
+
+/// The number under which a slab stands in tables and lists.
+pub(super) fn slab_name(slab: &'static Slab) -> usize {
+    (&raw const *slab).expose_provenance()
+}
+
+/// The slab of a name.
+#[inline]
+pub(super) fn slab_at(name: usize) -> Option<&'static Slab> {
+    let slab = addr::pointer(name)?.cast::<Slab>();
+    // SAFETY: names come from `slab_name`, and descriptors are never unmapped (I2).
+    Some(unsafe { slab.as_ref() })
+}

@@ -1,0 +1,210 @@
+//! What all thread heaps share, behind one lock: new slabs, memory for records, and the heaps of threads that ended.
+//!
+//! The lock is taken when a slab comes or goes and when a thread does. It comes before the locks of the heap below
+//! (`zones`, `chains`), which new slabs need.
+//!
+//! Invariants: **I1** records (descriptors, heaps, places) are never given back, only used again; **I2** a retired heap
+//! has no thread, and whoever holds the lock may act for it.
+#![allow(unsafe_code, reason = "lays out records in fresh memory")]
+
+use core::cell::Cell;
+use core::ptr::NonNull;
+use core::slice;
+use core::sync::atomic::{AtomicU8, AtomicU64};
+
+use super::class::{CLASS_PLACES, Class, SLAB_GRANULE};
+use super::magazine::Places;
+use super::process::PROCESS;
+use super::slab::{Slab, WORD_SLOTS};
+use super::thread_heap::ThreadHeap;
+use crate::base::addr;
+use crate::base::round::align_up;
+
+/// The least memory for records that is asked for at once.
+const RECORD_STEP: usize = 256 << 10;
+/// The least memory for places that a heap asks for at once.
+const PLACES_STEP: usize = 4 << 10;
+/// Retired heaps that are looked at for one new slab.
+const LOOKS: usize = 4;
+
+/// What the lock guards.
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// Memory for records: next and end.
+    next: usize,
+    end: usize,
+    heap_count: u64,
+    /// The heap that was made last.
+    pub(super) made: Option<&'static ThreadHeap>,
+    /// All heaps whose threads have ended.
+    retired: Option<&'static ThreadHeap>,
+    /// Bytes of slabs.
+    pub(super) slab_bytes: usize,
+}
+
+impl Pool {
+    pub(super) const fn new() -> Self {
+        Self { next: 0, end: 0, heap_count: 0, made: None, retired: None, slab_bytes: 0 }
+    }
+
+    /// Zero bytes for a record, never given back.
+    fn record(&mut self, len: usize, align: usize) -> Option<NonNull<u8>> {
+        let fits = |next: usize, end: usize| {
+            let start = align_up(next, align)?;
+            (start != 0 && start.checked_add(len)? <= end).then_some(start)
+        };
+        let start = match fits(self.next, self.end) {
+            Some(start) => start,
+            None => {
+                let (start, end) = PROCESS.heap.commit_records(len.max(RECORD_STEP) + align)?;
+                if start != self.end {
+                    self.next = start;
+                }
+                self.end = end;
+                fits(self.next, self.end)?
+            }
+        };
+        self.next = start + len;
+        addr::pointer(start)
+    }
+
+    /// A record of `count` places, all zero.
+    fn records<T>(&mut self, count: usize, align: usize) -> Option<&'static [T]> {
+        let start = self.record(count * size_of::<T>(), align.max(align_of::<T>()))?;
+        // SAFETY: the memory is fresh, zero, aligned, and never given back (I1); the callers' types are valid when zero.
+        Some(unsafe { slice::from_raw_parts(start.as_ptr().cast(), count) })
+    }
+
+    /// A record that is written now and stays.
+    fn place<T>(&mut self, value: T) -> Option<&'static T> {
+        let start = self.record(size_of::<T>(), align_of::<T>())?.cast::<T>();
+        // SAFETY: the memory is fresh, aligned, and nobody else's.
+        unsafe { start.write(value) };
+        // SAFETY: it was just initialised and is never given back (I1).
+        Some(unsafe { start.as_ref() })
+    }
+
+    /// Takes a heap without a thread.
+    pub(super) fn retire(&mut self, heap: &'static ThreadHeap) {
+        heap.is_retired.set(true);
+        heap.next_retired.set(self.retired.replace(heap));
+    }
+
+    fn new_descriptor(&mut self, class: Class) -> Option<&'static Slab> {
+        let slots = class.shape().slots;
+        let words = slots.div_ceil(WORD_SLOTS);
+        // Words that others write do not share a cache line with those that only the owner does.
+        let states = self.records::<AtomicU8>((slots + 1).next_multiple_of(64), 64)?;
+        let free = self.records::<AtomicU64>(words, 64)?;
+        let remote = self.records::<AtomicU64>(words, 64)?;
+        self.place(Slab::new(class, states.get(..=slots)?, free, remote))
+    }
+}
+
+/// Places for `count` entries, from a heap's own space.
+pub(super) fn places(space: &Cell<(usize, usize)>, count: usize) -> Option<Places> {
+    let bytes = count * size_of::<super::magazine::Entry>();
+    let (next, end) = space.get();
+    if bytes > end - next {
+        let len = bytes.max(PLACES_STEP);
+        let start = PROCESS.pool.lock().record(len, 64)?.addr().get();
+        space.set((start, start + len));
+    }
+    let (next, end) = space.get();
+    space.set((next + bytes, end));
+    let start = addr::pointer(next)?;
+    // SAFETY: the memory is fresh and zero, which is valid for entries, aligned to 64, and stays (I1).
+    Some(unsafe { slice::from_raw_parts(start.as_ptr().cast(), count) })
+}
+
+/// A new slab of `class` for `owner`.
+pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<&'static Slab> {
+    let shape = class.shape();
+    let mut pool = PROCESS.pool.lock();
+    if !PROCESS.owners.has_begun() {
+        let (start, len) = PROCESS.heap.block_range()?;
+        PROCESS.owners.begin(start, len).ok()?;
+    }
+    let slab = owner.take_waiting(class).or_else(|| pool.new_descriptor(class))?;
+    let Some(block) = PROCESS.heap.allocate(shape.slab_bytes, shape.slab_bytes) else {
+        owner.put_back_waiting(slab);
+        return None;
+    };
+    let start = block.start.addr().get();
+    if PROCESS.owners.cover(start, shape.slab_bytes).is_err() {
+        // The run lies in a chained zone, or there is no memory for the table: this request is served without a slab.
+        let _ = PROCESS.heap.release(start, Some(shape.slab_bytes));
+        owner.put_back_waiting(slab);
+        return None;
+    }
+    slab.begin(start, owner);
+    PROCESS.owners.set(start, shape.slab_bytes, Some(slab));
+    pool.slab_bytes += shape.slab_bytes;
+    Some(slab)
+}
+
+/// Gives the run of an empty slab back to the heap. The descriptor stays with its owner.
+pub(super) fn end_slab(slab: &'static Slab) {
+    end_slab_locked(&mut PROCESS.pool.lock(), slab);
+}
+
+fn end_slab_locked(pool: &mut Pool, slab: &'static Slab) {
+    let (start, len) = (slab.start(), slab.shape().slab_bytes);
+    PROCESS.owners.set(start, len, None);
+    slab.end();
+    pool.slab_bytes -= len;
+    let _ = PROCESS.heap.release(start, Some(len));
+}
+
+/// A heap for a thread: that of one that ended, or a new one.
+pub(super) fn acquire_heap() -> Option<&'static ThreadHeap> {
+    let mut pool = PROCESS.pool.lock();
+    if let Some(heap) = pool.retired {
+        pool.retired = heap.next_retired.take();
+        heap.is_retired.set(false);
+        return Some(heap);
+    }
+    // Number 0 is nobody's, so a key of zero bytes is no slab's.
+    let number = pool.heap_count + 1;
+    let made_before = pool.made;
+    let heap = pool.place(ThreadHeap::new(number, made_before))?;
+    pool.heap_count = number;
+    pool.made = Some(heap);
+    Some(heap)
+}
+
+/// Takes the heap of a thread that ended, its caches flushed.
+pub(super) fn retire_heap(heap: &'static ThreadHeap) {
+    PROCESS.pool.lock().retire(heap);
+}
+
+/// Ends the empty slabs of all heaps whose threads have ended.
+pub(super) fn tidy_retired() {
+    let mut pool = PROCESS.pool.lock();
+    let mut next = pool.retired;
+    while let Some(heap) = next {
+        heap.drain();
+        heap.end_empty_slabs(|slab| end_slab_locked(&mut pool, slab));
+        next = heap.next_retired.get();
+    }
+}
+
+/// Adopts a slab with free slots from a heap whose thread has ended.
+pub(super) fn adopt(owner: &'static ThreadHeap, class: Class) -> Option<&'static Slab> {
+    let mut pool = PROCESS.pool.lock();
+    let mut next = pool.retired;
+    for _ in 0..LOOKS {
+        let heap = next?;
+        next = heap.next_retired.get();
+        if heap.drain() {
+            heap.end_empty_slabs(|slab| end_slab_locked(&mut pool, slab));
+        }
+        if let Some(slab) = heap.give_slab(class) {
+            slab.give_to(owner);
+            return Some(slab);
+        }
+    }
+    None
+}
+
+const _: () = assert!(CLASS_PLACES <= 256 && SLAB_GRANULE.is_power_of_two());

@@ -1,0 +1,288 @@
+//! A slab: an aligned run of the heap cut into slots of one class, and its descriptor, which lies elsewhere.
+//!
+//! A descriptor is made once and never unmapped; when its slab goes it waits for another slab *of the same class*. So
+//! whoever holds a stale reference reads valid memory, of the same shape, and its `start` says whether it still is the
+//! slab that was meant.
+//!
+//! Who may touch what: the *state bytes* belong to everybody: a free changes one with an atomic swap, so of two frees
+//! one loses; malloc stores it, and nobody but the holder of a slot does. The *free words* and the lists belong to the
+//! owner, the thread heap that `owner` names. The *remote words* are how everybody else hands slots back
+//! ([`handover`](super::handover)).
+//!
+//! Invariants: **I1** a slot is in one place: live (its byte is [`LIVE`]), in a magazine or outbox, in the free words,
+//! or in the remote words; **I2** `free_count` is the number of bits in the free words; **I3** the byte behind the last
+//! slot's is never [`LIVE`], so the slab's tail needs no test.
+
+use core::cell::Cell;
+use core::fmt;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use super::class::{Class, Shape};
+use super::thread_heap::ThreadHeap;
+
+/// The state byte of a slot that is handed out. Every other slot's is [`FREE`].
+pub(crate) const LIVE: u8 = 1;
+/// The state byte of a slot that is not handed out.
+pub(crate) const FREE: u8 = 0;
+
+/// Slots of a word.
+pub(crate) const WORD_SLOTS: usize = 64;
+
+/// A descriptor.
+#[repr(C, align(64))]
+pub(crate) struct Slab {
+    // What a free reads.
+    /// The first address of the slab; 0 while there is none.
+    start: AtomicUsize,
+    magic: u64,
+    /// Owner and class in one word: see [`ThreadHeap::key`].
+    key: AtomicU64,
+    states: &'static [AtomicU8],
+    slab_bytes: usize,
+    class: Class,
+    // What the owner alone changes.
+    free: &'static [AtomicU64],
+    free_count: Cell<u32>,
+    /// No word below this one has a bit.
+    hint: Cell<u32>,
+    pub(super) prev: Cell<Option<&'static Slab>>,
+    pub(super) next: Cell<Option<&'static Slab>>,
+    pub(super) is_listed: Cell<bool>,
+    // What others change.
+    pub(super) remote: &'static [AtomicU64],
+    pub(super) is_notified: AtomicU32,
+    pub(super) next_notified: AtomicUsize,
+    owner: AtomicUsize,
+}
+
+// SAFETY: the cells are touched by the slab's owner alone, or under the pool's lock while there is no slab; everything
+// else is atomic or never changes.
+#[expect(unsafe_code, reason = "promises who touches the cells")]
+unsafe impl Sync for Slab {}
+
+impl fmt::Debug for Slab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slab").field("start", &self.start()).finish_non_exhaustive()
+    }
+}
+
+impl Slab {
+    /// A descriptor without a slab. `states` has one place more than the class has slots, `free` and `remote` a bit
+    /// for each slot; all are zero.
+    pub(super) fn new(
+        class: Class,
+        states: &'static [AtomicU8],
+        free: &'static [AtomicU64],
+        remote: &'static [AtomicU64],
+    ) -> Self {
+        let shape = class.shape();
+        Self {
+            start: AtomicUsize::new(0),
+            magic: shape.magic,
+            key: AtomicU64::new(u64::MAX),
+            states,
+            slab_bytes: shape.slab_bytes,
+            class,
+            free,
+            free_count: Cell::new(0),
+            hint: Cell::new(0),
+            prev: Cell::new(None),
+            next: Cell::new(None),
+            is_listed: Cell::new(false),
+            remote,
+            is_notified: AtomicU32::new(0),
+            next_notified: AtomicUsize::new(0),
+            owner: AtomicUsize::new(0),
+        }
+    }
+
+    /// Its class.
+    #[inline]
+    pub(crate) fn class(&self) -> Class {
+        self.class
+    }
+
+    /// What it looks like.
+    #[inline]
+    pub(crate) fn shape(&self) -> &'static Shape {
+        self.class.shape()
+    }
+
+    /// Its first address, 0 while it has none.
+    #[inline]
+    pub(crate) fn start(&self) -> usize {
+        self.start.load(Ordering::Relaxed)
+    }
+
+    /// Owner and class in one word.
+    #[inline]
+    pub(crate) fn key(&self) -> u64 {
+        self.key.load(Ordering::Relaxed)
+    }
+
+    /// The number of the slot that starts at `address`.
+    ///
+    /// One multiplication answers both questions: of `offset * ceil(2^64 / size)` the high half is `offset / size`, and
+    /// the low half is below the factor exactly if nothing remains.
+    #[inline]
+    pub(crate) fn slot_index(&self, address: usize) -> Option<usize> {
+        let offset = address.wrapping_sub(self.start());
+        if offset >= self.slab_bytes {
+            return None;
+        }
+        let product = offset as u128 * u128::from(self.magic);
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves of the product")]
+        let (index, remainder) = ((product >> 64) as usize, product as u64);
+        (remainder < self.magic).then_some(index)
+    }
+
+    /// The number of the slot that has `address`, and whether it starts there.
+    pub(crate) fn slot_with(&self, address: usize) -> Option<(usize, bool)> {
+        let offset = address.wrapping_sub(self.start());
+        let index = offset / self.shape().slot_bytes;
+        (index < self.shape().slots).then(|| (index, self.slot_index(address).is_some()))
+    }
+
+    /// Where slot `index` starts.
+    #[inline]
+    pub(crate) fn slot_start(&self, index: usize) -> usize {
+        self.start() + index * self.shape().slot_bytes
+    }
+
+    /// The state byte of slot `index`.
+    #[inline]
+    pub(crate) fn state(&self, index: usize) -> Option<&'static AtomicU8> {
+        self.states.get(index)
+    }
+
+    /// Whether slot `index` is handed out.
+    pub(crate) fn is_live(&self, index: usize) -> bool {
+        self.state(index).is_some_and(|state| state.load(Ordering::Relaxed) == LIVE)
+    }
+
+    /// Slots that are handed out. O(slots).
+    pub(crate) fn live_count(&self) -> usize {
+        self.states.iter().filter(|state| state.load(Ordering::Relaxed) == LIVE).count()
+    }
+
+    /// Slots that are in some thread's cache, given the number of live ones. Exact while nobody changes anything.
+    pub(crate) fn cached_count(&self, live: usize) -> usize {
+        let ones = |words: &[AtomicU64]| -> u32 {
+            words.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum()
+        };
+        let home = (ones(self.free) + ones(self.remote)) as usize;
+        self.shape().slots.saturating_sub(live + home)
+    }
+
+    /// Whether slot `index` waits in the free words.
+    pub(crate) fn is_in_free_words(&self, index: usize) -> bool {
+        let word = self.free.get(index / WORD_SLOTS);
+        word.is_some_and(|word| word.load(Ordering::Relaxed) >> (index % WORD_SLOTS) & 1 == 1)
+    }
+
+    /// The thread heap it belongs to.
+    pub(super) fn owner(&self) -> Option<&'static ThreadHeap> {
+        ThreadHeap::at(self.owner.load(Ordering::Acquire))
+    }
+
+    /// Makes it a slab of `owner` at `start`, all free. There is no slab, and the caller holds the pool's lock.
+    pub(super) fn begin(&self, start: usize, owner: &'static ThreadHeap) {
+        for (index, word) in self.free.iter().enumerate() {
+            let slots = (self.shape().slots - index * WORD_SLOTS).min(WORD_SLOTS);
+            word.store(u64::MAX >> (WORD_SLOTS - slots), Ordering::Relaxed);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
+        self.free_count.set(self.shape().slots as u32);
+        self.hint.set(0);
+        self.give_to(owner);
+        self.start.store(start, Ordering::Release);
+    }
+
+    /// Ends the slab, all of whose slots are free. `owner` stays: a late notifier must find a list to put it on.
+    pub(super) fn end(&self) {
+        debug_assert!(self.is_empty() && self.live_count() == 0, "only an empty slab ends");
+        self.start.store(0, Ordering::Relaxed);
+        self.key.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Changes the owner. The caller holds whatever lets it act for the old one.
+    pub(super) fn give_to(&self, owner: &'static ThreadHeap) {
+        self.owner.store(owner.address(), Ordering::Release);
+        self.key.store(owner.key(self.class), Ordering::Release);
+    }
+
+    /// Whether all slots are in the free words.
+    pub(super) fn is_empty(&self) -> bool {
+        self.free_count.get() as usize == self.shape().slots
+    }
+
+    /// Whether some slot is in the free words.
+    pub(super) fn has_free(&self) -> bool {
+        self.free_count.get() > 0
+    }
+
+    /// Puts the slots of `bits` of word `index` into the free words.
+    #[inline]
+    pub(super) fn put(&self, index: usize, bits: u64) {
+        let Some(word) = self.free.get(index) else { return };
+        let before = word.load(Ordering::Relaxed);
+        debug_assert!(before & bits == 0, "a slot is in one place (I1)");
+        word.store(before | bits, Ordering::Relaxed);
+        self.free_count.set(self.free_count.get() + bits.count_ones());
+        #[expect(clippy::cast_possible_truncation, reason = "at most 128 words")]
+        self.hint.set(self.hint.get().min(index as u32));
+    }
+
+    /// Takes up to `most` slots, lowest first, out of the free words and hands each to `take`.
+    #[inline]
+    pub(super) fn take(&self, most: usize, mut take: impl FnMut(usize, &'static AtomicU8)) {
+        let (mut left, mut index) = (most, self.hint.get() as usize);
+        let slot_bytes = self.shape().slot_bytes;
+        while left > 0
+            && let Some(word) = self.free.get(index)
+        {
+            let mut bits = word.load(Ordering::Relaxed);
+            let first = index * WORD_SLOTS;
+            while bits != 0 && left > 0 {
+                let slot = first + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                left -= 1;
+                if let Some(state) = self.states.get(slot) {
+                    take(self.start() + slot * slot_bytes, state);
+                }
+            }
+            word.store(bits, Ordering::Relaxed);
+            if bits == 0 {
+                index += 1;
+            }
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "at most 128 words, at most 8 Ki slots"
+        )]
+        let (hint, taken) = (index as u32, (most - left) as u32);
+        self.hint.set(hint);
+        self.free_count.set(self.free_count.get() - taken);
+    }
+
+    /// Makes the free words say what the state bytes say, and the remote words nothing: after a fork, when nobody knows
+    /// where a vanished thread had its slots.
+    pub(super) fn rebuild(&self) {
+        let mut count = 0;
+        for (index, word) in self.free.iter().enumerate() {
+            let first = index * WORD_SLOTS;
+            let slots = (self.shape().slots - first).min(WORD_SLOTS);
+            let free = (0..slots).filter(|slot| !self.is_live(first + slot));
+            let bits = free.fold(0_u64, |bits, slot| bits | 1 << slot);
+            word.store(bits, Ordering::Relaxed);
+            count += bits.count_ones();
+        }
+        self.remote.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.is_notified.store(0, Ordering::Relaxed);
+        self.free_count.set(count);
+        self.hint.set(0);
+        self.prev.set(None);
+        self.next.set(None);
+        self.is_listed.set(false);
+    }
+}

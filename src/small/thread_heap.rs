@@ -1,0 +1,455 @@
+//! A thread's heap of small blocks: its magazines, its outboxes, and the slabs it owns.
+//!
+//! Slots it allocates come from its own slabs; slots of other heaps' slabs that it frees wait in the outbox of their
+//! class and are delivered together. A thread that ends leaves its heap, slabs and all, to the next thread that starts;
+//! until then others may adopt single slabs from it.
+//!
+//! Invariants: **I1** a heap is used by one thread at a time: the one whose thread-local word names it, or whoever holds
+//! the pool's lock while it is retired; **I2** a slab's owner changes only under the pool's lock while the old owner is
+//! retired, so whoever drains can trust the owner it reads if that is itself; **I3** a slab is in the list of its class
+//! exactly if one of its slots is in its free words.
+
+use core::cell::Cell;
+use core::fmt;
+use core::ptr;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use super::class::{CLASS_PLACES, Class};
+use super::handover;
+use super::magazine::{Entry, Magazine};
+use super::owners::{slab_at, slab_name};
+use super::pool;
+use super::process::PROCESS;
+use super::slab::{Slab, WORD_SLOTS};
+use crate::base::addr;
+
+/// The first capacity of a magazine.
+const FIRST_CAPACITY: usize = 8;
+/// A magazine grows to this on misses alone; beyond only when frees overflow it as well.
+const MISS_CAPACITY: usize = 16;
+/// No magazine holds more slots, nor more than [`MAGAZINE_BYTES`] of them.
+const MAX_CAPACITY: usize = 1024;
+/// See [`MAX_CAPACITY`].
+const MAGAZINE_BYTES: usize = 64 << 10;
+/// Slots of an outbox, and their bytes.
+const OUTBOX_CAPACITY: usize = 64;
+/// See [`OUTBOX_CAPACITY`].
+const OUTBOX_BYTES: usize = 64 << 10;
+/// Bytes of empty slabs that a heap keeps of each class.
+const KEPT_EMPTY_BYTES: usize = 512 << 10;
+/// How far a slab that gets its first free slot looks for its place in the list, which is in address order so far.
+const SORT_STEPS: usize = 8;
+
+/// What a heap has of one class beside its magazine.
+#[derive(Debug)]
+struct ClassLists {
+    /// Slabs with slots in their free words, lowest addresses first.
+    listed: Cell<Option<&'static Slab>>,
+    /// How many of them are empty.
+    empty: Cell<usize>,
+    /// Descriptors without a slab.
+    waiting: Cell<Option<&'static Slab>>,
+}
+
+/// A thread's heap.
+#[repr(C, align(64))]
+pub(crate) struct ThreadHeap {
+    /// Its number, in the place where a key has it.
+    number: u64,
+    pub(super) magazines: [Magazine; CLASS_PLACES],
+    outboxes: [Magazine; CLASS_PLACES],
+    lists: [ClassLists; CLASS_PLACES],
+    /// Memory for further places: next and end.
+    space: Cell<(usize, usize)>,
+    /// Whether its thread has ended: then empty slabs stay until somebody with the pool's lock takes them.
+    pub(super) is_retired: Cell<bool>,
+    pub(super) next_retired: Cell<Option<&'static ThreadHeap>>,
+    /// The heap that was made before it.
+    made_before: Option<&'static ThreadHeap>,
+    /// Slabs with news from other threads.
+    notified: Notified,
+}
+
+/// The one word that others write, on a cache line of its own.
+#[derive(Debug)]
+#[repr(C, align(128))]
+struct Notified(AtomicUsize);
+
+// SAFETY: all cells are used by one thread at a time (I1); `notified` is atomic.
+#[expect(unsafe_code, reason = "promises who uses the cells")]
+unsafe impl Sync for ThreadHeap {}
+
+impl fmt::Debug for ThreadHeap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadHeap").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// Neighbouring entries that belong to one word of one slab.
+struct Bits {
+    slab: Option<&'static Slab>,
+    word: usize,
+    bits: u64,
+}
+
+impl ThreadHeap {
+    /// A heap without slots, whose key is no slab's. `number` is below 2^32.
+    pub(super) const fn new(number: u64, made_before: Option<&'static Self>) -> Self {
+        Self {
+            number: number << 8,
+            magazines: [const { Magazine::EMPTY }; CLASS_PLACES],
+            outboxes: [const { Magazine::EMPTY }; CLASS_PLACES],
+            lists: [const {
+                ClassLists {
+                    listed: Cell::new(None),
+                    empty: Cell::new(0),
+                    waiting: Cell::new(None),
+                }
+            }; CLASS_PLACES],
+            space: Cell::new((0, 0)),
+            is_retired: Cell::new(false),
+            next_retired: Cell::new(None),
+            made_before,
+            notified: Notified(AtomicUsize::new(0)),
+        }
+    }
+
+    /// The heap at an address that [`ThreadHeap::address`] gave, or none for 0.
+    #[expect(unsafe_code, reason = "reads a heap by address")]
+    pub(super) fn at(address: usize) -> Option<&'static Self> {
+        let heap = addr::pointer(address)?.cast::<Self>();
+        // SAFETY: addresses come from `address`, and heaps are never unmapped.
+        Some(unsafe { heap.as_ref() })
+    }
+
+    /// A heap and all that were made before it.
+    pub(super) fn all_from(last: Option<&'static Self>) -> impl Iterator<Item = &'static Self> {
+        core::iter::successors(last, |heap| heap.made_before)
+    }
+
+    /// Where it is.
+    pub(super) fn address(&'static self) -> usize {
+        (&raw const *self).expose_provenance()
+    }
+
+    /// The key of its slabs of a class.
+    #[inline]
+    pub(super) fn key(&self, class: Class) -> u64 {
+        self.number | class.index() as u64
+    }
+
+    #[inline]
+    pub(super) fn magazine(&self, class: Class) -> &Magazine {
+        &self.magazines[class.index()]
+    }
+
+    fn list(&self, class: Class) -> &ClassLists {
+        &self.lists[class.index()]
+    }
+
+    // ---- malloc ------------------------------------------------------------------------------------------------
+
+    /// Hands out a slot although the magazine is empty: its address.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn refill(&'static self, class: Class) -> Option<usize> {
+        let magazine = self.magazine(class);
+        if magazine.capacity() < MISS_CAPACITY {
+            self.enlarge(magazine, class);
+        }
+        magazine.has_missed.set(true);
+        if self.list(class).listed.get().is_none() {
+            self.drain();
+        }
+        if self.list(class).listed.get().is_none() && !self.reuse_outbox(class) {
+            let slab = pool::adopt(self, class).or_else(|| pool::new_slab(self, class))?;
+            self.enlist(slab);
+        }
+        self.take_from_slabs(class);
+        magazine.hand_out()
+    }
+
+    /// Fills half of a magazine from the first listed slab.
+    fn take_from_slabs(&'static self, class: Class) {
+        let magazine = self.magazine(class);
+        let wanted = (magazine.capacity() / 2).saturating_sub(magazine.len());
+        let Some(slab) = self.list(class).listed.get() else { return };
+        let before = magazine.len();
+        if wanted > 0 && slab.is_empty() {
+            self.list(class).empty.update(|empty| empty - 1);
+        }
+        slab.take(wanted, |slot, state| {
+            magazine.push(Entry::new(slot, state));
+        });
+        magazine.reverse_newest(magazine.len() - before);
+        if !slab.has_free() {
+            self.unlist(slab);
+        }
+    }
+
+    /// Doubles a magazine, within its limits.
+    fn enlarge(&'static self, magazine: &Magazine, class: Class) {
+        let most = (MAGAZINE_BYTES / class.shape().slot_bytes).clamp(2, MAX_CAPACITY);
+        let capacity = (magazine.capacity() * 2).clamp(FIRST_CAPACITY.min(most), most);
+        if capacity > magazine.capacity()
+            && let Some(places) = pool::places(&self.space, capacity)
+        {
+            magazine.move_to(places);
+        }
+    }
+
+    /// Moves slots of other heaps that wait for delivery into the magazine.
+    fn reuse_outbox(&'static self, class: Class) -> bool {
+        let (outbox, magazine) = (&self.outboxes[class.index()], self.magazine(class));
+        let room = magazine.capacity() - magazine.len();
+        outbox.take_oldest(room, |entry| {
+            magazine.push(entry);
+        });
+        magazine.len() > 0
+    }
+
+    // ---- free --------------------------------------------------------------------------------------------------
+
+    /// Takes in a slot of an own slab although the magazine is full.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn overflow(&'static self, class: Class, entry: Entry) {
+        let magazine = self.magazine(class);
+        if magazine.has_missed.get() || magazine.capacity() == 0 {
+            magazine.has_missed.set(false);
+            self.enlarge(magazine, class);
+        }
+        if !magazine.push(entry) {
+            self.send_home(magazine, magazine.capacity().div_ceil(2));
+            if !magazine.push(entry) {
+                self.send_entry_home(entry);
+            }
+        }
+    }
+
+    /// Takes in a slot of another heap's slab.
+    #[inline(never)]
+    pub(super) fn post(&'static self, class: Class, entry: Entry) {
+        let outbox = &self.outboxes[class.index()];
+        if outbox.push(entry) {
+            return;
+        }
+        if outbox.capacity() == 0 {
+            let most = (OUTBOX_BYTES / class.shape().slot_bytes).clamp(2, OUTBOX_CAPACITY);
+            if let Some(places) = pool::places(&self.space, most) {
+                outbox.move_to(places);
+            }
+        } else {
+            self.send_home(outbox, outbox.capacity());
+        }
+        if !outbox.push(entry) {
+            self.send_entry_home(entry);
+        }
+    }
+
+    /// Sends the oldest `count` entries to their slabs.
+    fn send_home(&'static self, magazine: &Magazine, count: usize) {
+        let mut gathered = Bits { slab: None, word: 0, bits: 0 };
+        magazine.take_oldest(count, |entry| self.gather(&mut gathered, entry));
+        self.put(&gathered);
+    }
+
+    fn send_entry_home(&'static self, entry: Entry) {
+        let mut gathered = Bits { slab: None, word: 0, bits: 0 };
+        self.gather(&mut gathered, entry);
+        self.put(&gathered);
+    }
+
+    /// Adds an entry to the gathered ones, which go home first if they are of another word.
+    #[inline]
+    fn gather(&'static self, gathered: &mut Bits, entry: Entry) {
+        let Some(slab) = PROCESS.owners.find(entry.slot) else { return };
+        let Some(slot) = slab.slot_index(entry.slot) else { return };
+        let word = slot / WORD_SLOTS;
+        if gathered.word != word || !gathered.slab.is_some_and(|other| ptr::eq(other, slab)) {
+            self.put(gathered);
+            *gathered = Bits { slab: Some(slab), word, bits: 0 };
+        }
+        gathered.bits |= 1 << (slot % WORD_SLOTS);
+    }
+
+    /// Puts gathered slots where they belong: into the free words of an own slab, else into the remote words.
+    fn put(&'static self, gathered: &Bits) {
+        let Some(slab) = gathered.slab else { return };
+        if slab.key() == self.key(slab.class()) {
+            slab.put(gathered.word, gathered.bits);
+            self.enlist(slab);
+        } else if let Some(word) = slab.remote.get(gathered.word) {
+            handover::enter(word, gathered.bits);
+            if handover::notify(&slab.is_notified)
+                && let Some(owner) = slab.owner()
+            {
+                owner.accept_notice(slab);
+            }
+        }
+    }
+
+    fn accept_notice(&self, slab: &'static Slab) {
+        handover::push(&self.notified.0, slab_name(slab), &slab.next_notified);
+    }
+
+    /// Collects what other threads freed of this heap's slabs. Returns whether there was anything.
+    pub(super) fn drain(&'static self) -> bool {
+        let mut name = handover::take_all(&self.notified.0);
+        let has_news = name != 0;
+        while let Some(slab) = slab_at(name) {
+            name = slab.next_notified.load(Ordering::Relaxed);
+            match slab.owner() {
+                Some(owner) if !ptr::eq(owner, self) => owner.accept_notice(slab),
+                _ => self.collect(slab),
+            }
+        }
+        has_news
+    }
+
+    fn collect(&'static self, slab: &'static Slab) {
+        handover::clear_notice(&slab.is_notified);
+        let mut found = false;
+        for (index, word) in slab.remote.iter().enumerate() {
+            let bits = handover::collect(word);
+            if bits != 0 {
+                slab.put(index, bits);
+                found = true;
+            }
+        }
+        if found {
+            self.enlist(slab);
+        }
+    }
+
+    // ---- the lists of slabs ------------------------------------------------------------------------------------
+
+    /// Sees to a slab that got slots into its free words: it is listed (I3), and goes if it is one empty slab too many.
+    fn enlist(&'static self, slab: &'static Slab) {
+        let lists = self.list(slab.class());
+        if !slab.is_listed.get() {
+            self.list_by_address(slab, lists);
+        }
+        if slab.is_empty() {
+            let kept = KEPT_EMPTY_BYTES / slab.shape().slab_bytes;
+            if lists.empty.get() < kept || self.is_retired.get() {
+                lists.empty.update(|empty| empty + 1);
+            } else {
+                self.unlist(slab);
+                pool::end_slab(slab);
+                self.wait(slab);
+            }
+        }
+    }
+
+    fn list_by_address(&self, slab: &'static Slab, lists: &ClassLists) {
+        let (mut before, mut behind) = (None::<&'static Slab>, lists.listed.get());
+        for _ in 0..SORT_STEPS {
+            match behind {
+                Some(other) if other.start() < slab.start() => {
+                    (before, behind) = (behind, other.next.get());
+                }
+                _ => break,
+            }
+        }
+        slab.prev.set(before);
+        slab.next.set(behind);
+        match before {
+            Some(before) => before.next.set(Some(slab)),
+            None => lists.listed.set(Some(slab)),
+        }
+        if let Some(behind) = behind {
+            behind.prev.set(Some(slab));
+        }
+        slab.is_listed.set(true);
+    }
+
+    /// Takes a slab out of the list of its class.
+    fn unlist(&self, slab: &'static Slab) {
+        let (prev, next) = (slab.prev.take(), slab.next.take());
+        match prev {
+            Some(prev) => prev.next.set(next),
+            None => self.list(slab.class()).listed.set(next),
+        }
+        if let Some(next) = next {
+            next.prev.set(prev);
+        }
+        slab.is_listed.set(false);
+    }
+
+    /// Keeps a descriptor whose slab has ended.
+    fn wait(&self, slab: &'static Slab) {
+        let waiting = &self.list(slab.class()).waiting;
+        slab.next.set(waiting.replace(Some(slab)));
+    }
+
+    /// A descriptor that waits for a slab.
+    pub(super) fn take_waiting(&self, class: Class) -> Option<&'static Slab> {
+        let waiting = &self.list(class).waiting;
+        let slab = waiting.get()?;
+        waiting.set(slab.next.take());
+        Some(slab)
+    }
+
+    /// Puts a descriptor back that [`ThreadHeap::take_waiting`] gave.
+    pub(super) fn put_back_waiting(&self, slab: &'static Slab) {
+        self.wait(slab);
+    }
+
+    /// Gives a slab with free slots away; the caller holds the pool's lock and this heap is retired (I2).
+    pub(super) fn give_slab(&'static self, class: Class) -> Option<&'static Slab> {
+        let slab = self.list(class).listed.get()?;
+        if slab.is_empty() {
+            self.list(class).empty.update(|empty| empty - 1);
+        }
+        self.unlist(slab);
+        Some(slab)
+    }
+
+    // ---- the end -----------------------------------------------------------------------------------------------
+
+    /// Sends every cached slot home and takes in what others sent.
+    pub(super) fn flush(&'static self) {
+        for class in Class::all() {
+            for magazine in [self.magazine(class), &self.outboxes[class.index()]] {
+                self.send_home(magazine, magazine.len());
+            }
+        }
+        self.drain();
+    }
+
+    /// Takes all empty slabs out of the lists, ends each with `end`, and keeps their descriptors.
+    pub(super) fn end_empty_slabs(&'static self, mut end: impl FnMut(&'static Slab)) {
+        for class in Class::all().filter(|class| self.list(*class).empty.get() > 0) {
+            let mut next = self.list(class).listed.get();
+            while let Some(slab) = next {
+                next = slab.next.get();
+                if slab.is_empty() {
+                    self.list(class).empty.update(|empty| empty - 1);
+                    self.unlist(slab);
+                    end(slab);
+                    self.wait(slab);
+                }
+            }
+        }
+    }
+
+    /// Forgets everything but its descriptors without slab, after a fork in which its thread vanished. Its slabs are
+    /// rebuilt and listed one by one.
+    pub(super) fn forget_all(&self) {
+        for class in Class::all() {
+            self.magazine(class).forget();
+            self.outboxes[class.index()].forget();
+            self.list(class).listed.set(None);
+            self.list(class).empty.set(0);
+        }
+        self.notified.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Lists a slab that was rebuilt, if it has free slots.
+    pub(super) fn take_rebuilt(&'static self, slab: &'static Slab) {
+        if slab.has_free() {
+            self.enlist(slab);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Looking into the process heap: the free list's segments, and in place of each slab its slots.
+//!
+//! What a walk guarantees while other threads run: a block that is live during the whole walk is seen exactly once; one
+//! that comes or goes meanwhile may be seen or not.
+
+use super::process::{PROCESS, Process};
+use super::slab::Slab;
+use crate::base::law::{BrokenLaw, law};
+use crate::chain::segment::SegmentKind;
+use crate::heap::{Block, Found, HeapSegment, HeapStats, Segments};
+
+/// The segments of the process heap in address order: blocks, and holes between them. Slots of a slab that are not
+/// handed out and lie side by side are one hole.
+#[derive(Debug)]
+pub struct ProcessSegments {
+    inner: Segments<'static>,
+    slab: Option<SlabWalk>,
+}
+
+/// A slab whose slots are being walked.
+#[derive(Debug)]
+struct SlabWalk {
+    slab: &'static Slab,
+    start: usize,
+    index: usize,
+}
+
+impl SlabWalk {
+    /// The next block or run of free slots. Nothing more once the slab has ended.
+    fn next(&mut self) -> Option<HeapSegment> {
+        let shape = self.slab.shape();
+        if self.index >= shape.slots || self.slab.start() != self.start {
+            return None;
+        }
+        let first = self.index;
+        let start = self.start + first * shape.slot_bytes;
+        if self.slab.is_live(first) {
+            self.index += 1;
+            return Some(HeapSegment { start, size: shape.slot_bytes, kind: SegmentKind::Process });
+        }
+        while self.index < shape.slots && !self.slab.is_live(self.index) {
+            self.index += 1;
+        }
+        let end = if self.index == shape.slots {
+            shape.slab_bytes
+        } else {
+            self.index * shape.slot_bytes
+        };
+        Some(HeapSegment { start, size: self.start + end - start, kind: SegmentKind::Hole })
+    }
+}
+
+impl Iterator for ProcessSegments {
+    type Item = HeapSegment;
+
+    fn next(&mut self) -> Option<HeapSegment> {
+        loop {
+            if let Some(segment) = self.slab.as_mut().and_then(SlabWalk::next) {
+                return Some(segment);
+            }
+            self.slab = None;
+            let segment = self.inner.next()?;
+            match slab_of(&segment) {
+                Some(slab) => {
+                    self.slab = Some(SlabWalk { slab, start: segment.start, index: 0 });
+                }
+                None => return Some(segment),
+            }
+        }
+    }
+}
+
+/// The slab that a segment of the free list is.
+fn slab_of(segment: &HeapSegment) -> Option<&'static Slab> {
+    let slab = PROCESS.owners.find(segment.start)?;
+    (segment.kind == SegmentKind::Process && slab.start() == segment.start).then_some(slab)
+}
+
+/// The live blocks of the process heap, in address order.
+#[derive(Debug)]
+pub struct ProcessBlocks(ProcessSegments);
+
+impl Iterator for ProcessBlocks {
+    type Item = Block;
+
+    fn next(&mut self) -> Option<Block> {
+        let block = self.0.find(|segment| segment.kind == SegmentKind::Process)?;
+        Some(Block { start: block.start, size: block.size })
+    }
+}
+
+/// What a slab holds, for a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlabSums {
+    pub(crate) live: usize,
+    pub(crate) slots: usize,
+    pub(crate) slot_bytes: usize,
+}
+
+/// The sums of the slab that a segment of the free list is, if it is one.
+pub(crate) fn slab_sums(segment: &HeapSegment) -> Option<SlabSums> {
+    let slab = slab_of(segment)?;
+    let shape = slab.shape();
+    Some(SlabSums { live: slab.live_count(), slots: shape.slots, slot_bytes: shape.slot_bytes })
+}
+
+impl Process {
+    /// The segments, in address order.
+    pub(crate) fn segments(&'static self) -> ProcessSegments {
+        ProcessSegments { inner: self.heap.segments(), slab: None }
+    }
+
+    /// The live blocks, in address order.
+    pub(crate) fn blocks(&'static self) -> ProcessBlocks {
+        ProcessBlocks(self.segments())
+    }
+
+    /// The block or hole that has `address`.
+    pub(crate) fn find(&self, address: usize) -> Option<Found> {
+        let Some(slab) = self.owners.find(address).filter(|slab| slab.start() != 0) else {
+            return self.heap.find_address(address);
+        };
+        let shape = slab.shape();
+        Some(match slab.slot_with(address) {
+            Some((index, _)) => {
+                let (start, size) = (slab.slot_start(index), shape.slot_bytes);
+                if slab.is_live(index) {
+                    Found::Block(Block { start, size })
+                } else {
+                    Found::Hole(HeapSegment { start, size, kind: SegmentKind::Hole })
+                }
+            }
+            None => {
+                let tail = shape.slots * shape.slot_bytes;
+                Found::Hole(HeapSegment {
+                    start: slab.start() + tail,
+                    size: shape.slab_bytes - tail,
+                    kind: SegmentKind::Hole,
+                })
+            }
+        })
+    }
+
+    /// The sums. O(slots), a byte each.
+    pub(crate) fn stats(&self) -> HeapStats {
+        let mut stats = self.heap.stats();
+        stats.metadata += self.owners.mapped_bytes();
+        stats.resident += self.owners.mapped_bytes();
+        stats.mapped += self.owners.mapped_bytes();
+        for slab in self.owners.all() {
+            let shape = slab.shape();
+            let live = slab.live_count();
+            stats.slabs += 1;
+            stats.blocks = (stats.blocks + live).saturating_sub(1);
+            let live_bytes = live * shape.slot_bytes;
+            stats.allocated = (stats.allocated + live_bytes).saturating_sub(shape.slab_bytes);
+            stats.free += shape.slab_bytes - live_bytes;
+            stats.cached += slab.cached_count(live) * shape.slot_bytes;
+        }
+        stats
+    }
+
+    /// Checks the laws of the free list, and of all slabs. O(n).
+    pub(crate) fn check(&self) -> Result<(), BrokenLaw> {
+        self.heap.check()?;
+        for slab in self.owners.all() {
+            let (start, shape) = (slab.start(), slab.shape());
+            let run = self.heap.find_address(start);
+            let is_block = run == Some(Found::Block(Block { start, size: shape.slab_bytes }));
+            law(is_block || slab.start() != start, "a slab is a block of the free list", start)?;
+            for index in 0..shape.slots {
+                let is_both = slab.is_in_free_words(index)
+                    && slab.is_live(index)
+                    && slab.is_in_free_words(index)
+                    && slab.start() == start;
+                law(!is_both, "a slot is live or free", start + index * shape.slot_bytes)?;
+            }
+            law(!slab.is_live(shape.slots), "the place behind the last slot is never live", start)?;
+        }
+        Ok(())
+    }
+}
