@@ -5,13 +5,13 @@
 #![allow(unsafe_code, reason = "implements GlobalAlloc")]
 
 use core::alloc::{GlobalAlloc, Layout};
-use core::ptr::{self, NonNull};
+use core::ptr;
 
 use crate::base::law::BrokenLaw;
 use crate::base::{addr, fatal};
 use crate::heap::{Found, HeapStats, Misuse, Spans};
 use crate::report;
-use crate::small::process::PROCESS;
+use crate::small::process::{PROCESS, stop};
 use crate::small::walk::{ProcessBlocks, ProcessSegments};
 
 /// The process heap, as a global allocator and as something to look into.
@@ -130,13 +130,6 @@ impl MemsAlloc {
     }
 }
 
-/// Ends the process over a wrong address.
-#[cold]
-#[inline(never)]
-fn stop(misuse: &Misuse) -> ! {
-    fatal::die(format_args!("{misuse}"))
-}
-
 /// Moves a block that cannot grow where it is.
 ///
 /// # Safety
@@ -144,16 +137,14 @@ fn stop(misuse: &Misuse) -> ! {
 /// `start` is a live block of `layout`.
 #[cold]
 unsafe fn move_block(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    let Some(moved) = PROCESS.allocate(new_size, layout.align()) else {
-        return ptr::null_mut();
-    };
-    let (moved, kept) = (moved.start.as_ptr(), layout.size().min(new_size));
-    // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
-    unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
-    match PROCESS.release(start.addr(), layout.size(), layout.align()) {
-        Ok(()) => moved,
-        Err(misuse) => stop(&misuse),
+    let moved = PROCESS.malloc(new_size, layout.align());
+    if !moved.is_null() {
+        let kept = layout.size().min(new_size);
+        // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
+        unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
+        PROCESS.free(start.addr(), layout.size(), layout.align());
     }
+    moved
 }
 
 // SAFETY: blocks are exclusive, aligned and large enough by the laws of the free list (L1, L3); they stay where they
@@ -161,15 +152,12 @@ unsafe fn move_block(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8
 unsafe impl GlobalAlloc for MemsAlloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let block = PROCESS.allocate(layout.size(), layout.align());
-        block.map_or(ptr::null_mut(), |block| block.start.as_ptr())
+        PROCESS.malloc(layout.size(), layout.align())
     }
 
     #[inline]
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        if let Err(misuse) = PROCESS.release(start.addr(), layout.size(), layout.align()) {
-            stop(&misuse);
-        }
+        PROCESS.free(start.addr(), layout.size(), layout.align());
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
@@ -187,7 +175,7 @@ unsafe impl GlobalAlloc for MemsAlloc {
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let old = (layout.size(), layout.align());
         match PROCESS.resize(start.addr(), old, new_size) {
-            Ok(true) => addr::pointer(start.addr()).map_or(ptr::null_mut(), NonNull::as_ptr),
+            Ok(true) => addr::raw_pointer(start.addr()),
             // SAFETY: `resize` has found the block live, with this layout's size.
             Ok(false) => unsafe { move_block(start, layout, new_size) },
             Err(misuse) => stop(&misuse),

@@ -76,9 +76,11 @@ static SHAPES: [Shape; CLASS_PLACES] = {
 };
 
 impl Class {
-    /// The class that serves `size` bytes aligned to the power of two `align`, if one does.
+    /// The class that serves `size` bytes (at most `isize::MAX`, like every layout's size) aligned to the power of two
+    /// `align`, if one does.
     #[inline]
     pub(crate) fn of(size: usize, align: usize) -> Option<Self> {
+        debug_assert!(size <= isize::MAX.cast_unsigned(), "no layout is larger");
         if align <= 8 {
             return BY_SIZE.get(size.wrapping_add(7) >> 3).copied();
         }
@@ -146,7 +148,7 @@ mod tests {
             assert!(smaller.is_none_or(|smaller| smaller.shape().slot_bytes < size), "{size}");
         }
         assert_eq!(Class::of(MAX_SMALL + 1, 8), None);
-        assert_eq!(Class::of(usize::MAX, 8), None);
+        assert_eq!(Class::of(isize::MAX as usize, 8), None);
     }
 
     #[test]
