@@ -1,6 +1,4 @@
-//! The atomics of the handover: those of `core`, or loom's where a model checker runs it.
+//! The atomics of the handover. A file of its own, so that `tests/loom_handover.rs` can put a model checker's in its
+//! place.
 
-#[cfg(not(mems_loom))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-#[cfg(mems_loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
