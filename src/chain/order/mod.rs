@@ -187,10 +187,10 @@ impl<const N: usize> Order<N> {
         Some(leaf.segment(leaf.last_at_or_before(address)?))
     }
 
-    /// The first hole, in address order, of at least `size` bytes. O(log n).
+    /// The first hole, in address order, of at least `size` bytes, which may be more than any hole has. O(log n).
     #[inline]
     pub(crate) fn first_fit(&self, size: usize) -> Option<Path<N>> {
-        if self.height == 0 {
+        if self.height == 0 || size > isize::MAX.cast_unsigned() {
             return None;
         }
         let wanted = Extent::hole(size);

@@ -97,6 +97,19 @@ fn ascending_segments_fill_their_leaves() {
     order.release(&mut source);
 }
 
+/// The top bit of a size is where an extent says hole: a size that has it must not be taken for a smaller one.
+#[test]
+fn a_size_beyond_isize_max_fits_nowhere() {
+    let mut source = TestChunks::default();
+    let mut order = Order::<8>::new(0);
+    insert(&mut order, Segment::hole(1000, 4096, Id::NONE), &mut source);
+    let top = 1_usize << (usize::BITS - 1);
+    for size in [top - 1, top, top + 1, top + 100, usize::MAX] {
+        assert!(order.first_fit(size).is_none(), "{size}");
+    }
+    order.release(&mut source);
+}
+
 /// One descent visits one node a level, and the levels grow as the logarithm of the segments.
 #[test]
 fn visits_grow_with_the_logarithm() {
