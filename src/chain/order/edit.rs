@@ -5,9 +5,24 @@
 //! that has become empty or small. It stops as soon as a level has no news.
 
 use super::super::node_arena::Id;
-use super::super::segment::Segment;
+use super::super::segment::{Extent, Segment};
 use super::node::{Inner, Leaf, Summary};
 use super::{Child, Order, Path};
+
+/// The largest hole among what left a node and among what came in.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    gone: Extent,
+    come: Extent,
+}
+
+impl Change {
+    /// The node's largest hole, if it follows from the one before the change: the node need not be searched.
+    #[inline]
+    fn largest(self, before: Extent) -> Option<Extent> {
+        if self.come >= before { Some(self.come) } else { (self.gone < before).then_some(before) }
+    }
+}
 
 /// The level of the leaves; inner nodes stand on levels from 1 up.
 const LEAVES: usize = 0;
@@ -36,6 +51,22 @@ impl<const N: usize> Order<N> {
     #[inline]
     pub(crate) fn splice(&mut self, path: &Path<N>, removed: usize, added: &[Segment]) {
         let leaf = self.leaves.get_mut(path.leaf);
+        let len = leaf.len() - removed + added.len();
+        if len <= Self::MERGE_COUNT || len > N {
+            return self.splice_and_settle(path, removed, added);
+        }
+        let gone = leaf.largest_of(path.index, removed);
+        leaf.splice(path.index, removed, added);
+        let come = added.iter().map(|segment| segment.extent.hole_or_none());
+        let come = come.fold(Extent::NO_HOLE, Extent::max);
+        let first = leaf.first();
+        self.note_upwards(path, first, Change { gone, come });
+    }
+
+    /// As [`Order::splice`], where the leaf overflows or becomes small.
+    #[inline(never)]
+    fn splice_and_settle(&mut self, path: &Path<N>, removed: usize, added: &[Segment]) {
+        let leaf = self.leaves.get_mut(path.leaf);
         let carry = if leaf.len() - removed + added.len() <= N {
             leaf.splice(path.index, removed, added);
             None
@@ -43,6 +74,28 @@ impl<const N: usize> Order<N> {
             Some(self.split_leaf(path, removed, added))
         };
         self.settle(path, carry);
+    }
+
+    /// Brings the inner nodes of a path up to date after a change of its leaf that leaves all nodes where they are.
+    /// `first` is the leaf's first start now.
+    #[inline]
+    fn note_upwards(&mut self, path: &Path<N>, mut first: usize, mut change: Change) {
+        let (mut child, mut level) = (path.leaf.cast(), LEAVES);
+        for step in (0..self.inner_levels()).rev() {
+            let (parent, taken) = path.steps[step];
+            let before = self.inners.get(parent).known(taken as usize);
+            let largest = match change.largest(before.largest) {
+                Some(largest) => largest,
+                None => self.summary_of(child, level).largest,
+            };
+            let parent_node = self.inners.get_mut(parent);
+            if !parent_node.note(taken as usize, Summary { first, largest }) {
+                return;
+            }
+            change = Change { gone: before.largest, come: largest };
+            first = parent_node.first();
+            (child, level) = (parent, level + 1);
+        }
     }
 
     /// As [`Order::splice`], but the new segments stand behind the path's place, and nothing is removed.
@@ -98,8 +151,7 @@ impl<const N: usize> Order<N> {
         id.cast()
     }
 
-    /// Brings the inner nodes of a path up to date after its leaf has changed.
-    #[inline]
+    /// Brings the inner nodes of a path up to date after its leaf has changed in any way.
     fn settle(&mut self, path: &Path<N>, mut carry: Option<Child<N>>) {
         let (mut child, mut level) = (path.leaf.cast(), LEAVES);
         let on_right_edge = carry == Some(self.last_leaf.cast());

@@ -24,9 +24,10 @@ use super::node_arena::{ChunkSource, Id, NodeArena};
 use super::segment::{Extent, Segment};
 use crate::base::os::OutOfMemory;
 
-use node::{Inner, Leaf};
+use node::{Inner, Leaf, Search};
 
-/// Entries of a node. 32 was the best of 16, 32, 64 and 128 in the free-list benchmark.
+/// Entries of a node. Of 16, 24, 32, 48, 64 and 128, 32 was the best in the free-list benchmark over all sizes and
+/// operations: smaller nodes make the tree higher, in larger ones a change moves and compares more.
 pub(crate) const FANOUT: usize = 32;
 
 /// The greatest height. With more than 7 entries a node on average (I3) 16 levels hold more leaves than ids exist.
@@ -163,12 +164,12 @@ impl<const N: usize> Order<N> {
         let mut child = self.root;
         for step in path.steps.iter_mut().take(self.inner_levels()) {
             let inner = self.inner(child);
-            let taken = inner.child_at(address);
+            let taken = inner.child_at(address, Search::Counting);
             *step = (child, taken);
             child = inner.child(taken);
         }
         path.leaf = child.cast();
-        path.index = self.leaf(path.leaf).last_at_or_before(address)?;
+        path.index = self.leaf(path.leaf).last_at_or_before(address, Search::Counting)?;
         Some(path)
     }
 
@@ -181,10 +182,10 @@ impl<const N: usize> Order<N> {
         let mut child = self.root;
         for _ in 0..self.inner_levels() {
             let inner = self.inner(child);
-            child = inner.child(inner.child_at(address));
+            child = inner.child(inner.child_at(address, Search::Halving));
         }
         let leaf = self.leaf(child.cast());
-        Some(leaf.segment(leaf.last_at_or_before(address)?))
+        Some(leaf.segment(leaf.last_at_or_before(address, Search::Halving)?))
     }
 
     /// The first hole, in address order, of at least `size` bytes, which may be more than any hole has. O(log n).

@@ -52,11 +52,41 @@ fn shift<T: Copy>(column: &mut [T], count: usize, from: usize, to: usize) {
     column.copy_within(from..count, to);
 }
 
-/// The number of leading addresses that are at or before `address`. Branch-free but for the loop: the mispredicted
-/// branches of an early exit cost more than the comparisons it saves.
+/// How a node is searched for an address.
+///
+/// Halving reads a few cache lines of the node, each after the one before; counting reads all of them, but at once.
+/// Where the node is changed afterwards all its lines are needed anyway, so a change counts and a lookup halves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Search {
+    /// By halves.
+    Halving,
+    /// By counting all addresses that are at or before the one sought.
+    Counting,
+}
+
+impl Search {
+    /// The number of leading addresses that are at or before `address`. Free of branches but for the loop: the
+    /// mispredicted branch of an early exit costs more than the comparisons it saves.
+    #[inline]
+    fn count_at_or_before(self, starts: &[usize], address: usize) -> usize {
+        match self {
+            Self::Halving => starts.partition_point(|start| *start <= address),
+            Self::Counting => starts.iter().map(|start| usize::from(*start <= address)).sum(),
+        }
+    }
+}
+
+/// The largest extent. In four lanes, as one lane would wait for each comparison before the next.
 #[inline]
-fn count_at_or_before(starts: &[usize], address: usize) -> usize {
-    starts.partition_point(|start| *start <= address)
+fn largest(extents: &[Extent]) -> Extent {
+    let (rows, rest) = extents.as_chunks::<4>();
+    let mut lanes = [Extent::NO_HOLE; 4];
+    for row in rows {
+        for (lane, extent) in lanes.iter_mut().zip(row) {
+            *lane = Extent::max(*lane, *extent);
+        }
+    }
+    lanes.iter().chain(rest).copied().fold(Extent::NO_HOLE, Extent::max)
 }
 
 impl<const N: usize> Leaf<N> {
@@ -80,8 +110,8 @@ impl<const N: usize> Leaf<N> {
 
     /// The last segment that starts at or before `address`.
     #[inline]
-    pub(super) fn last_at_or_before(&self, address: usize) -> Option<usize> {
-        count_at_or_before(&self.start[..self.len()], address).checked_sub(1)
+    pub(super) fn last_at_or_before(&self, address: usize, search: Search) -> Option<usize> {
+        search.count_at_or_before(&self.start[..self.len()], address).checked_sub(1)
     }
 
     /// The first hole at least as large as `wanted`.
@@ -93,8 +123,20 @@ impl<const N: usize> Leaf<N> {
     /// The largest hole.
     #[inline]
     pub(super) fn largest(&self) -> Extent {
-        let all = self.extent[..self.len()].iter().copied();
+        largest(&self.extent[..self.len()]).hole_or_none()
+    }
+
+    /// The largest hole of the `count` segments from `at` on.
+    #[inline]
+    pub(super) fn largest_of(&self, at: usize, count: usize) -> Extent {
+        let all = self.extent[at..at + count].iter().copied();
         all.fold(Extent::NO_HOLE, Extent::max).hole_or_none()
+    }
+
+    /// The start of the first segment; the leaf is not empty.
+    #[inline]
+    pub(super) fn first(&self) -> usize {
+        self.start[0]
     }
 
     /// What the node above has to know; the leaf is not empty.
@@ -175,8 +217,8 @@ impl<const N: usize> Inner<N> {
     /// The last child that begins at or before `address`, or the first.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "at most N")]
-    pub(super) fn child_at(&self, address: usize) -> u32 {
-        count_at_or_before(&self.first[..self.len()], address).saturating_sub(1) as u32
+    pub(super) fn child_at(&self, address: usize, search: Search) -> u32 {
+        search.count_at_or_before(&self.first[..self.len()], address).saturating_sub(1) as u32
     }
 
     /// The first child that has a hole at least as large as `wanted`.
@@ -190,7 +232,13 @@ impl<const N: usize> Inner<N> {
     /// The largest hole.
     #[inline]
     pub(super) fn largest(&self) -> Extent {
-        self.largest[..self.len()].iter().copied().fold(Extent::NO_HOLE, Extent::max)
+        largest(&self.largest[..self.len()])
+    }
+
+    /// The start of the first segment below; the node is not empty.
+    #[inline]
+    pub(super) fn first(&self) -> usize {
+        self.first[0]
     }
 
     /// What the node above has to know; the node is not empty.
