@@ -1,4 +1,5 @@
 //! The index against a `BTreeMap`, and its visits counted.
+#![allow(clippy::cast_possible_truncation, reason = "MeMS is for 64 bits only")]
 
 use super::super::node_arena::tests::TestChunks;
 use super::*;
