@@ -25,13 +25,15 @@ impl SplitMix {
 
 fn insert<const N: usize>(order: &mut Order<N>, segment: Segment, source: &mut TestChunks) {
     order.reserve(1, source).expect("nodes");
-    if order.height == 0 {
-        return order.insert_first(segment);
-    }
+    let (height, leaves, inners) =
+        (order.height, order.leaves.live_count(), order.inners.live_count());
     match order.locate(segment.start) {
+        _ if height == 0 => order.insert_first(segment),
         Some(path) => order.insert_behind(&path, &[segment]),
         None => order.insert_in_front(segment),
     }
+    assert!(order.leaves.live_count() <= leaves + 1, "I4");
+    assert!(order.inners.live_count() <= inners + height, "I4");
 }
 
 fn random_run<const N: usize>(seed: u64, steps: usize, keys: usize) {
