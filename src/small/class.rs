@@ -127,7 +127,7 @@ const _: () = {
         // With e = magic * size - 2^64 < size: offset * e < 2^64 makes the high half exact, and the low half of a
         // slot's start, e * index, stays below magic, which is what an interior offset adds at least.
         let Shape { slot_bytes, slab_bytes, slots, magic } = SHAPES[class];
-        let e = (magic as u128 * slot_bytes as u128 - (1 << 64)) as u64;
+        let e = magic.wrapping_mul(slot_bytes as u64);
         assert!(e < slot_bytes as u64, "magic is the least that will do");
         assert!((slots as u64 + 1) * e < magic, "a start is told from an interior offset");
         assert!(slab_bytes.is_power_of_two() && slots >= 8, "a slab holds a few slots");

@@ -7,8 +7,6 @@
 //! bytes, and they are retired.
 #![allow(unsafe_code, reason = "registers handlers with libc")]
 
-use core::ptr;
-
 use super::process::PROCESS;
 use super::thread;
 use super::thread_heap::ThreadHeap;
@@ -35,8 +33,8 @@ fn adopt_vanished() {
     let mine = thread::current();
     let shared = *PROCESS.shared.lock();
     let has_vanished = |heap: &'static ThreadHeap| {
-        let is_shared = shared.is_some_and(|shared| ptr::eq(shared, heap));
-        !ptr::eq(heap, mine) && !is_shared && !heap.is_retired.get()
+        let is_shared = shared.is_some_and(|shared| shared.is(heap));
+        !heap.is(mine) && !is_shared && !heap.is_retired.get()
     };
     // Slots of others' slabs that are cached here are free by their state bytes: they go home before the rebuilding.
     for heap in [Some(mine), shared].into_iter().flatten() {

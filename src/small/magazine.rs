@@ -50,8 +50,9 @@ pub(crate) struct Magazine {
 
 impl Magazine {
     /// A magazine without places.
-    pub(crate) const EMPTY: Self =
-        Self { places: Cell::new(&[]), count: Cell::new(0), has_missed: Cell::new(false) };
+    pub(crate) const fn empty() -> Self {
+        Self { places: Cell::new(&[]), count: Cell::new(0), has_missed: Cell::new(false) }
+    }
 
     /// Takes the newest slot and hands it out: its address.
     #[inline]

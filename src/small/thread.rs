@@ -20,7 +20,6 @@ const NOBODY_NUMBER: u64 = (1 << 48) - 1;
 #[cfg(feature = "std")]
 mod word {
     use core::cell::Cell;
-    use core::ptr;
 
     use super::super::{pool, process};
     use super::{GONE, NOBODY, ThreadHeap};
@@ -36,7 +35,7 @@ mod word {
     impl Drop for Guard {
         fn drop(&mut self) {
             let heap = CURRENT.replace(&GONE);
-            if !ptr::eq(heap, &NOBODY) && !ptr::eq(heap, &GONE) {
+            if !heap.is(&NOBODY) && !heap.is(&GONE) {
                 process::retire(heap);
             }
         }
@@ -52,10 +51,10 @@ mod word {
     #[cold]
     pub(crate) fn current_or_new() -> Option<&'static ThreadHeap> {
         let heap = current();
-        if ptr::eq(heap, &GONE) {
+        if heap.is(&GONE) {
             return None;
         }
-        if !ptr::eq(heap, &NOBODY) {
+        if !heap.is(&NOBODY) {
             return Some(heap);
         }
         let heap = pool::acquire_heap()?;

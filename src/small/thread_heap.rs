@@ -97,8 +97,8 @@ impl ThreadHeap {
     pub(super) const fn new(number: u64, made_before: Option<&'static Self>) -> Self {
         Self {
             number: number << 8,
-            magazines: [const { Magazine::EMPTY }; CLASS_PLACES],
-            outboxes: [const { Magazine::EMPTY }; CLASS_PLACES],
+            magazines: [const { Magazine::empty() }; CLASS_PLACES],
+            outboxes: [const { Magazine::empty() }; CLASS_PLACES],
             lists: [const {
                 ClassLists {
                     listed: Cell::new(None),
@@ -125,6 +125,11 @@ impl ThreadHeap {
     /// A heap and all that were made before it.
     pub(super) fn all_from(last: Option<&'static Self>) -> impl Iterator<Item = &'static Self> {
         core::iter::successors(last, |heap| heap.made_before)
+    }
+
+    /// Whether it is the same heap as `other`.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        ptr::from_ref(self) == ptr::from_ref(other)
     }
 
     /// Where it is.
@@ -300,7 +305,7 @@ impl ThreadHeap {
         while let Some(slab) = slab_at(name) {
             name = slab.next_notified.load(Ordering::Relaxed);
             match slab.owner() {
-                Some(owner) if !ptr::eq(owner, self) => owner.accept_notice(slab),
+                Some(owner) if !owner.is(self) => owner.accept_notice(slab),
                 _ => self.collect(slab),
             }
         }
