@@ -5,7 +5,7 @@
 #![allow(unsafe_code, reason = "implements GlobalAlloc")]
 
 use core::alloc::{GlobalAlloc, Layout};
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use crate::base::law::BrokenLaw;
 use crate::base::{addr, fatal};
@@ -38,6 +38,43 @@ impl MemsAlloc {
     #[must_use]
     pub const fn new() -> Self {
         Self(())
+    }
+
+    /// Hands out `size` bytes at an address that is a multiple of `align`, a power of two. `None` where the system gives
+    /// no more memory, or nothing can be that large. O(1) for what a slot holds and the thread has cached, else O(log n).
+    #[must_use]
+    pub fn mems_malloc(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
+        if size > isize::MAX.cast_unsigned() || !align.is_power_of_two() {
+            return None;
+        }
+        NonNull::new(PROCESS.malloc(size, align))
+    }
+
+    /// Takes a block back, whatever its size.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`] where `pointer` is not the start of a live block; nothing has changed then. The pointer is not
+    /// dereferenced.
+    ///
+    /// # Safety
+    ///
+    /// Nothing uses the block any more.
+    pub unsafe fn mems_free(&self, pointer: *mut u8) -> Result<(), Misuse> {
+        PROCESS.release(pointer.addr(), None)
+    }
+
+    /// As [`MemsAlloc::mems_free`], for a block that was asked for with this layout: a block of another class is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`MemsAlloc::mems_free`].
+    ///
+    /// # Safety
+    ///
+    /// As [`MemsAlloc::mems_free`].
+    pub unsafe fn mems_free_sized(&self, pointer: *mut u8, layout: Layout) -> Result<(), Misuse> {
+        PROCESS.release(pointer.addr(), Some((layout.size(), layout.align())))
     }
 
     /// The heap's sums, in jemalloc's words. O(slots), a byte each.
