@@ -5,7 +5,8 @@
 //! holder of a lower one. The lock is not fair: a fair one hands itself to threads that do not run.
 //!
 //! Invariants: **I1** `owner` is the holder's thread pointer while the lock is held and 0 otherwise, so a thread that
-//! meets its own lock (a signal handler that allocates) is told so instead of hanging; **I2** while a thread forks it
+//! meets its own lock (a signal handler that allocates) is told so instead of hanging; in the few instructions in which
+//! the two do not agree the thread says in [`passing`] that it is there (with `std` only); **I2** while a thread forks it
 //! holds the lock without a guard, so the guards it takes meanwhile are the only ones.
 #![allow(
     unsafe_code,
@@ -24,6 +25,9 @@ use super::fatal;
 const SPINS: u32 = 64;
 /// Yields before the first nap.
 const YIELDS: u32 = 64;
+/// Naps after which a thread that may have met its own lock is sure of it: about a quarter
+/// of a second.
+const NAPS_PASSING: u32 = 2_000;
 /// The length of a nap.
 const NAP_NANOSECONDS: i64 = 50_000;
 
@@ -61,28 +65,36 @@ impl<T> Lock<T> {
     /// Waits until the lock is open and takes it.
     #[inline]
     pub fn lock(&self) -> LockGuard<'_, T> {
-        match self.value.try_lock() {
-            Some(guard) => self.take(guard),
+        match self.try_lock() {
+            Some(guard) => guard,
             None => self.lock_slow(),
         }
     }
 
     /// Takes the lock if it is open at this moment.
     #[must_use]
+    #[inline]
     pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
-        self.value.try_lock().map(|guard| self.take(guard))
+        let before = passing::begin(self.place());
+        let guard = self.value.try_lock();
+        let is_taken = guard.is_some();
+        if let Some(guard) = guard {
+            SpinMutexGuard::leak(guard);
+            self.owner.store(this_thread(), Ordering::Relaxed);
+        }
+        passing::end(before);
+        is_taken.then_some(LockGuard { lock: self, is_inner: false })
+    }
+
+    /// A number that no other lock has.
+    #[inline]
+    fn place(&self) -> usize {
+        (&raw const self.owner).addr()
     }
 
     /// The value, for whoever has the lock all to himself.
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
-    }
-
-    #[inline]
-    fn take(&self, guard: SpinMutexGuard<'_, T>) -> LockGuard<'_, T> {
-        self.owner.store(this_thread(), Ordering::Relaxed);
-        SpinMutexGuard::leak(guard);
-        LockGuard { lock: self, is_inner: false }
     }
 
     /// Whether the calling thread holds the lock.
@@ -105,6 +117,12 @@ impl<T> Lock<T> {
         }
     }
 
+    /// Whether the calling thread was interrupted while it took the lock or opened it. Another thread may be in the same
+    /// few instructions, so this is sure only if it stays so.
+    fn may_be_passing(&self) -> bool {
+        passing::is_at(self.place()) && self.owner.load(Ordering::Relaxed) == 0
+    }
+
     #[cold]
     #[inline(never)]
     fn lock_slow(&self) -> LockGuard<'_, T> {
@@ -112,15 +130,13 @@ impl<T> Lock<T> {
             if self.is_forking.load(Ordering::Relaxed) {
                 return LockGuard { lock: self, is_inner: true };
             }
-            fatal::die(format_args!(
-                "a thread met its own lock (a signal handler that allocates while the thread allocates)"
-            ));
+            met_own_lock();
         }
-        let mut waits = 0_u32;
+        let (mut waits, mut naps_passing) = (0_u32, 0_u32);
         loop {
             for _ in 0..SPINS {
-                if let Some(guard) = self.value.try_lock_weak() {
-                    return self.take(guard);
+                if let Some(guard) = self.try_lock() {
+                    return guard;
                 }
                 core::hint::spin_loop();
             }
@@ -130,14 +146,72 @@ impl<T> Lock<T> {
             } else {
                 let nap = rustix::thread::Timespec { tv_sec: 0, tv_nsec: NAP_NANOSECONDS };
                 let _ = rustix::thread::nanosleep(&nap);
+                naps_passing = if self.may_be_passing() { naps_passing + 1 } else { 0 };
+                if naps_passing > NAPS_PASSING {
+                    met_own_lock();
+                }
             }
         }
     }
 }
 
+#[cold]
+fn met_own_lock() -> ! {
+    fatal::die(format_args!(
+        "a thread met its own lock (a signal handler that allocates while the thread allocates)"
+    ))
+}
+
+/// In which lock's owner word and lock bit the calling thread is changing at this moment.
+#[cfg(feature = "std")]
+mod passing {
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static PLACE: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Says that the thread is at `place`; returns where an outer frame of it was.
+    #[inline]
+    pub(super) fn begin(place: usize) -> usize {
+        let before = PLACE.replace(place);
+        // The word is for the thread's own signal handlers, so only the compiler must not move it.
+        core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+        before
+    }
+
+    /// Says that it is through.
+    #[inline]
+    pub(super) fn end(before: usize) {
+        core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+        PLACE.set(before);
+    }
+
+    /// Whether the thread is at `place`.
+    pub(super) fn is_at(place: usize) -> bool {
+        PLACE.get() == place
+    }
+}
+
+/// Without thread-local words nobody knows.
+#[cfg(not(feature = "std"))]
+mod passing {
+    #[inline]
+    pub(super) fn begin(_place: usize) -> usize {
+        0
+    }
+
+    #[inline]
+    pub(super) fn end(_before: usize) {}
+
+    pub(super) fn is_at(_place: usize) -> bool {
+        false
+    }
+}
+
 impl<T> fmt::Debug for LockGuard<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LockGuard").finish_non_exhaustive()
+        f.debug_struct("LockGuard").field("is_inner", &self.is_inner).finish_non_exhaustive()
     }
 }
 
@@ -163,9 +237,11 @@ impl<T> Drop for LockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         if !self.is_inner {
+            let before = passing::begin(self.lock.place());
             self.lock.owner.store(0, Ordering::Relaxed);
             // SAFETY: the calling thread holds the lock, and this guard is the last that knows of it.
             unsafe { self.lock.value.force_unlock() };
+            passing::end(before);
         }
     }
 }

@@ -3,9 +3,14 @@
 //! With `std` one thread-local word names it. The word is initialised by the linker and has no destructor, so reading it
 //! is one instruction and works at any moment of a thread's life. At first it names [`NOBODY`], a heap of empty magazines
 //! whose key no slab has: so the fast paths need no test, they just find nothing and go the slow way. The first slow way
-//! acquires a heap and registers an exit guard (registering may allocate, which works, as the word is set by then). When
-//! the guard goes the heap is retired, and the word names [`GONE`]: what the thread still does is served by one heap
-//! that all such threads share under a lock. Without `std` every thread is served that way.
+//! acquires a heap and leaves it with a pthread key, whose destructor retires the heap when the thread ends and lets the
+//! word name [`GONE`]: what the thread still does is served by one heap that all such threads share under a lock. Without
+//! `std` every thread is served that way.
+//!
+//! Why a pthread key and not a thread-local with a destructor: registering such a destructor makes glibc allocate, for
+//! which it reserves 64 MiB of addresses a thread; a key's value has its place in the thread's own block. And keys go
+//! last, behind the destructors of Rust's and C++'s thread-locals.
+#![allow(unsafe_code, reason = "pthread keys")]
 
 use super::thread_heap::ThreadHeap;
 
@@ -21,23 +26,46 @@ const NOBODY_NUMBER: u64 = (1 << 48) - 1;
 mod word {
     use core::cell::Cell;
 
+    use core::ffi::c_void;
+    use core::num::NonZeroUsize;
+
+    use once_cell::race::OnceNonZeroUsize;
+
     use super::super::{pool, process};
     use super::{GONE, NOBODY, ThreadHeap};
 
     std::thread_local! {
         static CURRENT: Cell<&'static ThreadHeap> = const { Cell::new(&NOBODY) };
-        static GUARD: Guard = const { Guard };
     }
 
-    /// Retires the thread's heap when the thread ends.
-    struct Guard;
+    /// The key, plus one.
+    static KEY: OnceNonZeroUsize = OnceNonZeroUsize::new();
 
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            let heap = CURRENT.replace(&GONE);
-            if !heap.is(&NOBODY) && !heap.is(&GONE) {
-                process::retire(heap);
-            }
+    /// Retires the heap of a thread that ends.
+    extern "C" fn leave(heap: *mut c_void) {
+        CURRENT.set(&GONE);
+        if let Some(heap) = ThreadHeap::at(heap.addr()) {
+            process::retire(heap);
+        }
+    }
+
+    /// Sees to it that `heap` is retired when the calling thread ends. Should there be no key left, it is not: then its
+    /// caches stay where they are.
+    fn leave_with_thread(heap: &'static ThreadHeap) {
+        let key = KEY.get_or_try_init(|| {
+            let mut key = 0;
+            // SAFETY: `key` is written, and `leave` takes what `pthread_setspecific` is given below.
+            let error = unsafe { libc::pthread_key_create(&raw mut key, Some(leave)) };
+            if error == 0 { NonZeroUsize::new(key as usize + 1).ok_or(()) } else { Err(()) }
+        });
+        if let Ok(key) = key.map(|key| key.get() - 1)
+            && let Ok(key) = libc::pthread_key_t::try_from(key)
+        {
+            let heap = core::ptr::without_provenance(heap.address());
+            // SAFETY: the key was created above and is never deleted.
+            let error = unsafe { libc::pthread_setspecific(key, heap) };
+            // It fails for want of memory, and then the heap stays with nobody.
+            let _ = error;
         }
     }
 
@@ -59,11 +87,7 @@ mod word {
         }
         let heap = pool::acquire_heap()?;
         CURRENT.set(heap);
-        if GUARD.try_with(|_| ()).is_err() {
-            CURRENT.set(&GONE);
-            process::retire(heap);
-            return None;
-        }
+        leave_with_thread(heap);
         Some(heap)
     }
 }
