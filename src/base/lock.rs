@@ -83,7 +83,8 @@ impl<T> Lock<T> {
             self.owner.store(this_thread(), Ordering::Relaxed);
         }
         passing::end(before);
-        is_taken.then_some(LockGuard { lock: self, is_inner: false })
+        // A guard that is made is a guard that opens the lock when it goes: none is made here in vain.
+        if is_taken { Some(LockGuard { lock: self, is_inner: false }) } else { None }
     }
 
     /// A number that no other lock has.
