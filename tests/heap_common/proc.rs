@@ -1,0 +1,30 @@
+//! What the kernel says about this process.
+
+use std::fs;
+
+/// A line of `/proc/self/status` such as `VmRSS`, in bytes.
+pub(crate) fn status_bytes(key: &str) -> usize {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc/self/status");
+    let line = status.lines().find(|line| line.starts_with(key)).expect("a known key");
+    let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok());
+    kib.expect("a number of KiB") << 10
+}
+
+/// Bytes of memory that mappings beginning within one of the runs (start, length) really have. Mappings that only overlap a run
+/// are counted, too.
+pub(crate) fn resident_bytes(runs: &[(usize, usize)]) -> usize {
+    let maps = fs::read_to_string("/proc/self/smaps").expect("/proc/self/smaps");
+    let (mut inside, mut sum) = (false, 0);
+    for line in maps.lines() {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        let range = first.split_once('-').and_then(|(start, end)| {
+            Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
+        });
+        if let Some((start, end)) = range {
+            inside = runs.iter().any(|run| start < run.0 + run.1 && run.0 < end);
+        } else if inside && let Some(kib) = line.strip_prefix("Rss:") {
+            sum += kib.trim().trim_end_matches(" kB").parse::<usize>().expect("KiB") << 10;
+        }
+    }
+    sum
+}

@@ -1,0 +1,186 @@
+//! Limits on the address space, from the start and lowered in mid-run; and a run under valgrind.
+#![allow(unsafe_code, reason = "limits come from libc")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod heap_common;
+
+use std::process::{Command, ExitCode};
+use std::sync::mpsc;
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use heap_common::piece::{MEMS, Piece};
+use heap_common::proc::status_bytes;
+use heap_common::tally::{Answer, Tally};
+use heap_common::{Rng, child};
+
+#[global_allocator]
+static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
+
+const MIB: usize = 1 << 20;
+/// A child that hangs ends by SIGALRM after so many seconds.
+const PATIENCE_SECONDS: u32 = 60;
+const SEED: u64 = 0x11317;
+
+/// So many bytes of live blocks of mixed sizes, made by 8 threads that live at the same time.
+fn fill(bytes: usize, threads: usize) {
+    let barrier = Arc::new(Barrier::new(threads));
+    let workers = (0..threads).map(|number| {
+        let barrier = Arc::clone(&barrier);
+        thread::spawn(move || {
+            let mut rng = Rng::quiet(SEED + number as u64);
+            let (mut pieces, mut sum) = (Vec::new(), 0);
+            barrier.wait();
+            while sum < bytes / threads {
+                let size = rng.size(21).min(bytes / threads - sum).max(16);
+                let piece = Piece::new(size, 8, rng.next());
+                pieces.push(piece.unwrap_or_else(|| panic!("null after {sum} bytes: {}", MEMS.stats())));
+                sum += size;
+            }
+            barrier.wait();
+            pieces
+        })
+    });
+    let workers: Vec<_> = workers.collect();
+    let lives: Vec<_> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+    let stats = MEMS.stats();
+    assert!(stats.allocated >= bytes, "{stats}");
+    MEMS.check().unwrap();
+    lives.into_iter().flatten().for_each(Piece::free);
+    MEMS.check().unwrap();
+    println!("{} MiB live, {threads} threads", bytes / MIB);
+}
+
+/// Allocates blocks of a size until there is no more; asserts that what is there stays usable, and what is freed can
+/// be had again.
+fn exhaust(size: usize, at_least: usize) {
+    let (mut pieces, mut round) = (Vec::with_capacity(100_000), 0);
+    loop {
+        let Some(piece) = Piece::new(size, 8, pieces.len() as u64) else { break };
+        pieces.push(piece);
+        assert!(pieces.len() < 100_000, "the limit is never met");
+    }
+    let first = pieces.len();
+    assert!(first * size >= at_least, "only {} KiB: {}", first * size >> 10, MEMS.stats());
+    assert!(Vec::<u8>::new().try_reserve(512 * MIB).is_err(), "try_reserve");
+    assert!(pieces.iter().all(Piece::is_intact), "contents");
+    while round < 3 {
+        let kept = pieces.len() / 2;
+        pieces.drain(kept..).for_each(Piece::free);
+        MEMS.check().unwrap();
+        while pieces.len() < first {
+            let piece = Piece::new(size, 8, pieces.len() as u64);
+            pieces.push(piece.expect("blocks that were freed can be used again"));
+        }
+        round += 1;
+    }
+    MEMS.check().unwrap();
+    pieces.into_iter().for_each(Piece::free);
+    MEMS.trim();
+    MEMS.check().unwrap();
+    println!("{} KiB in blocks of {size}, then null", first * size >> 10);
+}
+
+/// Lowers the limit to `room` above what is in use (reservations not counted), then exhausts it.
+fn lower_in_mid_run(size: usize, room: usize) {
+    let before: Vec<Piece> = (0..1000).filter_map(|stamp| Piece::new(10_000, 8, stamp)).collect();
+    let used = status_bytes("VmSize") - MEMS.stats().retained;
+    child::set_limit(libc::RLIMIT_AS, (used + room) as u64);
+    exhaust(size, room / 2);
+    child::set_limit(libc::RLIMIT_AS, u64::MAX);
+    let after = Piece::new(3 * room, 8, 1);
+    after.expect("memory, as soon as the limit is gone").free();
+    assert_eq!(before.len(), 1000);
+    before.into_iter().for_each(Piece::free);
+    MEMS.check().unwrap();
+}
+
+/// As `lower_in_mid_run`, while 4 threads allocate and verify what they get.
+fn lower_among_threads() {
+    let (start, started) = mpsc::channel();
+    let workers: Vec<_> = (0..4_u64)
+        .map(|seed| {
+            let start = start.clone();
+            thread::spawn(move || {
+                let (mut rng, mut live, mut nulls) = (Rng::quiet(seed), Vec::new(), 0);
+                start.send(()).unwrap();
+                while nulls < 200 {
+                    match Piece::new(rng.size(22), 8, rng.next()) {
+                        Some(piece) => live.push(piece),
+                        None => {
+                            nulls += 1;
+                            live.drain(..live.len() / 2).for_each(Piece::free);
+                        }
+                    }
+                }
+                live.into_iter().for_each(Piece::free);
+            })
+        })
+        .collect();
+    (0..4).for_each(|_| started.recv().unwrap());
+    let used = status_bytes("VmSize") - MEMS.stats().retained;
+    child::set_limit(libc::RLIMIT_AS, (used + 32 * MIB) as u64);
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    MEMS.check().unwrap();
+    println!("4 threads met the limit 200 times each");
+}
+
+/// The part of a child.
+fn part(name: &str) -> ExitCode {
+    child::watchdog(PATIENCE_SECONDS);
+    match name {
+        "fill-512" => fill(300 * MIB, 8),
+        "fill-64" => fill(24 * MIB, 4),
+        "fill-small" => fill(8 * MIB, 2),
+        "exhaust-large" => exhaust(MIB, 16 * MIB),
+        "exhaust-small" => exhaust(1000, 16 * MIB),
+        "lower-large" => lower_in_mid_run(MIB, 64 * MIB),
+        "lower-small" => lower_in_mid_run(4000, 64 * MIB),
+        "lower-little" => lower_in_mid_run(4000, 4 * MIB),
+        "lower-threads" => lower_among_threads(),
+        _ => panic!("no part {name}"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn passed(outcome: child::Outcome) -> Result<Answer, String> {
+    outcome.success().map(|text| Answer::Passed(text.trim_end().replace('\n', "; ")))
+}
+
+/// A small child under valgrind, which refuses large reservations.
+fn under_valgrind() -> Result<Answer, String> {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        return Ok(Answer::Skipped("valgrind is not installed".to_owned()));
+    }
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut command = Command::new("valgrind");
+    passed(child::output_of(command.args(["-q", "--tool=none"]).arg(program).arg("fill-small")))
+}
+
+fn main() -> ExitCode {
+    child::no_core_files();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [name] = &arguments[..]
+        && !name.starts_with('-')
+    {
+        return part(name);
+    }
+    println!("seed {SEED:#x}");
+    let mut tally = Tally::default();
+    for (limit, name) in [
+        (512, "fill-512"),
+        (64, "fill-64"),
+        (512, "exhaust-large"),
+        (64, "exhaust-large"),
+        (64, "exhaust-small"),
+    ] {
+        tally.case(&format!("{limit} MiB of addresses: {name}"), || {
+            passed(child::run_limited(&[name], (limit * MIB) as u64))
+        });
+    }
+    for name in ["lower-large", "lower-small", "lower-little", "lower-threads"] {
+        tally.case(&format!("limit lowered in mid-run: {name}"), || passed(child::run(&[name])));
+    }
+    tally.case("under valgrind", under_valgrind);
+    tally.finish()
+}
