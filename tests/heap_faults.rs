@@ -135,7 +135,9 @@ fn each_lasting_failure_is_survived() {
             }
             (n, nulls) = (n + step, nulls + asked);
         }
-        println!("reservation {reservation}: failing from each of {n} calls, {nulls} requests null");
+        println!(
+            "reservation {reservation}: failing from each of {n} calls, {nulls} requests null"
+        );
         assert!(nulls > 0, "a system that gives nothing more is noticed");
     }
 }

@@ -138,15 +138,18 @@ fn fork_case(forkers: usize) -> Result<Answer, String> {
     let shall_stop = AtomicBool::new(false);
     let count = scaled(CHILDREN / 2, CHILDREN);
     let (ends, operations) = std::thread::scope(|scope| {
-        let churners: Vec<_> =
-            (1..=THREADS).map(|seed| scope.spawn({
-                let shall_stop = &shall_stop;
-                move || churn(seed, shall_stop)
-            })).collect();
+        let churners: Vec<_> = (1..=THREADS)
+            .map(|seed| {
+                scope.spawn({
+                    let shall_stop = &shall_stop;
+                    move || churn(seed, shall_stop)
+                })
+            })
+            .collect();
+        let each = count / forkers.max(1);
         let ends: Result<Vec<()>, String> = if forkers == 0 {
             fork_many(0, count).map(|()| Vec::new())
         } else {
-            let each = count / forkers;
             let threads: Vec<_> = (0..forkers)
                 .map(|forker| scope.spawn(move || fork_many(forker * each, each)))
                 .collect();
@@ -169,7 +172,11 @@ fn handlers_case() -> Result<Answer, String> {
     fork_many(7, 20)?;
     let more = HANDLED.load(Ordering::Relaxed) - before;
     let wanted = 20 * 2 * 2;
-    if more < wanted { Err(format!("{more} handlers ran")) } else { Ok(Answer::Passed(String::new())) }
+    if more < wanted {
+        Err(format!("{more} handlers ran"))
+    } else {
+        Ok(Answer::Passed(String::new()))
+    }
 }
 
 fn main() -> ExitCode {

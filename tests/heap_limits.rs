@@ -22,6 +22,26 @@ const MIB: usize = 1 << 20;
 const PATIENCE_SECONDS: u32 = 60;
 const SEED: u64 = 0x11317;
 
+/// Ends the child: other threads wait at a barrier for the one that has failed.
+fn give_up(why: &str) -> ! {
+    eprintln!("{why}");
+    child::exit_now(1);
+}
+
+/// So many bytes live, and then 8 threads start.
+fn fill_then_start(bytes: usize) {
+    let (mut rng, mut pieces, mut sum) = (Rng::quiet(SEED), Vec::new(), 0);
+    while sum < bytes {
+        let size = rng.size(21).min(bytes - sum).max(16);
+        pieces.push(Piece::new(size, 8, rng.next()).expect("memory below the limit"));
+        sum += size;
+    }
+    fill(4 * MIB, 8);
+    assert!(pieces.iter().all(Piece::is_intact));
+    pieces.into_iter().for_each(Piece::free);
+    println!("{} MiB live before", bytes / MIB);
+}
+
 /// So many bytes of live blocks of mixed sizes, made by 8 threads that live at the same time.
 fn fill(bytes: usize, threads: usize) {
     let barrier = Arc::new(Barrier::new(threads));
@@ -33,8 +53,10 @@ fn fill(bytes: usize, threads: usize) {
             barrier.wait();
             while sum < bytes / threads {
                 let size = rng.size(21).min(bytes / threads - sum).max(16);
-                let piece = Piece::new(size, 8, rng.next());
-                pieces.push(piece.unwrap_or_else(|| panic!("null after {sum} bytes: {}", MEMS.stats())));
+                match Piece::new(size, 8, rng.next()) {
+                    Some(piece) => pieces.push(piece),
+                    None => give_up(&format!("null: {}", MEMS.stats())),
+                }
                 sum += size;
             }
             barrier.wait();
@@ -53,15 +75,14 @@ fn fill(bytes: usize, threads: usize) {
 
 /// Allocates blocks of a size until there is no more; asserts that what is there stays usable, and what is freed can
 /// be had again.
-fn exhaust(size: usize, at_least: usize) {
-    let (mut pieces, mut round) = (Vec::with_capacity(100_000), 0);
-    loop {
-        let Some(piece) = Piece::new(size, 8, pieces.len() as u64) else { break };
+fn exhaust(mut pieces: Vec<Piece>, size: usize, at_least: usize) {
+    let mut round = 0;
+    while let Some(piece) = Piece::new(size, 8, pieces.len() as u64) {
         pieces.push(piece);
         assert!(pieces.len() < 100_000, "the limit is never met");
     }
     let first = pieces.len();
-    assert!(first * size >= at_least, "only {} KiB: {}", first * size >> 10, MEMS.stats());
+    assert!(first * size >= at_least, "only {} KiB: {}", (first * size) >> 10, MEMS.stats());
     assert!(Vec::<u8>::new().try_reserve(512 * MIB).is_err(), "try_reserve");
     assert!(pieces.iter().all(Piece::is_intact), "contents");
     while round < 3 {
@@ -78,15 +99,16 @@ fn exhaust(size: usize, at_least: usize) {
     pieces.into_iter().for_each(Piece::free);
     MEMS.trim();
     MEMS.check().unwrap();
-    println!("{} KiB in blocks of {size}, then null", first * size >> 10);
+    println!("{} KiB in blocks of {size}, then null", (first * size) >> 10);
 }
 
 /// Lowers the limit to `room` above what is in use (reservations not counted), then exhausts it.
 fn lower_in_mid_run(size: usize, room: usize) {
     let before: Vec<Piece> = (0..1000).filter_map(|stamp| Piece::new(10_000, 8, stamp)).collect();
+    let room_for_pieces = Vec::with_capacity(100_000);
     let used = status_bytes("VmSize") - MEMS.stats().retained;
     child::set_limit(libc::RLIMIT_AS, (used + room) as u64);
-    exhaust(size, room / 2);
+    exhaust(room_for_pieces, size, room / 2);
     child::set_limit(libc::RLIMIT_AS, u64::MAX);
     let after = Piece::new(3 * room, 8, 1);
     after.expect("memory, as soon as the limit is gone").free();
@@ -129,11 +151,13 @@ fn lower_among_threads() {
 fn part(name: &str) -> ExitCode {
     child::watchdog(PATIENCE_SECONDS);
     match name {
-        "fill-512" => fill(300 * MIB, 8),
+        "fill-300" => fill(300 * MIB, 8),
+        "fill-256" => fill(256 * MIB, 8),
+        "fill-then-start" => fill_then_start(300 * MIB),
         "fill-64" => fill(24 * MIB, 4),
         "fill-small" => fill(8 * MIB, 2),
-        "exhaust-large" => exhaust(MIB, 16 * MIB),
-        "exhaust-small" => exhaust(1000, 16 * MIB),
+        "exhaust-large" => exhaust(Vec::new(), MIB, 16 * MIB),
+        "exhaust-small" => exhaust(Vec::with_capacity(100_000), 1000, 16 * MIB),
         "lower-large" => lower_in_mid_run(MIB, 64 * MIB),
         "lower-small" => lower_in_mid_run(4000, 64 * MIB),
         "lower-little" => lower_in_mid_run(4000, 4 * MIB),
@@ -168,16 +192,20 @@ fn main() -> ExitCode {
     println!("seed {SEED:#x}");
     let mut tally = Tally::default();
     for (limit, name) in [
-        (512, "fill-512"),
+        (512, "fill-300"),
+        (512, "fill-then-start"),
         (64, "fill-64"),
         (512, "exhaust-large"),
         (64, "exhaust-large"),
         (64, "exhaust-small"),
     ] {
         tally.case(&format!("{limit} MiB of addresses: {name}"), || {
-            passed(child::run_limited(&[name], (limit * MIB) as u64))
+            passed(child::run_limited(&[name], (limit * MIB) as u64, 1))
         });
     }
+    tally.case("512 MiB, libc's arenas among them: fill-256", || {
+        passed(child::run_limited(&["fill-256"], (512 * MIB) as u64, 8))
+    });
     for name in ["lower-large", "lower-small", "lower-little", "lower-threads"] {
         tally.case(&format!("limit lowered in mid-run: {name}"), || passed(child::run(&[name])));
     }

@@ -9,9 +9,9 @@ mod heap_common;
 #[path = "heap_common/misuses.rs"]
 mod misuses;
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use heap_common::child;

@@ -199,7 +199,9 @@ fn an_empty_heap_knows_nothing() {
 fn impossible_requests_are_refused() {
     let heap = Heap::new();
     let most = isize::MAX.cast_unsigned();
-    for size in [most, most - 15, most - 4096, most + 1, usize::MAX - 15, usize::MAX, 1 << 47, 1 << 62] {
+    for size in
+        [most, most - 15, most - 4096, most + 1, usize::MAX - 15, usize::MAX, 1 << 47, 1 << 62]
+    {
         for align in [1, 16, 4096, 1 << 30, 1 << 62, 1 << 63] {
             assert_eq!(heap.mems_malloc(size, align), None, "{size:#x} aligned to {align:#x}");
         }

@@ -22,7 +22,7 @@ static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 /// The words of the message.
 const MESSAGE: &str = "a thread met its own lock";
 /// A child that hangs ends by SIGALRM after so many seconds.
-const PATIENCE_SECONDS: u32 = 2;
+const PATIENCE_SECONDS: u32 = 1;
 /// Blocks that a handler allocates: a small one and one of some pages.
 const HANDLER_SIZES: [usize; 2] = [40, 20_000];
 
@@ -145,10 +145,9 @@ mod stepping {
                     let _ = unsafe { MEMS.heap().mems_free(other.as_ptr()) };
                 }
             }
-            "realloc" => piece = piece.filter(|_| true).map(|mut piece| {
-                piece.resize(size * 2);
-                piece
-            }),
+            "realloc" => {
+                piece.iter_mut().for_each(|piece| assert!(piece.resize(size * 2)));
+            }
             _ => {
                 core::hint::black_box(MEMS.stats());
             }
@@ -159,11 +158,19 @@ mod stepping {
         let count = |counter: &AtomicUsize| counter.load(Relaxed);
         println!(
             "{} stops: {} worked, {} aborted, {} hung, {} broke",
-            count(&STOPS), count(&WORKED), count(&ABORTED), count(&HUNG), count(&BROKE)
+            count(&STOPS),
+            count(&WORKED),
+            count(&ABORTED),
+            count(&HUNG),
+            count(&BROKE)
         );
         if count(&HUNG) + count(&BROKE) > 0 {
             let base = main as *const () as usize;
-            eprintln!("the last at {:#x}, {:+#x} from this program's main", count(&WHERE), count(&WHERE).wrapping_sub(base));
+            eprintln!(
+                "the last at {:#x}, {:+#x} from this program's main",
+                count(&WHERE),
+                count(&WHERE).wrapping_sub(base)
+            );
             child::exit_now(1);
         }
     }
@@ -195,7 +202,8 @@ fn allocate_under_timer() {
     let every = libc::timeval { tv_sec: 0, tv_usec: 137 };
     let timer = libc::itimerval { it_interval: every, it_value: every };
     // SAFETY: the timer is initialised.
-    let set = unsafe { libc::setitimer(libc::ITIMER_VIRTUAL, &raw const timer, core::ptr::null_mut()) };
+    let set =
+        unsafe { libc::setitimer(libc::ITIMER_VIRTUAL, &raw const timer, core::ptr::null_mut()) };
     assert_eq!(set, 0);
     while INTERRUPTIONS.load(Relaxed) < 20 {
         allocate_in_handler();

@@ -15,8 +15,18 @@ static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 
 /// All other system calls by which a process gets, gives back or changes memory of its own.
 const FORBIDDEN: [&str; 12] = [
-    "brk", "mremap", "madvise", "mprotect", "pkey_mprotect", "process_madvise", "remap_file_pages", "mlock",
-    "mlockall", "memfd_create", "shmat", "userfaultfd",
+    "brk",
+    "mremap",
+    "madvise",
+    "mprotect",
+    "pkey_mprotect",
+    "process_madvise",
+    "remap_file_pages",
+    "mlock",
+    "mlockall",
+    "memfd_create",
+    "shmat",
+    "userfaultfd",
 ];
 
 /// The example's program, built if it is not there.
@@ -55,7 +65,8 @@ fn an_example_maps_and_unmaps_and_nothing_else() {
     let program = quickstart();
     let log = program.with_file_name(format!("heap_strace.{}", std::process::id()));
     let manifest = env!("CARGO_MANIFEST_DIR");
-    let files = ["src/lib.rs", "src/heap/mod.rs", "Cargo.lock"].map(|name| format!("{manifest}/{name}"));
+    let files =
+        ["src/lib.rs", "src/heap/mod.rs", "Cargo.lock"].map(|name| format!("{manifest}/{name}"));
     let mut strace = Command::new("strace");
     strace.args(["-f", "-s", "4096", "-o"]).arg(&log).arg(&program).args(&files);
     let output = strace.output().expect("strace starts");

@@ -54,8 +54,12 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome {
 }
 
 /// As [`run`], under a limit on its addresses (`ulimit -v`) from its first instruction on.
-pub(crate) fn run_limited(arguments: &[&str], address_bytes: u64) -> Outcome {
+///
+/// libc's own malloc, which std's threads use for their destructors, reserves 64 MiB for each thread as long as it
+/// finds the addresses; one arena for all leaves them to the program.
+pub(crate) fn run_limited(arguments: &[&str], address_bytes: u64, libc_arenas: usize) -> Outcome {
     let mut command = this_program(arguments);
+    command.env("MALLOC_ARENA_MAX", libc_arenas.to_string());
     // SAFETY: the closure makes one system call and allocates nothing.
     unsafe {
         command.pre_exec(move || {

@@ -14,9 +14,9 @@ use mems::MemsAlloc;
 pub(crate) const MEMS: MemsAlloc = MemsAlloc::new();
 
 /// Blocks up to this size are written as a whole.
-const DENSE_BYTES: usize = 4096;
+const DENSE_BYTES: usize = super::scaled(512, 4096);
 /// The part at the front that is written of any other.
-const HEAD_BYTES: usize = 256;
+const HEAD_BYTES: usize = 128;
 const WORD: usize = 8;
 /// Blocks up to this size are written on each page, others once in as many bytes: touching pages is what costs.
 const STRIDE_BYTES: usize = 64 << 10;
