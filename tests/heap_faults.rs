@@ -20,7 +20,7 @@ const MIB: usize = 1 << 20;
 /// The same work is done for every n.
 const SEED: u64 = 0xfa17;
 /// Operations of the work.
-const OPERATIONS: usize = 200;
+const OPERATIONS: usize = scaled(200, 400);
 
 /// A block with its pattern; its size is the stamp.
 struct Entry {
