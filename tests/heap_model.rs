@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use heap_common::piece::{MEMS, Piece, has_pattern, write_pattern};
 use heap_common::{Rng, scaled};
 use mems::os::{Os, System};
-use mems::{Found, Heap, MisuseKind};
+use mems::{Block, BrokenLaw, Found, Heap, HeapStats, MemsAlloc, MisuseKind};
 
 /// The tests of the process heap take turns: each wants it for itself.
 static PROCESS_HEAP: Mutex<()> = Mutex::new(());
@@ -27,14 +27,52 @@ const MIB: usize = 1 << 20;
 /// What the model knows of the live blocks: start, and the size asked for.
 type Live = BTreeMap<usize, usize>;
 
+/// What both kinds of heap can be asked.
+trait Inspect {
+    fn check(&self) -> Result<(), BrokenLaw>;
+    fn stats(&self) -> HeapStats;
+    fn live_blocks(&self) -> impl Iterator<Item = Block>;
+    fn find(&self, pointer: *const u8) -> Option<Found>;
+    fn usable_size(&self, pointer: *const u8) -> Option<usize>;
+}
+
+macro_rules! inspect {
+    ($({$($generics:tt)*})? $heap:ty) => {
+        impl$(<$($generics)*>)? Inspect for $heap {
+            fn check(&self) -> Result<(), BrokenLaw> {
+                <$heap>::check(self)
+            }
+
+            fn stats(&self) -> HeapStats {
+                <$heap>::stats(self)
+            }
+
+            fn live_blocks(&self) -> impl Iterator<Item = Block> {
+                self.blocks()
+            }
+
+            fn find(&self, pointer: *const u8) -> Option<Found> {
+                <$heap>::find(self, pointer)
+            }
+
+            fn usable_size(&self, pointer: *const u8) -> Option<usize> {
+                <$heap>::usable_size(self, pointer)
+            }
+        }
+    };
+}
+
+inspect!({O: Os} Heap<O>);
+inspect!(MemsAlloc);
+
 /// Compares all that can be seen of a heap with the model.
-fn assert_agrees<O: Os>(heap: &Heap<O>, live: &Live, step: usize) {
+fn assert_agrees(heap: &impl Inspect, live: &Live, step: usize) {
     heap.check().unwrap_or_else(|broken| panic!("step {step}: {broken}"));
     let stats = heap.stats();
     assert_eq!(stats.blocks, live.len(), "step {step}: {stats}");
     let (mut seen, mut end, mut sum) = (0, 0, 0);
     let mut expected = live.iter();
-    for block in heap.blocks() {
+    for block in heap.live_blocks() {
         let (start, asked) = expected.next().expect("blocks() lists more than is live");
         assert_eq!(block.start, *start, "step {step}: blocks() and the model");
         assert!(block.size >= *asked, "step {step}: {block:?} serves {asked} bytes");
@@ -47,14 +85,14 @@ fn assert_agrees<O: Os>(heap: &Heap<O>, live: &Live, step: usize) {
 }
 
 /// Asserts that `find` names the block for its bytes: all of a short one, a part of a long one.
-fn assert_found<O: Os>(heap: &Heap<O>, start: usize, asked: usize, rng: &mut Rng) {
+fn assert_found(heap: &impl Inspect, start: usize, asked: usize, rng: &mut Rng) {
     let usable = heap.usable_size(without_memory(start)).expect("a live block has a size");
     assert!(usable >= asked, "{usable} bytes serve {asked}");
     let mut assert_at = |offset: usize| {
         let found = heap.find(without_memory(start + offset));
         let Some(Found::Block(block)) = found else { panic!("{start:#x} + {offset}: {found:?}") };
         assert_eq!((block.start, block.size), (start, usable), "offset {offset}");
-        let is_start = heap.validate(without_memory(start + offset), None).is_ok();
+        let is_start = heap.usable_size(without_memory(start + offset)).is_some();
         assert_eq!(is_start, offset == 0, "only the start is the block's address");
     };
     if usable <= 512 {
@@ -228,7 +266,7 @@ fn step_of_process(pieces: &mut Vec<Piece>, live: &mut Live, is_growing: bool, r
         let made = if rng.once_in(3) { Piece::zeroed } else { Piece::new };
         let piece = made(size, align, stamp).expect("there is memory");
         assert_eq!(live.insert(piece.address(), size), None);
-        assert_found(MEMS.heap(), piece.address(), size, rng);
+        assert_found(&MEMS, piece.address(), size, rng);
         pieces.push(piece);
     } else if rng.once_in(2) {
         let index = rng.below(pieces.len());
@@ -242,7 +280,7 @@ fn step_of_process(pieces: &mut Vec<Piece>, live: &mut Live, is_growing: bool, r
         live.remove(&piece.address());
         assert!(piece.resize(size), "there is memory");
         assert_eq!(live.insert(piece.address(), size), None);
-        assert_found(MEMS.heap(), piece.address(), size, rng);
+        assert_found(&MEMS, piece.address(), size, rng);
     } else {
         let piece = pieces.swap_remove(rng.below(pieces.len()));
         assert!(live.remove(&piece.address()).is_some());
@@ -263,10 +301,10 @@ fn the_process_heap_agrees_with_the_model() {
         } else {
             step_of_process(&mut pieces, &mut live, (step / 400) % 2 == 0, &mut rng);
         }
-        assert_agrees(MEMS.heap(), &live, step);
+        assert_agrees(&MEMS, &live, step);
     }
     pieces.into_iter().for_each(Piece::free);
-    assert_agrees(MEMS.heap(), &Live::new(), steps);
+    assert_agrees(&MEMS, &Live::new(), steps);
     println!("{steps} steps on the process heap");
 }
 

@@ -7,8 +7,8 @@
 //!
 //! The handover is the allocator's own code, compiled here with loom's atomics. Built in any other way this file holds
 //! no test.
-#![cfg(mems_loom)]
 #![allow(missing_docs, reason = "a test")]
+#![cfg(mems_loom)]
 
 #[path = "../src/small/handover.rs"]
 #[allow(unreachable_pub, dead_code, reason = "a module of another crate")]
