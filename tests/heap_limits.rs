@@ -152,6 +152,7 @@ fn part(name: &str) -> ExitCode {
     child::watchdog(PATIENCE_SECONDS);
     match name {
         "fill-300" => fill(300 * MIB, 8),
+        "fill-256" => fill(256 * MIB, 8),
         "fill-then-start" => fill_then_start(300 * MIB),
         "fill-64" => fill(24 * MIB, 4),
         "fill-small" => fill(8 * MIB, 2),
@@ -202,8 +203,8 @@ fn main() -> ExitCode {
             passed(child::run_limited(&[name], (limit * MIB) as u64, 1))
         });
     }
-    tally.case("512 MiB, libc's arenas among them: fill-300", || {
-        passed(child::run_limited(&["fill-300"], (512 * MIB) as u64, 8))
+    tally.case("512 MiB, libc's arenas among them: fill-256", || {
+        passed(child::run_limited(&["fill-256"], (512 * MIB) as u64, 8))
     });
     for name in ["lower-large", "lower-small", "lower-little", "lower-threads"] {
         tally.case(&format!("limit lowered in mid-run: {name}"), || passed(child::run(&[name])));

@@ -223,7 +223,7 @@ fn heaps_live_side_by_side() {
 #[test]
 fn an_empty_heap_knows_nothing() {
     let heap = Heap::new();
-    assert_eq!(heap.stats(), mems::HeapStats::default());
+    assert_eq!(heap.stats(), HeapStats::default());
     assert_eq!((heap.blocks().count(), heap.spans().count()), (0, 0));
     assert_eq!((heap.trim(), heap.check()), (0, Ok(())));
     let pointer = without_memory(0x1000);
