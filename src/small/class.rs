@@ -13,10 +13,14 @@ pub(crate) const CLASS_PLACES: usize = 64;
 /// The unit in which owners of addresses are looked up; slabs are aligned to it and multiples of it.
 pub(crate) const SLAB_GRANULE: usize = 64 << 10;
 
-/// A size class.
+/// What a thread heap has of one class beside one another: the table holds classes as distances, so that the fast paths
+/// need not multiply.
+pub(crate) const CLASS_STRIDE: usize = 32;
+
+/// A size class: its number, times [`CLASS_STRIDE`]. Always that of a class there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
-pub(crate) struct Class(u8);
+pub(crate) struct Class(u16);
 
 /// The slot size of each class, in bytes.
 const SIZES: [u32; CLASS_COUNT] = {
@@ -36,12 +40,12 @@ const SIZES: [u32; CLASS_COUNT] = {
 /// The class of each request, by its size in units of 8 bytes.
 static BY_SIZE: [Class; MAX_SMALL / 8 + 1] = {
     let mut classes = [Class(0); MAX_SMALL / 8 + 1];
-    let (mut units, mut class) = (0, 0_u8);
+    let (mut units, mut class) = (0, 0);
     while units < classes.len() {
-        if units * 8 > SIZES[class as usize] as usize {
+        if units * 8 > SIZES[class] as usize {
             class += 1;
         }
-        classes[units] = Class(class);
+        classes[units] = Class::numbered(class);
         units += 1;
     }
     classes
@@ -101,10 +105,23 @@ impl Class {
         Self::of(size.max(align).next_power_of_two(), 8)
     }
 
+    /// The class with this number.
+    #[expect(clippy::cast_possible_truncation, reason = "60 classes of 32 bytes")]
+    const fn numbered(index: usize) -> Self {
+        assert!(index < CLASS_COUNT, "there is such a class");
+        Self((index * CLASS_STRIDE) as u16)
+    }
+
     /// Its number, below [`CLASS_PLACES`].
     #[inline]
     pub(crate) const fn index(self) -> usize {
-        self.0 as usize & (CLASS_PLACES - 1)
+        (self.0 as usize / CLASS_STRIDE) & (CLASS_PLACES - 1)
+    }
+
+    /// Its number times [`CLASS_STRIDE`].
+    #[inline]
+    pub(crate) const fn distance(self) -> usize {
+        self.0 as usize
     }
 
     /// What its slabs look like.
@@ -114,9 +131,8 @@ impl Class {
     }
 
     /// All classes, in the order of their sizes.
-    #[expect(clippy::cast_possible_truncation, reason = "60 classes")]
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        (0..CLASS_COUNT).map(|class| Self(class as u8))
+        (0..CLASS_COUNT).map(Self::numbered)
     }
 }
 

@@ -88,9 +88,9 @@ impl Owners {
             return None;
         }
         let place = self.words.load(Ordering::Relaxed) + offset / SLAB_GRANULE * size_of::<usize>();
-        let word = addr::pointer(place)?.cast::<AtomicUsize>();
+        let word = addr::raw_pointer(place).cast::<AtomicUsize>();
         // SAFETY: the word lies in the committed part of the table (I1), which is never unmapped.
-        Some(unsafe { word.as_ref() })
+        Some(unsafe { &*word })
     }
 
     /// The slab whose granule has `address`. It may end at any moment unless the caller holds a slot of it.

@@ -119,9 +119,8 @@ impl Process {
         if align <= EVERY_SLOT_ALIGN
             && let Some(class) = Class::of(size, align)
             && let Some(slab) = self.owners.find(address)
-            && let Some(index) = slab.slot_index(address)
             && slab.key() == heap.key(class)
-            && let Some(state) = slab.state(index)
+            && let Some(state) = slab.state_at(address)
         {
             if state.swap(FREE, Ordering::Relaxed) != LIVE {
                 stop_double_free(address, size);
@@ -277,8 +276,7 @@ fn check_slot(
     address: usize,
     layout: Option<(usize, usize)>,
 ) -> Result<&'static AtomicU8, Misuse> {
-    let state = slab.slot_index(address).and_then(|index| slab.state(index));
-    let Some(state) = state else { return Err(interior(slab, address, layout)) };
+    let Some(state) = slab.state_at(address) else { return Err(interior(slab, address, layout)) };
     match layout {
         Some((size, align)) if Class::of(size, align) != Some(slab.class()) => {
             Err(wrong_class(slab, state, address, layout))

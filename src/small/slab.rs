@@ -155,6 +155,16 @@ impl Slab {
         self.states.get(index)
     }
 
+    /// The state byte of the slot that starts at `address`.
+    #[inline]
+    #[expect(unsafe_code, reason = "the bound follows from the shape")]
+    pub(crate) fn state_at(&self, address: usize) -> Option<&'static AtomicU8> {
+        let index = self.slot_index(address)?;
+        // SAFETY: `index` is `offset / slot_bytes` with `offset < slab_bytes`, so at most `slots`, and there is one byte
+        // more than there are slots (I3).
+        Some(unsafe { self.states.get_unchecked(index) })
+    }
+
     /// Whether slot `index` is handed out.
     pub(crate) fn is_live(&self, index: usize) -> bool {
         self.state(index).is_some_and(|state| state.load(Ordering::Relaxed) == LIVE)

@@ -20,7 +20,7 @@ static NOBODY: ThreadHeap = ThreadHeap::new(NOBODY_NUMBER, None);
 #[cfg(feature = "std")]
 static GONE: ThreadHeap = ThreadHeap::new(NOBODY_NUMBER, None);
 /// A number that no heap gets.
-const NOBODY_NUMBER: u64 = (1 << 48) - 1;
+const NOBODY_NUMBER: u64 = (1 << 47) - 1;
 
 #[cfg(feature = "std")]
 mod word {

@@ -14,7 +14,7 @@ use core::fmt;
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use super::class::{CLASS_PLACES, Class};
+use super::class::{CLASS_PLACES, CLASS_STRIDE, Class};
 use super::handover;
 use super::magazine::{Entry, Magazine};
 use super::owners::{slab_at, slab_name};
@@ -70,6 +70,8 @@ pub(crate) struct ThreadHeap {
     notified: Notified,
 }
 
+const _: () = assert!(size_of::<Magazine>() == CLASS_STRIDE, "classes are counted in magazines");
+
 /// The one word that others write, on a cache line of its own.
 #[derive(Debug)]
 #[repr(C, align(128))]
@@ -96,7 +98,7 @@ impl ThreadHeap {
     /// A heap without slots, whose key is no slab's. `number` is below 2^32.
     pub(super) const fn new(number: u64, made_before: Option<&'static Self>) -> Self {
         Self {
-            number: number << 8,
+            number: number << 16,
             magazines: [const { Magazine::empty() }; CLASS_PLACES],
             outboxes: [const { Magazine::empty() }; CLASS_PLACES],
             lists: [const {
@@ -140,12 +142,18 @@ impl ThreadHeap {
     /// The key of its slabs of a class.
     #[inline]
     pub(super) fn key(&self, class: Class) -> u64 {
-        self.number | class.index() as u64
+        self.number | class.distance() as u64
     }
 
+    /// The magazine of a class.
     #[inline]
+    #[expect(unsafe_code, reason = "one addition instead of a multiplication with a test")]
     pub(super) fn magazine(&self, class: Class) -> &Magazine {
-        &self.magazines[class.index()]
+        let first = (&raw const self.magazines).cast::<Magazine>();
+        // SAFETY: a class's distance is its number, which is below the array's length, times the size of a magazine.
+        let magazine = unsafe { first.byte_add(class.distance()) };
+        // SAFETY: it is an element of the array.
+        unsafe { &*magazine }
     }
 
     fn list(&self, class: Class) -> &ClassLists {
