@@ -1,2 +1,1 @@
-//! Bench.
 fn main() {}
