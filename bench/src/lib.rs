@@ -21,3 +21,19 @@ pub mod floor;
 pub mod worker;
 
 // What runs inside the driver.
+pub mod contestants;
+pub mod machine;
+pub mod raw;
+pub mod stats;
+
+pub mod builder;
+pub mod race;
+pub mod report;
+
+pub mod cli;
+pub mod session;
+
+pub mod compare;
+pub mod external;
+pub mod instructions;
+pub mod tails;

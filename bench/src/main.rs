@@ -1,1 +1,25 @@
-fn main() {}
+//! The driver's command line; everything it does is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use mems_bench::cli::{Cli, Mode};
+use mems_bench::{compare, external, instructions, session, tails};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.mode {
+        None => session::run(&cli.race),
+        Some(Mode::Compare(arguments)) => compare::run(arguments),
+        Some(Mode::Instructions(arguments)) => instructions::run(arguments),
+        Some(Mode::Latency(arguments)) => tails::run(arguments),
+        Some(Mode::Run(arguments)) => external::run(arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mems-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

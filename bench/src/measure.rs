@@ -3,6 +3,8 @@
 #![allow(unsafe_code, reason = "clock_gettime and getrusage have no safe door without allocating")]
 
 use core::mem::MaybeUninit;
+use core::time::Duration;
+use std::process::Child;
 
 /// What the process used up to a moment, or between two moments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -104,6 +106,46 @@ impl Switches {
     }
 }
 
+/// CPU time of all children that have ended and been waited for, in nanoseconds.
+pub fn children_cpu_ns() -> u64 {
+    cpu_ns(&resource_usage(libc::RUSAGE_CHILDREN))
+}
+
+/// What a child used, once it has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct ChildUsage {
+    /// CPU time, of its own children too.
+    pub cpu: Duration,
+    /// Its peak resident memory.
+    pub peak_rss_kib: u64,
+    /// Its page faults.
+    pub faults: u64,
+    /// Its exit code; 128 and the signal where it was killed, as shells say.
+    pub exit_code: i32,
+}
+
+/// Waits for a child and tells what it used; `Child::wait` would throw that away.
+pub fn wait_for(child: Child) -> std::io::Result<ChildUsage> {
+    let pid = libc::pid_t::try_from(child.id()).map_err(std::io::Error::other)?;
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both places are valid; the child is ours and, since `child` is never waited for, not yet reaped.
+    let waited = unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) };
+    if waited != pid {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: an rusage is plain integers, so the zeroed bytes are valid whether or not the call filled them.
+    let usage = unsafe { usage.assume_init() };
+    let exit_code =
+        if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) };
+    Ok(ChildUsage {
+        cpu: Duration::from_nanos(cpu_ns(&usage)),
+        peak_rss_kib: non_negative(usage.ru_maxrss),
+        faults: non_negative(usage.ru_minflt) + non_negative(usage.ru_majflt),
+        exit_code,
+    })
+}
+
 /// Peak resident memory of this process in KiB (`VmHWM`), 0 where the kernel does not tell.
 pub fn peak_rss_kib() -> u64 {
     status_kib("VmHWM:")
@@ -137,6 +179,11 @@ fn resource_usage(who: libc::c_int) -> libc::rusage {
     unsafe { libc::getrusage(who, usage.as_mut_ptr()) };
     // SAFETY: an rusage is plain integers, so the zeroed bytes are valid whether or not the call filled them.
     unsafe { usage.assume_init() }
+}
+
+fn cpu_ns(usage: &libc::rusage) -> u64 {
+    let time_ns = |time: libc::timeval| non_negative(time.tv_sec) * 1_000_000_000 + non_negative(time.tv_usec) * 1_000;
+    time_ns(usage.ru_utime) + time_ns(usage.ru_stime)
 }
 
 fn non_negative(value: i64) -> u64 {

@@ -40,7 +40,7 @@ cfg_if::cfg_if! {
     } else if #[cfg(feature = "stoolap-jemalloc")] {
         const NAME: &str = "stoolap-jemalloc";
         #[global_allocator]
-        static GLOBAL: stoolap_jemalloc::Jemalloc = stoolap_jemalloc::Jemalloc;
+        static GLOBAL: stoolap_jemalloc::Jemalloc = stoolap_jemalloc::Jemalloc::new();
     } else if #[cfg(feature = "tcmalloc")] {
         const NAME: &str = "tcmalloc";
         #[global_allocator]

@@ -123,7 +123,7 @@ fn clone_of(expr: &Expr) -> Expr {
 /// `real-ast`: one operation is one step of the interpreter.
 pub(super) fn ast(scale: u64, meter: &mut Meter) -> Done {
     // Each step down divides the work by the golden ratio.
-    let of = if scale >= 100 { 10 } else { 25 - i64::from(scale > 1) * 3 };
+    let of = if scale >= 100 { 10 } else { 28 - i64::from(scale > 1) * 3 };
     let mut machine = Machine { steps: 0 };
     let result = meter.time(|| number(&machine.eval(&fibonacci(of), &None)));
     Done { operations: machine.steps, checksum: machine.steps ^ result.unsigned_abs().rotate_left(32) }

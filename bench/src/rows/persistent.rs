@@ -14,7 +14,7 @@ const KEY_COUNT: u64 = 100_000;
 
 /// `real-rpds`: one operation is one update that makes a new version.
 pub(super) fn persistent(scale: u64, meter: &mut Meter) -> Done {
-    let operations = 300_000 / scale;
+    let operations = 200_000 / scale;
     let keys = (KEY_COUNT / scale).max(16);
     let mut rng = Rng::with_seed(0x9D5);
     let checksum = meter.time(|| {

@@ -21,7 +21,7 @@ type Batch = [Block; BATCH_LEN as usize];
 /// `prodcons-T`: T/2 pairs of threads; one operation is one object allocated, sent, checked and freed.
 pub(super) fn prodcons(threads: u64, scale: u64, meter: &mut Meter) -> Done {
     let pairs = threads / 2;
-    let batches = (8_000_000 / BATCH_LEN / pairs / scale).max(1);
+    let batches = (4_000_000 / BATCH_LEN / pairs / scale).max(1);
     let checksum = meter.time(|| {
         std::thread::scope(|scope| {
             let consumers: Vec<_> = (0..pairs)

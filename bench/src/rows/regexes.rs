@@ -16,7 +16,7 @@ const REGEX_COUNT: u64 = 250;
 const AUTOMATON_COUNT: u64 = 4;
 
 /// Words of one automaton.
-const AUTOMATON_WORDS: u64 = 2_000;
+const AUTOMATON_WORDS: u64 = 4_000;
 
 /// `real-regex`: one operation is one pattern compiled and used.
 pub(super) fn regexes(scale: u64, meter: &mut Meter) -> Done {

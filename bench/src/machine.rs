@@ -1,0 +1,125 @@
+//! What the numbers were taken on, and how much of it others were using.
+
+use std::fs;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use crate::measure::children_cpu_ns;
+
+/// The machine and the moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The processor's name.
+    pub cpu: String,
+    /// Processors online.
+    pub cpus: usize,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The C library.
+    pub libc: String,
+    /// The Rust compiler.
+    pub rustc: String,
+    /// When the race began, UTC.
+    pub date: String,
+}
+
+impl Machine {
+    /// Describes this machine now; what cannot be found out is left empty.
+    pub fn this() -> Self {
+        let cpuinfo = read("/proc/cpuinfo");
+        Self {
+            cpu: field(&cpuinfo, "model name").unwrap_or_default(),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_mib: field(&read("/proc/meminfo"), "MemTotal")
+                .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok())
+                .map_or(0, |kib| kib / 1_024),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            libc: first_line("ldd", &["--version"]),
+            rustc: first_line("rustc", &["--version"]),
+            date: first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
+        }
+    }
+
+    /// One line for a report.
+    pub fn describe(&self) -> String {
+        format!(
+            "{}, {} CPUs, {} GiB, Linux {}, {}, {}",
+            self.cpu,
+            self.cpus,
+            self.memory_mib.div_ceil(1_024),
+            self.kernel,
+            self.libc,
+            self.rustc
+        )
+    }
+}
+
+/// Measures how many processors others keep busy while our own children run.
+#[derive(Debug)]
+pub struct ForeignLoad {
+    busy_ns: u64,
+    children_ns: u64,
+    start: std::time::Instant,
+}
+
+impl ForeignLoad {
+    /// Starts watching.
+    pub fn watch() -> Self {
+        Self { busy_ns: busy_ns(), children_ns: children_cpu_ns(), start: std::time::Instant::now() }
+    }
+
+    /// Processors busy with others' work since the start. The kernel counts in steps of 10 ms, so short
+    /// runs are told roughly.
+    pub fn foreign_cpus(&self) -> f64 {
+        let elapsed_ns = self.start.elapsed().as_secs_f64() * 1e9;
+        let own_ns = children_cpu_ns().saturating_sub(self.children_ns);
+        let foreign_ns = busy_ns().saturating_sub(self.busy_ns).saturating_sub(own_ns);
+        let cpus = core::time::Duration::from_nanos(foreign_ns).as_secs_f64() * 1e9 / elapsed_ns.max(1.0);
+        (cpus * 100.0).round() / 100.0
+    }
+}
+
+/// Time that all processors together were not idle, from the first line of `/proc/stat` (proc(5)).
+fn busy_ns() -> u64 {
+    /// `USER_HZ`, which is 100 on every architecture Rust runs on.
+    const NS_PER_TICK: u64 = 10_000_000;
+    let stat = read("/proc/stat");
+    let ticks: Vec<u64> = stat
+        .lines()
+        .next()
+        .map(|line| line.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect())
+        .unwrap_or_default();
+    // user, nice, system, (idle, iowait,) irq, softirq, steal; guest time is part of user.
+    let busy: u64 = ticks.iter().take(8).enumerate().filter(|(place, _)| !matches!(place, 3 | 4)).map(|(_, t)| t).sum();
+    busy * NS_PER_TICK
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn field(text: &str, key: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.starts_with(key))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn first_line(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_has_a_name_and_processors() {
+        let machine = Machine::this();
+        assert!(machine.cpus >= 1 && machine.memory_mib > 0 && machine.date.ends_with("UTC"), "{machine:?}");
+        assert!(ForeignLoad::watch().foreign_cpus() >= 0.0);
+    }
+}

@@ -1,0 +1,261 @@
+//! The figures of a report: medians, ratios to the best peer, group means.
+//!
+//! * I1: a contestant that failed, broke a block or disagreed with the others in a row has no figures there.
+//! * I2: cells stand in the order of the head's entrants.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::race::{disagreeing, ns_per_operation, operations_f64};
+use crate::raw::{EntrantRole, Head, Line, Run};
+use crate::rows::{self, Group, Row};
+use crate::stats::{Ratio, Rounds, best_of_halves, mean_of_ratios, median, ratio_to_best};
+
+/// Rows whose best peer needs at least this much memory enter the mean of peak RSS: below it, a process's own
+/// code and stack are much of what is measured.
+pub const LARGE_RSS_MIB: f64 = 32.0;
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// Time of one operation.
+    Time,
+    /// Peak resident memory.
+    Rss,
+}
+
+/// One contestant in one row.
+#[derive(Debug, Clone, Default)]
+pub struct Cell {
+    /// Median time of one operation by the row's clock.
+    pub time_ns: f64,
+    /// Median CPU time of one operation.
+    pub cpu_ns: f64,
+    /// Median peak RSS.
+    pub rss_mib: f64,
+    /// Median page faults of the timed part.
+    pub faults: f64,
+    /// Time as a ratio to the best peer.
+    pub time: Option<Ratio>,
+    /// Peak RSS as a ratio to the best peer.
+    pub rss: Option<Ratio>,
+    /// Medians of what the row noted beside.
+    pub extras: BTreeMap<String, f64>,
+}
+
+impl Cell {
+    /// The ratio to the best peer.
+    pub const fn ratio(&self, metric: Metric) -> Option<Ratio> {
+        match metric {
+            Metric::Time => self.time,
+            Metric::Rss => self.rss,
+        }
+    }
+}
+
+/// One row of the report.
+#[derive(Debug)]
+pub struct RowFigures {
+    /// The row.
+    pub row: Row,
+    /// One cell per entrant.
+    pub cells: Vec<Option<Cell>>,
+    /// Best peers by time, one per half of the rounds, as indices of entrants.
+    pub best_time: Option<[usize; 2]>,
+    /// Best peers by peak RSS.
+    pub best_rss: Option<[usize; 2]>,
+}
+
+impl RowFigures {
+    /// The best peers' names, one or two.
+    pub fn best_names(&self, metric: Metric, head: &Head) -> String {
+        let best = match metric {
+            Metric::Time => self.best_time,
+            Metric::Rss => self.best_rss,
+        };
+        let Some([first, second]) = best else { return "-".to_owned() };
+        let name = |index: usize| head.entrants[index].0.as_str();
+        if first == second { name(first).to_owned() } else { format!("{} / {}", name(first), name(second)) }
+    }
+
+    /// The least median peak RSS among peers in MiB.
+    pub fn least_rss_mib(&self, head: &Head) -> f64 {
+        let peers = self.cells.iter().zip(&head.entrants).filter(|(_, entrant)| entrant.1 == EntrantRole::Peer);
+        peers.filter_map(|(cell, _)| cell.as_ref()).map(|cell| cell.rss_mib).fold(f64::INFINITY, f64::min)
+    }
+}
+
+/// Everything a report says.
+#[derive(Debug)]
+pub struct Figures {
+    /// Where, when and how.
+    pub head: Head,
+    /// The rows that were run, in the order of the tables.
+    pub rows: Vec<RowFigures>,
+    /// Contestants that did not build, with the reason.
+    pub missing: Vec<(String, String)>,
+    /// What went wrong: row, contestant and reason, once each.
+    pub faults: BTreeSet<(String, String, String)>,
+    /// Processors kept busy by others: median and maximum over all runs.
+    pub foreign_cpus: (f64, f64),
+    /// Most rounds of any row.
+    pub rounds: usize,
+}
+
+impl Figures {
+    /// Computes the figures of a raw file.
+    pub fn of(head: Head, lines: &[Line]) -> Self {
+        let mut missing = Vec::new();
+        let mut faults = BTreeSet::new();
+        let mut runs: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
+        for line in lines {
+            match line {
+                Line::Head(_) => {}
+                Line::Missing { contestant, reason } => missing.push((contestant.clone(), reason.clone())),
+                Line::Run(run) => runs.entry(&run.row).or_default().push(run),
+                Line::Failure { row, contestant, reason, .. } => {
+                    faults.insert((row.clone(), contestant.clone(), reason.clone()));
+                }
+            }
+        }
+        for (&row, runs) in &runs {
+            for (name, (operations, checksum)) in disagreeing(runs.iter().copied()) {
+                let reason = format!("counted {operations} operations, checksum {checksum:#x}, unlike the others");
+                faults.insert((row.to_owned(), name.to_owned(), reason));
+            }
+        }
+        let loads: Vec<f64> = runs.values().flatten().map(|run| run.foreign_cpus).collect();
+        let foreign_cpus = (median(&loads).unwrap_or(0.0), loads.iter().copied().fold(0.0, f64::max));
+        let rounds = runs.values().flatten().map(|run| run.round + 1).max().unwrap_or(0);
+        let rows = rows::all()
+            .into_iter()
+            .filter_map(|row| {
+                let is_sound = |run: &&&Run| {
+                    !faults.iter().any(|(in_row, name, _)| *in_row == row.name && *name == run.contestant)
+                };
+                let sound: Vec<&Run> = runs.get(row.name.as_str())?.iter().filter(is_sound).copied().collect();
+                Some(row_figures(row, &head, &sound))
+            })
+            .collect();
+        Self { head, rows, missing, faults, foreign_cpus, rounds }
+    }
+
+    /// The subject's index among the entrants.
+    pub fn subject(&self) -> Option<usize> {
+        self.head.entrants.iter().position(|(_, role)| *role == EntrantRole::Subject)
+    }
+
+    /// The geometric mean of a contestant's ratios over the rows that `wanted` picks.
+    pub fn mean(&self, entrant: usize, metric: Metric, wanted: impl Fn(&RowFigures) -> bool) -> Option<Ratio> {
+        let chosen = self.rows.iter().filter(|figures| wanted(figures));
+        let ratios: Vec<Ratio> =
+            chosen.filter_map(|figures| figures.cells[entrant].as_ref()?.ratio(metric)).collect();
+        mean_of_ratios(&ratios)
+    }
+
+    /// The lines of the table of means: label, metric and rows of each that has rows.
+    pub fn summaries(&self) -> Vec<Summary> {
+        let mut summaries: Vec<Summary> = Group::ALL
+            .into_iter()
+            .filter(|group| *group != Group::Fragment)
+            .map(|group| Summary { label: group.name(), metric: Metric::Time, choice: Choice::Group(group) })
+            .collect();
+        summaries.push(Summary { label: "all rows", metric: Metric::Time, choice: Choice::Timed });
+        summaries.push(Summary { label: "peak RSS, large rows", metric: Metric::Rss, choice: Choice::Large });
+        summaries.push(Summary { label: "peak RSS, all rows", metric: Metric::Rss, choice: Choice::All });
+        summaries.retain(|summary| self.rows.iter().any(|row| summary.picks(row, &self.head)));
+        summaries
+    }
+}
+
+/// Which rows a mean is taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Group(Group),
+    Timed,
+    Large,
+    All,
+}
+
+/// One line of the table of means.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary {
+    /// What it is called.
+    pub label: &'static str,
+    /// What is compared.
+    pub metric: Metric,
+    choice: Choice,
+}
+
+impl Summary {
+    /// Whether a row enters this mean.
+    pub fn picks(&self, figures: &RowFigures, head: &Head) -> bool {
+        match self.choice {
+            Choice::Group(group) => figures.row.group == group,
+            Choice::Timed => figures.row.group != Group::Fragment,
+            Choice::Large => figures.least_rss_mib(head) >= LARGE_RSS_MIB,
+            Choice::All => true,
+        }
+    }
+}
+
+fn row_figures(row: Row, head: &Head, runs: &[&Run]) -> RowFigures {
+    let rounds = runs.iter().map(|run| run.round + 1).max().unwrap_or(0);
+    let of_entrants = |value: &dyn Fn(&Run) -> f64| -> Vec<Rounds> {
+        let of_entrant = |(name, _): &(String, EntrantRole)| {
+            let mut values = vec![None; rounds];
+            for run in runs.iter().filter(|run| run.contestant == *name) {
+                values[run.round] = Some(value(run));
+            }
+            values
+        };
+        head.entrants.iter().map(of_entrant).collect()
+    };
+    let time = of_entrants(&|run| ns_per_operation(&row, run));
+    let rss = of_entrants(&|run| kib_to_mib(run.peak_rss_kib));
+    // Only peers set the yardstick; the others' places stay, empty, so that indices agree.
+    let peers_only = |all: &[Rounds]| -> Vec<Rounds> {
+        let of_peer = |(values, entrant): (&Rounds, &(String, EntrantRole))| {
+            if entrant.1 == EntrantRole::Peer { values.clone() } else { Vec::new() }
+        };
+        all.iter().zip(&head.entrants).map(of_peer).collect()
+    };
+    let (time_peers, rss_peers) = (peers_only(&time), peers_only(&rss));
+    let cells = head
+        .entrants
+        .iter()
+        .enumerate()
+        .map(|(index, (name, _))| {
+            let own: Vec<&Run> = runs.iter().filter(|run| run.contestant == *name).copied().collect();
+            let of_own = |value: &dyn Fn(&Run) -> f64| median(&own.iter().map(|run| value(run)).collect::<Vec<_>>());
+            Some(Cell {
+                time_ns: of_own(&|run| ns_per_operation(&row, run))?,
+                cpu_ns: of_own(&|run| as_f64(run.cpu_ns) / operations_f64(run))?,
+                rss_mib: of_own(&|run| kib_to_mib(run.peak_rss_kib))?,
+                faults: of_own(&|run| as_f64(run.minor_faults + run.major_faults))?,
+                time: ratio_to_best(&time[index], &time_peers),
+                rss: ratio_to_best(&rss[index], &rss_peers),
+                extras: extras_of(&own),
+            })
+        })
+        .collect();
+    RowFigures { best_time: best_of_halves(&time_peers), best_rss: best_of_halves(&rss_peers), row, cells }
+}
+
+fn extras_of(runs: &[&Run]) -> BTreeMap<String, f64> {
+    let keys: BTreeSet<&String> = runs.iter().flat_map(|run| run.extras.keys()).collect();
+    let of_key = |key: &String| {
+        let values: Vec<f64> = runs.iter().filter_map(|run| run.extras.get(key)).map(|&value| as_f64(value)).collect();
+        Some((key.clone(), median(&values)?))
+    };
+    keys.into_iter().filter_map(of_key).collect()
+}
+
+fn kib_to_mib(kib: u64) -> f64 {
+    as_f64(kib) / 1_024.0
+}
+
+/// A number of a raw file for arithmetic; all are below 2^53.
+#[expect(clippy::cast_precision_loss, reason = "times, faults and KiB stay below 2^53")]
+const fn as_f64(value: u64) -> f64 {
+    value as f64
+}

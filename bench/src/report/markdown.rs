@@ -1,0 +1,185 @@
+//! The report as markdown: means, where the subject loses, then every row.
+
+use core::fmt::{self, Write as _};
+
+use super::figures::{Cell, Figures, Metric, RowFigures};
+use crate::raw::EntrantRole;
+use crate::rows::{Clock, Group};
+use crate::stats::Ratio;
+
+/// Writes the whole report.
+pub fn report(figures: &Figures) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_report(&mut text, figures);
+    text
+}
+
+fn write_report(out: &mut String, figures: &Figures) -> fmt::Result {
+    write_head(out, figures)?;
+    write_trouble(out, figures)?;
+    write_means(out, figures)?;
+    write_losses(out, figures)?;
+    writeln!(out, "### Time of one operation\n\nIn ns: medians; CPU time, with several threads wall time.\n")?;
+    write_cells(out, figures, |_| true, |cell| number(cell.time_ns))?;
+    writeln!(out, "### CPU time of one operation where several threads work\n\nIn ns, all threads together.\n")?;
+    write_cells(out, figures, |row| row.row.clock == Clock::Wall, |cell| number(cell.cpu_ns))?;
+    writeln!(out, "### Peak resident memory\n\nIn MiB (VmHWM), medians.\n")?;
+    write_cells(out, figures, |_| true, |cell| number(cell.rss_mib))?;
+    writeln!(out, "### Page faults\n\nOf the timed part, medians.\n")?;
+    write_cells(out, figures, |_| true, |cell| format!("{:.0}", cell.faults))?;
+    write_fragment(out, figures)
+}
+
+fn write_head(out: &mut String, figures: &Figures) -> fmt::Result {
+    let head = &figures.head;
+    writeln!(out, "## Comparison\n")?;
+    writeln!(out, "- Machine: {}", head.machine.describe())?;
+    writeln!(out, "- Date: {}", head.machine.date)?;
+    writeln!(out, "- Command: `{}`", head.command)?;
+    let work = if head.scale == 1 { "full work".to_owned() } else { format!("1/{} of the work", head.scale) };
+    writeln!(out, "- Workers: {} profile, {work}, up to {} rounds", head.profile, figures.rounds)?;
+    let (median, most) = figures.foreign_cpus;
+    writeln!(out, "- Foreign load: {median:.2} CPUs in the median run, {most:.2} at most")?;
+    writeln!(
+        out,
+        "- Ratios are to the best peer of each row, chosen on one half of the rounds and compared on the other; \
+         below 1 is better than every peer. ± is a 95% interval of the median, from 6 rounds on.\n"
+    )
+}
+
+fn write_trouble(out: &mut String, figures: &Figures) -> fmt::Result {
+    for (contestant, reason) in &figures.missing {
+        writeln!(out, "- Left out: **{contestant}** does not build: {reason}")?;
+    }
+    for (row, contestant, reason) in &figures.faults {
+        writeln!(out, "- **{contestant} fails in {row}**: {reason}")?;
+    }
+    if figures.missing.is_empty() && figures.faults.is_empty() { Ok(()) } else { writeln!(out) }
+}
+
+fn write_means(out: &mut String, figures: &Figures) -> fmt::Result {
+    writeln!(out, "### Geometric means of the ratio to each row's best peer\n")?;
+    write_header(out, figures, "")?;
+    for summary in figures.summaries() {
+        write!(out, "| {} |", summary.label)?;
+        for (index, (_, role)) in figures.head.entrants.iter().enumerate() {
+            let mean = figures.mean(index, summary.metric, |row| summary.picks(row, &figures.head));
+            match (mean, role) {
+                (Some(mean), EntrantRole::Subject) => write!(out, " **{:.2}** ±{} |", mean.value, percent(mean))?,
+                (Some(mean), _) => write!(out, " {:.2} |", mean.value)?,
+                (None, _) => write!(out, " - |")?,
+            }
+        }
+        writeln!(out)?;
+    }
+    let shown = |role| names_of(figures, role);
+    writeln!(
+        out,
+        "\nPeers: {}. Shown beside, not counted: {}. Large rows: those whose best peer needs 32 MiB or more.\n",
+        shown(EntrantRole::Peer),
+        shown(EntrantRole::Shown)
+    )
+}
+
+fn names_of(figures: &Figures, wanted: EntrantRole) -> String {
+    let names = figures.head.entrants.iter().filter(|(_, role)| *role == wanted).map(|(name, _)| name.as_str());
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn write_losses(out: &mut String, figures: &Figures) -> fmt::Result {
+    let Some(subject) = figures.subject() else {
+        return writeln!(out, "MeMS did not take part.\n");
+    };
+    for (metric, what, unit) in [(Metric::Time, "time", "ns"), (Metric::Rss, "peak memory", "MiB")] {
+        let mut ranked: Vec<(&RowFigures, &Cell, Ratio)> = figures
+            .rows
+            .iter()
+            .filter_map(|row| {
+                let cell = row.cells[subject].as_ref()?;
+                Some((row, cell, cell.ratio(metric)?))
+            })
+            .collect();
+        ranked.sort_by(|left, right| right.2.value.total_cmp(&left.2.value));
+        let lost = ranked.iter().filter(|(_, _, ratio)| ratio.value > 1.0).count();
+        writeln!(out, "### Where MeMS loses in {what}: {lost} of {} rows\n", ranked.len())?;
+        writeln!(out, "| row | MeMS, {unit} | best peer | ratio | |\n|---|---:|---|---:|---|")?;
+        for (row, cell, ratio) in ranked.iter().take(lost) {
+            let value = if metric == Metric::Time { cell.time_ns } else { cell.rss_mib };
+            let best = row.best_names(metric, &figures.head);
+            let (name, own) = (&row.row.name, number(value));
+            let verdict = if ratio.value * (1.0 - ratio.noise) <= 1.0 { "within noise" } else { "" };
+            writeln!(out, "| {name} | {own} | {best} | {:.2} ±{} | {verdict} |", ratio.value, percent(*ratio))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// A table of one number per row and contestant; each row's least number among peers and subject is bold.
+fn write_cells(
+    out: &mut String,
+    figures: &Figures,
+    wanted: impl Fn(&RowFigures) -> bool,
+    show: impl Fn(&Cell) -> String,
+) -> fmt::Result {
+    write_header(out, figures, "row")?;
+    for row in figures.rows.iter().filter(|row| wanted(row)) {
+        write!(out, "| {} |", row.row.name)?;
+        for cell in &row.cells {
+            let text = cell.as_ref().map_or_else(|| "-".to_owned(), &show);
+            write!(out, " {text} |")?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(out)
+}
+
+fn write_header(out: &mut String, figures: &Figures, corner: &str) -> fmt::Result {
+    write!(out, "| {corner} |")?;
+    for (name, _) in &figures.head.entrants {
+        write!(out, " {name} |")?;
+    }
+    writeln!(out, "\n|---|{}", "---:|".repeat(figures.head.entrants.len()))
+}
+
+/// RSS after each step of the fragment row.
+fn write_fragment(out: &mut String, figures: &Figures) -> fmt::Result {
+    const STEPS: [(&str, &str); 6] = [
+        ("rss_fill_kib", "filled with small objects"),
+        ("rss_thin_kib", "90% freed at random"),
+        ("rss_refill_kib", "refilled to 30% with larger ones"),
+        ("rss_freed_kib", "all freed"),
+        ("rss_idle_kib", "after 2 s of idling"),
+        ("rss_late_kib", "after 20,000 more pairs"),
+    ];
+    let Some(row) = figures.rows.iter().find(|row| row.row.group == Group::Fragment) else { return Ok(()) };
+    writeln!(out, "### Resident memory after each step of `fragment`\n\nIn MiB (VmRSS), medians.\n")?;
+    write_header(out, figures, "step")?;
+    for (key, label) in STEPS {
+        write!(out, "| {label} |")?;
+        for cell in &row.cells {
+            match cell.as_ref().and_then(|cell| cell.extras.get(key)) {
+                Some(kib) => write!(out, " {} |", number(kib / 1_024.0))?,
+                None => write!(out, " - |")?,
+            }
+        }
+        writeln!(out)?;
+    }
+    writeln!(out)
+}
+
+/// Three significant digits, without an exponent.
+pub(super) fn number(value: f64) -> String {
+    match value.abs() {
+        size if size < 10.0 => format!("{value:.2}"),
+        size if size < 100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// The noise of a ratio in percent, at least 1 for show.
+pub(super) fn percent(ratio: Ratio) -> String {
+    format!("{:.0}%", (ratio.noise * 100.0).ceil())
+}

@@ -1,0 +1,7 @@
+//! Reports, made from raw files alone: figures first, then markdown tables and an SVG picture of them.
+
+pub mod agreement;
+pub mod changes;
+pub mod figures;
+pub mod markdown;
+pub mod svg;

@@ -1,0 +1,202 @@
+//! A session of the driver: choose, build, race, report.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::builder::{self, Profile};
+use crate::cli::{RaceArgs, Selection};
+use crate::contestants::{self, Contestant, Role};
+use crate::machine::Machine;
+use crate::race::{Entrant, Plan};
+use crate::raw::{self, FORMAT, Head, Line, Writer};
+use crate::report::figures::Figures;
+use crate::report::{agreement, markdown, svg};
+use crate::rows::{self, Row};
+
+/// Rounds without `--rounds`.
+const ROUNDS: usize = 9;
+
+/// Rounds of `--quick`.
+const QUICK_ROUNDS: usize = 3;
+
+/// Divisor of the work with `--quick`.
+const QUICK_SCALE: u64 = 8;
+
+/// Compares with peers, or reports on an earlier comparison.
+pub fn run(arguments: &RaceArgs) -> Result<()> {
+    if arguments.list {
+        print_list();
+        return Ok(());
+    }
+    let (head, lines) = match &arguments.report {
+        Some(path) => raw::read(path)?,
+        None => race(arguments)?,
+    };
+    let figures = Figures::of(head, &lines);
+    let mut text = markdown::report(&figures);
+    if let Some(path) = &arguments.against {
+        let (head, lines) = raw::read(path)?;
+        text.push_str(&agreement::report(&figures, &Figures::of(head, &lines)));
+    }
+    print!("{text}");
+    write_beside(arguments.markdown.as_deref(), "report.md", &text)?;
+    write_beside(arguments.svg.as_deref(), "report.svg", &svg::picture(&figures))
+}
+
+fn race(arguments: &RaceArgs) -> Result<(Head, Vec<Line>)> {
+    let selection = &arguments.selection;
+    let chosen = choose_contestants(&arguments.alloc, selection.quick)?;
+    let rows = choose_rows(selection)?;
+    let (entrants, missing) = build_all(&chosen, profile_of(selection.lto));
+    race_entrants(selection, rows, entrants, missing)
+}
+
+/// Runs a race of workers that are built, writing the raw file; shared with the comparison of two builds.
+pub(crate) fn race_entrants(
+    selection: &Selection,
+    rows: Vec<Row>,
+    entrants: Vec<Entrant>,
+    missing: Vec<Line>,
+) -> Result<(Head, Vec<Line>)> {
+    if entrants.is_empty() {
+        bail!("no contestant could be built");
+    }
+    let rounds = selection.rounds.and_then(|rounds| usize::try_from(rounds).ok());
+    let plan = Plan {
+        rows,
+        entrants,
+        rounds: rounds.unwrap_or(if selection.quick { QUICK_ROUNDS } else { ROUNDS }),
+        scale: if selection.quick { QUICK_SCALE } else { 1 },
+    };
+    let head = Head {
+        format: FORMAT,
+        machine: Machine::this(),
+        command: command_line(),
+        scale: plan.scale,
+        profile: profile_of(selection.lto).name().to_owned(),
+        entrants: plan.entrants.iter().map(|entrant| (entrant.name.clone(), entrant.role)).collect(),
+    };
+    let path = selection.raw.clone().unwrap_or_else(|| builder::output_directory().join("raw.jsonl"));
+    let mut raw = Writer::create(&path)?;
+    raw.write(&Line::Head(head.clone()))?;
+    for line in &missing {
+        raw.write(line)?;
+    }
+    eprintln!("{} processes; raw results in {}", plan.process_count(), path.display());
+    let mut lines = missing;
+    lines.extend(plan.run(&mut raw, |news| eprintln!("{news}"))?);
+    Ok((head, lines))
+}
+
+/// Builds each contestant's worker; those that fail are named.
+pub(crate) fn build_all(chosen: &[Contestant], profile: Profile) -> (Vec<Entrant>, Vec<Line>) {
+    let workspace = builder::workspace();
+    let (mut entrants, mut missing) = (Vec::new(), Vec::new());
+    for contestant in chosen {
+        let name = contestant.name;
+        eprintln!("building {name}: {}", contestant.what);
+        match builder::build(&builder::Order { workspace: &workspace, feature: name, label: name, profile }) {
+            Ok(worker) => entrants.push(Entrant {
+                name: name.to_owned(),
+                role: contestant.role.into(),
+                worker,
+                environment: Vec::new(),
+            }),
+            Err(error) => {
+                eprintln!("  {name} is left out: {error:#}");
+                missing.push(Line::Missing { contestant: name.to_owned(), reason: format!("{error:#}") });
+            }
+        }
+    }
+    (entrants, missing)
+}
+
+/// The contestants called by name, or all that count.
+pub(crate) fn choose_contestants(names: &[String], quick: bool) -> Result<Vec<Contestant>> {
+    if names.is_empty() {
+        let is_wanted = |contestant: &Contestant| !quick || contestant.role != Role::Shown;
+        return Ok(contestants::ALL.into_iter().filter(is_wanted).collect());
+    }
+    let find = |name: &String| {
+        contestants::find(name).with_context(|| format!("no contestant is called {name}; see --list"))
+    };
+    names.iter().map(find).collect()
+}
+
+/// The rows that `--only` and `--quick` leave.
+pub(crate) fn choose_rows(selection: &Selection) -> Result<Vec<Row>> {
+    let is_wanted = |row: &Row| {
+        let names = &selection.only;
+        names.iter().any(|name| row.name.starts_with(name.as_str()) || row.group.name() == name)
+            || names.is_empty() && (row.is_quick || !selection.quick)
+    };
+    let rows: Vec<Row> = rows::all().into_iter().filter(is_wanted).collect();
+    if rows.is_empty() {
+        bail!("no row matches {}; see --list", selection.only.join(","));
+    }
+    Ok(rows)
+}
+
+/// The profile that `--lto` selects.
+pub(crate) const fn profile_of(lto: bool) -> Profile {
+    if lto { Profile::FatLto } else { Profile::Release }
+}
+
+/// The command as one would repeat it.
+pub(crate) fn command_line() -> String {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let all = ["cargo run --release -p mems-bench".to_owned(), arguments.join(" ")];
+    if arguments.is_empty() { all[0].clone() } else { all.join(" -- ") }
+}
+
+fn write_beside(path: Option<&Path>, name: &str, text: &str) -> Result<()> {
+    let path: PathBuf = path.map_or_else(|| builder::output_directory().join(name), Path::to_path_buf);
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
+    }
+    std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    eprintln!("wrote {}", path.display());
+    Ok(())
+}
+
+fn print_list() {
+    println!("rows (name, group, one operation):");
+    for row in rows::all() {
+        let marks = [(row.is_quick, "quick"), (row.is_slow, "slow")];
+        let marks: Vec<&str> = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
+        println!("  {:<16} {:<9} {:<18} {}", row.name, row.group.name(), row.operation, marks.join(" "));
+    }
+    println!("contestants:");
+    for contestant in contestants::ALL {
+        println!("  {:<16} {}", contestant.name, contestant.what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selection(only: &[&str], quick: bool) -> Selection {
+        let only = only.iter().map(|name| (*name).to_owned()).collect();
+        Selection { only, rounds: None, quick, lto: false, raw: None }
+    }
+
+    #[test]
+    fn rows_are_chosen_by_name_group_or_beginning() {
+        let count = |only: &[&str], quick| choose_rows(&selection(only, quick)).unwrap().len();
+        assert_eq!(count(&["churn"], false), 1);
+        assert_eq!(count(&["batch"], false), 15);
+        assert_eq!(count(&["larson-"], true), 4);
+        assert_eq!(count(&[], false), rows::all().len());
+        assert!(count(&[], true) < rows::all().len());
+        assert!(choose_rows(&selection(&["no-such-row"], false)).is_err());
+    }
+
+    #[test]
+    fn contestants_are_chosen_by_name() {
+        assert_eq!(choose_contestants(&["mems".into()], false).unwrap().len(), 1);
+        assert!(choose_contestants(&["nobody".into()], false).is_err());
+        assert!(choose_contestants(&[], true).unwrap().iter().all(|c| c.role != Role::Shown));
+    }
+}
