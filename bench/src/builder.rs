@@ -44,14 +44,17 @@ impl Profile {
 
 /// The workspace this driver was built from, where cargo is called.
 pub fn workspace() -> PathBuf {
-    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let package = PathBuf::from(manifest);
     package.parent().map_or_else(|| package.clone(), Path::to_path_buf)
 }
 
 /// Where the driver keeps workers, logs and results.
 pub fn output_directory() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from).join("bench")
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), PathBuf::from)
+        .join("bench")
 }
 
 /// A worker to be built.
@@ -70,7 +73,8 @@ pub struct Order<'a> {
 /// Builds a worker and returns the path of a copy that later builds leave alone. The error is one line.
 pub fn build(order: &Order<'_>) -> Result<PathBuf> {
     let directory = output_directory().join(order.profile.name());
-    std::fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("creating {}", directory.display()))?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(order.workspace)
@@ -84,7 +88,8 @@ pub fn build(order: &Order<'_>) -> Result<PathBuf> {
         .context("starting cargo")?;
     let log = String::from_utf8_lossy(&output.stderr);
     let log_path = directory.join(format!("{}.log", order.label));
-    std::fs::write(&log_path, log.as_bytes()).with_context(|| format!("writing {}", log_path.display()))?;
+    std::fs::write(&log_path, log.as_bytes())
+        .with_context(|| format!("writing {}", log_path.display()))?;
     if !output.status.success() {
         bail!("{} (see {})", reason(&log), log_path.display());
     }
@@ -128,7 +133,10 @@ mod tests {
 
     #[test]
     fn the_first_error_is_the_reason() {
-        assert_eq!(reason("   Compiling x\nerror: no cmake\nerror: could not compile"), "error: no cmake");
+        assert_eq!(
+            reason("   Compiling x\nerror: no cmake\nerror: could not compile"),
+            "error: no cmake"
+        );
         assert_eq!(reason(""), "cargo failed");
     }
 

@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn lists_are_split_at_commas() {
-        let cli = parse(&["--only", "pair,churn", "--alloc", "mems,system", "--rounds", "3"]).unwrap();
+        let cli =
+            parse(&["--only", "pair,churn", "--alloc", "mems,system", "--rounds", "3"]).unwrap();
         assert_eq!(cli.race.selection.only, ["pair", "churn"]);
         assert_eq!(cli.race.alloc, ["mems", "system"]);
         assert_eq!(cli.race.selection.rounds, Some(3));
@@ -153,14 +154,20 @@ mod tests {
     #[test]
     fn modes_take_their_arguments() {
         let cli = parse(&["compare", "main", ".", "--only", "churn"]).unwrap();
-        assert!(matches!(cli.mode, Some(Mode::Compare(ref args)) if args.before == "main" && args.after == "."));
+        assert!(
+            matches!(cli.mode, Some(Mode::Compare(ref args)) if args.before == "main" && args.after == ".")
+        );
         let cli = parse(&["run", "--so", "x=/x.so", "--", "ls", "-l"]).unwrap();
-        assert!(matches!(cli.mode, Some(Mode::Run(ref args)) if args.command == ["ls", "-l"] && args.rounds == 5));
+        assert!(
+            matches!(cli.mode, Some(Mode::Run(ref args)) if args.command == ["ls", "-l"] && args.rounds == 5)
+        );
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for arguments in [&["--rounds", "0"][..], &["--against", "x"], &["run"], &["--report", "x", "--quick"]] {
+        for arguments in
+            [&["--rounds", "0"][..], &["--against", "x"], &["run"], &["--report", "x", "--quick"]]
+        {
             assert!(parse(arguments).is_err(), "{arguments:?}");
         }
     }

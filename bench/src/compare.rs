@@ -30,7 +30,8 @@ pub fn run(arguments: &CompareArgs) -> Result<()> {
 
 fn entrant(label: &str, place: &str, role: EntrantRole, profile: Profile) -> Result<Entrant> {
     let directory = builder::output_directory().join(format!("compare-{label}"));
-    std::fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("creating {}", directory.display()))?;
     let checkout = if Path::new(place).join("Cargo.toml").is_file() {
         std::fs::canonicalize(place).with_context(|| format!("finding {place}"))?
     } else {
@@ -64,7 +65,13 @@ fn unpack_revision(revision: &str, into: &Path) -> Result<PathBuf> {
             String::from_utf8_lossy(&git.stderr).trim()
         );
     }
-    let tar = Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(into).status().context("starting tar")?;
+    let tar = Command::new("tar")
+        .arg("-xf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(into)
+        .status()
+        .context("starting tar")?;
     if !tar.success() {
         bail!("tar could not unpack {}", archive.display());
     }
@@ -75,21 +82,25 @@ fn unpack_revision(revision: &str, into: &Path) -> Result<PathBuf> {
 fn write_workspace(directory: &Path, checkout: &Path) -> Result<()> {
     let own = builder::workspace();
     let path = own.join("Cargo.toml");
-    let manifest = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let manifest =
+        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let derived = derive_manifest(&manifest, checkout)?;
     std::fs::write(directory.join("Cargo.toml"), derived).context("writing the workspace")?;
-    std::fs::copy(own.join("Cargo.lock"), directory.join("Cargo.lock")).context("copying the lock file")?;
+    std::fs::copy(own.join("Cargo.lock"), directory.join("Cargo.lock"))
+        .context("copying the lock file")?;
     let link = directory.join("bench");
     if link.symlink_metadata().is_ok() {
         std::fs::remove_file(&link).with_context(|| format!("removing {}", link.display()))?;
     }
-    std::os::unix::fs::symlink(own.join("bench"), &link).with_context(|| format!("linking {}", link.display()))
+    std::os::unix::fs::symlink(own.join("bench"), &link)
+        .with_context(|| format!("linking {}", link.display()))
 }
 
 /// The workspace's manifest without its package, with `bench` alone, and with `mems` from `checkout`.
 fn derive_manifest(manifest: &str, checkout: &Path) -> Result<String> {
     let manifest: Table = manifest.parse().context("parsing the workspace's Cargo.toml")?;
-    let mut workspace = manifest.get("workspace").and_then(Value::as_table).context("no [workspace]")?.clone();
+    let mut workspace =
+        manifest.get("workspace").and_then(Value::as_table).context("no [workspace]")?.clone();
     workspace.remove("default-members");
     workspace.insert("members".to_owned(), Value::Array(vec![Value::from("bench")]));
     let mems = workspace
@@ -114,7 +125,8 @@ mod tests {
     #[test]
     fn the_derived_manifest_points_at_the_checkout() {
         let manifest = std::fs::read_to_string(builder::workspace().join("Cargo.toml")).unwrap();
-        let derived: Table = derive_manifest(&manifest, Path::new("/there")).unwrap().parse().unwrap();
+        let derived: Table =
+            derive_manifest(&manifest, Path::new("/there")).unwrap().parse().unwrap();
         assert!(derived.get("package").is_none());
         let workspace = &derived["workspace"];
         assert_eq!(workspace["members"].as_array().unwrap().len(), 1);

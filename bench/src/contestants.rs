@@ -40,7 +40,11 @@ pub const ALL: [Contestant; 14] = [
     new("talc", Role::Shown, "talc behind one spin lock, on the system allocator (Rust)"),
     new("mimalloc-secure", Role::Shown, "mimalloc v3 with its checks (C)"),
     new("snmalloc-check", Role::Shown, "snmalloc with its checks (C++; needs cmake)"),
-    new("floor", Role::Shown, "a per-thread stack of free blocks: checks nothing, gives nothing back"),
+    new(
+        "floor",
+        Role::Shown,
+        "a per-thread stack of free blocks: checks nothing, gives nothing back",
+    ),
 ];
 
 const fn new(name: &'static str, role: Role, what: &'static str) -> Contestant {

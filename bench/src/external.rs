@@ -3,9 +3,10 @@
 //! Peak memory is what `wait4` reports. The kernel never reports less than the parent had when it forked, so the
 //! driver keeps itself small (a few MiB).
 
+use core::time::Duration;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -38,7 +39,12 @@ pub fn run(arguments: &RunArgs) -> Result<()> {
         for turn in 0..preloads.len() {
             let index = (turn + round) % preloads.len();
             let sample = run_once(&preloads[index], &arguments.command)?;
-            eprintln!("round {}: {} {:.3} s", round + 1, preloads[index].name, sample.wall.as_secs_f64());
+            eprintln!(
+                "round {}: {} {:.3} s",
+                round + 1,
+                preloads[index].name,
+                sample.wall.as_secs_f64()
+            );
             if sample.usage.exit_code != 0 {
                 failures[index] = Some(sample.usage.exit_code);
             }
@@ -57,8 +63,10 @@ fn preloads(objects: &[String]) -> Result<Vec<Preload>> {
             None => (None, PathBuf::from(text)),
         };
         // The loader ignores what it cannot find, and would measure the system allocator under this name.
-        let object = std::fs::canonicalize(&path).with_context(|| format!("no object at {}", path.display()))?;
-        let stem = object.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let object = std::fs::canonicalize(&path)
+            .with_context(|| format!("no object at {}", path.display()))?;
+        let stem =
+            object.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         preloads.push(Preload { name: name.unwrap_or(stem), object: Some(object) });
     }
     Ok(preloads)
@@ -79,11 +87,20 @@ fn run_once(preload: &Preload, command: &[String]) -> Result<Sample> {
     Ok(Sample { wall: start.elapsed(), usage, foreign_cpus: load.foreign_cpus() })
 }
 
-fn table(command: &str, preloads: &[Preload], samples: &[Vec<Sample>], failures: &[Option<i32>]) -> String {
+fn table(
+    command: &str,
+    preloads: &[Preload],
+    samples: &[Vec<Sample>],
+    failures: &[Option<i32>],
+) -> String {
     let machine = Machine::this();
     let loads: Vec<f64> = samples.iter().flatten().map(|sample| sample.foreign_cpus).collect();
-    let mut text = format!("## `{command}`\n\n- Machine: {}\n- Date: {}\n", machine.describe(), machine.date);
-    text.push_str(&format!("- Foreign load: {:.2} CPUs in the median run\n\n", median(&loads).unwrap_or(0.0)));
+    let mut text =
+        format!("## `{command}`\n\n- Machine: {}\n- Date: {}\n", machine.describe(), machine.date);
+    text.push_str(&format!(
+        "- Foreign load: {:.2} CPUs in the median run\n\n",
+        median(&loads).unwrap_or(0.0)
+    ));
     text.push_str("| allocator | wall, s | to system | CPU, s | peak RSS, MiB | to system | page faults | |\n");
     text.push_str("|---|---:|---:|---:|---:|---:|---:|---|\n");
     let base = &samples[0];
@@ -92,8 +109,11 @@ fn table(command: &str, preloads: &[Preload], samples: &[Vec<Sample>], failures:
             median(&samples.iter().map(value).collect::<Vec<_>>()).unwrap_or(f64::NAN)
         };
         let wall = |sample: &Sample| sample.wall.as_secs_f64();
-        let rss = |sample: &Sample| f64::from(u32::try_from(sample.usage.peak_rss_kib).unwrap_or(u32::MAX)) / 1_024.0;
-        let faults = |sample: &Sample| f64::from(u32::try_from(sample.usage.faults).unwrap_or(u32::MAX));
+        let rss = |sample: &Sample| {
+            f64::from(u32::try_from(sample.usage.peak_rss_kib).unwrap_or(u32::MAX)) / 1_024.0
+        };
+        let faults =
+            |sample: &Sample| f64::from(u32::try_from(sample.usage.faults).unwrap_or(u32::MAX));
         text.push_str(&format!(
             "| {} | {:.3} | {:.2} | {:.3} | {:.1} | {:.2} | {:.0} | {} |\n",
             preload.name,

@@ -92,7 +92,8 @@ impl Faulty {
     /// Whether the last block handed out could pass for one of this layout.
     fn last_of(&self, layout: Layout) -> Option<*mut u8> {
         let last = self.last.load(Ordering::Relaxed);
-        (!last.is_null() && self.last_size.load(Ordering::Relaxed) == layout.size() as u64).then_some(last)
+        (!last.is_null() && self.last_size.load(Ordering::Relaxed) == layout.size() as u64)
+            .then_some(last)
     }
 }
 
@@ -100,10 +101,18 @@ impl Faulty {
 unsafe impl GlobalAlloc for Faulty {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let is_small = (16..MAX_SMALL_BYTES).contains(&layout.size());
-        if is_small && self.has(Fault::Overlap) && self.is_due() && let Some(last) = self.last_of(layout) {
+        if is_small
+            && self.has(Fault::Overlap)
+            && self.is_due()
+            && let Some(last) = self.last_of(layout)
+        {
             return last;
         }
-        if is_small && self.has(Fault::Corrupt) && self.is_due() && let Some(last) = self.last_of(layout) {
+        if is_small
+            && self.has(Fault::Corrupt)
+            && self.is_due()
+            && let Some(last) = self.last_of(layout)
+        {
             // SAFETY: the block is live and holds at least 16 bytes; it is not ours, which is the fault.
             unsafe { last.write_volatile(0x5A) };
         }

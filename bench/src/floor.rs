@@ -160,7 +160,10 @@ mod tests {
         let mut last = 0;
         for size in 1..100_000 {
             let (class, bytes) = class_of(size);
-            assert!(bytes >= size && class >= last && class < CLASS_COUNT, "{size}: {class}, {bytes}");
+            assert!(
+                bytes >= size && class >= last && class < CLASS_COUNT,
+                "{size}: {class}, {bytes}"
+            );
             last = class;
         }
         assert!(class_of(usize::MAX / 4).0 < CLASS_COUNT);

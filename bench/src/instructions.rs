@@ -73,7 +73,8 @@ fn totals(worker: &Path, path: &str, rounds: u64) -> Result<(u32, u32)> {
         .output()
         .context("starting callgrind_annotate")?;
     let table = String::from_utf8_lossy(&annotated.stdout).into_owned();
-    let of = |name: &str| inclusive(&table, name).with_context(|| format!("callgrind saw no {name}"));
+    let of =
+        |name: &str| inclusive(&table, name).with_context(|| format!("callgrind saw no {name}"));
     Ok((of(MALLOC)?, of(FREE)?))
 }
 

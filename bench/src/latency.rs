@@ -121,9 +121,20 @@ struct Sampler<'a> {
 
 impl<'a> Sampler<'a> {
     fn new(sizes: &'a [u32], seed: u64) -> Self {
-        let blocks = sizes.iter().take(SLOT_COUNT).map(|&size| Some(Block::new(size, tag_of(seed)))).collect();
+        let blocks = sizes
+            .iter()
+            .take(SLOT_COUNT)
+            .map(|&size| Some(Block::new(size, tag_of(seed))))
+            .collect();
         let (clock, rng) = (Clock::new(), Rng::with_seed(seed));
-        Self { clock, blocks, sizes, rng, tails: Tails::new(), switches: Switches::of_this_thread() }
+        Self {
+            clock,
+            blocks,
+            sizes,
+            rng,
+            tails: Tails::new(),
+            switches: Switches::of_this_thread(),
+        }
     }
 
     fn sample(&mut self, samples: u64) {

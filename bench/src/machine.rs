@@ -68,7 +68,11 @@ pub struct ForeignLoad {
 impl ForeignLoad {
     /// Starts watching.
     pub fn watch() -> Self {
-        Self { busy_ns: busy_ns(), children_ns: children_cpu_ns(), start: std::time::Instant::now() }
+        Self {
+            busy_ns: busy_ns(),
+            children_ns: children_cpu_ns(),
+            start: std::time::Instant::now(),
+        }
     }
 
     /// Processors busy with others' work since the start. The kernel counts in steps of 10 ms, so short
@@ -77,7 +81,8 @@ impl ForeignLoad {
         let elapsed_ns = self.start.elapsed().as_secs_f64() * 1e9;
         let own_ns = children_cpu_ns().saturating_sub(self.children_ns);
         let foreign_ns = busy_ns().saturating_sub(self.busy_ns).saturating_sub(own_ns);
-        let cpus = core::time::Duration::from_nanos(foreign_ns).as_secs_f64() * 1e9 / elapsed_ns.max(1.0);
+        let cpus =
+            core::time::Duration::from_nanos(foreign_ns).as_secs_f64() * 1e9 / elapsed_ns.max(1.0);
         (cpus * 100.0).round() / 100.0
     }
 }
@@ -93,7 +98,13 @@ fn busy_ns() -> u64 {
         .map(|line| line.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect())
         .unwrap_or_default();
     // user, nice, system, (idle, iowait,) irq, softirq, steal; guest time is part of user.
-    let busy: u64 = ticks.iter().take(8).enumerate().filter(|(place, _)| !matches!(place, 3 | 4)).map(|(_, t)| t).sum();
+    let busy: u64 = ticks
+        .iter()
+        .take(8)
+        .enumerate()
+        .filter(|(place, _)| !matches!(place, 3 | 4))
+        .map(|(_, t)| t)
+        .sum();
     busy * NS_PER_TICK
 }
 
@@ -108,7 +119,9 @@ fn field(text: &str, key: &str) -> Option<String> {
 
 fn first_line(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let text = output
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
     text.lines().next().unwrap_or_default().to_owned()
 }
 
@@ -119,7 +132,10 @@ mod tests {
     #[test]
     fn the_machine_has_a_name_and_processors() {
         let machine = Machine::this();
-        assert!(machine.cpus >= 1 && machine.memory_mib > 0 && machine.date.ends_with("UTC"), "{machine:?}");
+        assert!(
+            machine.cpus >= 1 && machine.memory_mib > 0 && machine.date.ends_with("UTC"),
+            "{machine:?}"
+        );
         assert!(ForeignLoad::watch().foreign_cpus() >= 0.0);
     }
 }

@@ -99,10 +99,7 @@ impl Switches {
     /// The calling thread's switches up to now.
     pub fn of_this_thread() -> Self {
         let usage = resource_usage(libc::RUSAGE_THREAD);
-        Self {
-            voluntary: non_negative(usage.ru_nvcsw),
-            involuntary: non_negative(usage.ru_nivcsw),
-        }
+        Self { voluntary: non_negative(usage.ru_nvcsw), involuntary: non_negative(usage.ru_nivcsw) }
     }
 }
 
@@ -136,8 +133,11 @@ pub fn wait_for(child: Child) -> std::io::Result<ChildUsage> {
     }
     // SAFETY: an rusage is plain integers, so the zeroed bytes are valid whether or not the call filled them.
     let usage = unsafe { usage.assume_init() };
-    let exit_code =
-        if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) };
+    let exit_code = if libc::WIFEXITED(status) {
+        libc::WEXITSTATUS(status)
+    } else {
+        128 + libc::WTERMSIG(status)
+    };
     Ok(ChildUsage {
         cpu: Duration::from_nanos(cpu_ns(&usage)),
         peak_rss_kib: non_negative(usage.ru_maxrss),
@@ -182,7 +182,9 @@ fn resource_usage(who: libc::c_int) -> libc::rusage {
 }
 
 fn cpu_ns(usage: &libc::rusage) -> u64 {
-    let time_ns = |time: libc::timeval| non_negative(time.tv_sec) * 1_000_000_000 + non_negative(time.tv_usec) * 1_000;
+    let time_ns = |time: libc::timeval| {
+        non_negative(time.tv_sec) * 1_000_000_000 + non_negative(time.tv_usec) * 1_000
+    };
     time_ns(usage.ru_utime) + time_ns(usage.ru_stime)
 }
 

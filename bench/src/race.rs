@@ -1,11 +1,12 @@
 //! The race: one process per contestant, row and round; contestants back to back, their order rotating.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 
@@ -63,7 +64,9 @@ impl Plan {
         let total = self.process_count();
         let mut lines = Vec::with_capacity(total);
         for round in 0..self.rounds {
-            for (place, row) in self.rows.iter().enumerate().filter(|(_, row)| round < self.rounds_of(row)) {
+            for (place, row) in
+                self.rows.iter().enumerate().filter(|(_, row)| round < self.rounds_of(row))
+            {
                 let mut news = String::new();
                 for turn in 0..self.entrants.len() {
                     let entrant = &self.entrants[(turn + round + place) % self.entrants.len()];
@@ -73,7 +76,12 @@ impl Plan {
                     lines.push(line);
                 }
                 let left = time_left(start.elapsed(), lines.len(), total);
-                progress(&format!("{}/{} {:<15}{left}{news}", round + 1, self.rounds_of(row), row.name));
+                progress(&format!(
+                    "{}/{} {:<15}{left}{news}",
+                    round + 1,
+                    self.rounds_of(row),
+                    row.name
+                ));
             }
         }
         Ok(lines)
@@ -103,7 +111,9 @@ impl Plan {
 }
 
 fn parse_run(text: &str) -> Result<Run> {
-    text.lines().find_map(Run::from_line).ok_or_else(|| anyhow!("the worker printed no results: {text:?}"))
+    text.lines()
+        .find_map(Run::from_line)
+        .ok_or_else(|| anyhow!("the worker printed no results: {text:?}"))
 }
 
 /// Time of one operation by the row's clock, in nanoseconds.

@@ -35,7 +35,10 @@ fn standard_normal(rng: &mut Rng) -> f64 {
 }
 
 /// The whole part of a number that is known to fit 32 bits.
-#[expect(clippy::cast_possible_truncation, reason = "the distributions above stay below 4 Gi; `as` saturates")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the distributions above stay below 4 Gi; `as` saturates"
+)]
 const fn whole(value: f64) -> u32 {
     value as u32
 }
@@ -66,6 +69,10 @@ mod tests {
     #[test]
     fn log_uniform_stays_in_its_range() {
         let mut rng = Rng::with_seed(2);
-        assert!((0..10_000).all(|_| (16..=1_048_576).contains(&log_uniform(&mut rng, 16.0, 1_048_576.0))));
+        assert!((0..10_000).all(|_| (16..=1_048_576).contains(&log_uniform(
+            &mut rng,
+            16.0,
+            1_048_576.0
+        ))));
     }
 }

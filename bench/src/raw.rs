@@ -121,7 +121,8 @@ impl Writer {
     /// Creates the file and its directory.
     pub fn create(path: &Path) -> Result<Self> {
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("creating {}", directory.display()))?;
         }
         let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
         Ok(Self { file })
@@ -141,13 +142,16 @@ pub fn read(path: &Path) -> Result<(Head, Vec<Line>)> {
     let mut lines = Vec::new();
     for (place, text) in BufReader::new(file).lines().enumerate() {
         let text = text.with_context(|| format!("reading {}", path.display()))?;
-        let line = serde_json::from_str(&text).with_context(|| format!("{}:{}", path.display(), place + 1))?;
+        let line = serde_json::from_str(&text)
+            .with_context(|| format!("{}:{}", path.display(), place + 1))?;
         lines.push(line);
     }
     if lines.is_empty() {
         bail!("{} is empty", path.display());
     }
-    let Line::Head(head) = lines.remove(0) else { bail!("{} does not begin with a head", path.display()) };
+    let Line::Head(head) = lines.remove(0) else {
+        bail!("{} does not begin with a head", path.display())
+    };
     if head.format != FORMAT {
         bail!("{} has format {}, this reads {FORMAT}", path.display(), head.format);
     }
@@ -163,8 +167,10 @@ impl Run {
     /// The run that a worker's line describes; `None` when a number is missing.
     pub fn from_line(line: &str) -> Option<Self> {
         let words = parse_words(line);
-        let mut numbers: BTreeMap<String, u64> =
-            words.iter().filter_map(|(key, text)| Some(((*key).to_owned(), text.parse().ok()?))).collect();
+        let mut numbers: BTreeMap<String, u64> = words
+            .iter()
+            .filter_map(|(key, text)| Some(((*key).to_owned(), text.parse().ok()?)))
+            .collect();
         let mut take = |key: &str| numbers.remove(key);
         let run = Self {
             row: (*words.get("row")?).to_owned(),
@@ -191,14 +197,22 @@ mod tests {
         let line = "alloc=x row=churn operations=2 checksum=3 cpu_ns=4 wall_ns=5 minor_faults=6 major_faults=7 \
                     peak_rss_kib=8 rss_fill_kib=9";
         let run = Run::from_line(line).unwrap();
-        assert_eq!((run.row.as_str(), run.contestant.as_str(), run.peak_rss_kib), ("churn", "x", 8));
+        assert_eq!(
+            (run.row.as_str(), run.contestant.as_str(), run.peak_rss_kib),
+            ("churn", "x", 8)
+        );
         assert_eq!(run.extras["rss_fill_kib"], 9);
         assert_eq!(Run::from_line("row=churn alloc=x operations=2"), None);
     }
 
     #[test]
     fn lines_survive_the_file() {
-        let line = Line::Run(Run { row: "churn".into(), checksum: u64::MAX, foreign_cpus: 0.25, ..Run::default() });
+        let line = Line::Run(Run {
+            row: "churn".into(),
+            checksum: u64::MAX,
+            foreign_cpus: 0.25,
+            ..Run::default()
+        });
         let text = serde_json::to_string(&line).unwrap();
         assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line);
     }

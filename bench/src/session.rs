@@ -75,9 +75,14 @@ pub(crate) fn race_entrants(
         command: command_line(),
         scale: plan.scale,
         profile: profile_of(selection.lto).name().to_owned(),
-        entrants: plan.entrants.iter().map(|entrant| (entrant.name.clone(), entrant.role)).collect(),
+        entrants: plan
+            .entrants
+            .iter()
+            .map(|entrant| (entrant.name.clone(), entrant.role))
+            .collect(),
     };
-    let path = selection.raw.clone().unwrap_or_else(|| builder::output_directory().join("raw.jsonl"));
+    let path =
+        selection.raw.clone().unwrap_or_else(|| builder::output_directory().join("raw.jsonl"));
     let mut raw = Writer::create(&path)?;
     raw.write(&Line::Head(head.clone()))?;
     for line in &missing {
@@ -96,7 +101,12 @@ pub(crate) fn build_all(chosen: &[Contestant], profile: Profile) -> (Vec<Entrant
     for contestant in chosen {
         let name = contestant.name;
         eprintln!("building {name}: {}", contestant.what);
-        match builder::build(&builder::Order { workspace: &workspace, feature: name, label: name, profile }) {
+        match builder::build(&builder::Order {
+            workspace: &workspace,
+            feature: name,
+            label: name,
+            profile,
+        }) {
             Ok(worker) => entrants.push(Entrant {
                 name: name.to_owned(),
                 role: contestant.role.into(),
@@ -105,7 +115,10 @@ pub(crate) fn build_all(chosen: &[Contestant], profile: Profile) -> (Vec<Entrant
             }),
             Err(error) => {
                 eprintln!("  {name} is left out: {error:#}");
-                missing.push(Line::Missing { contestant: name.to_owned(), reason: format!("{error:#}") });
+                missing.push(Line::Missing {
+                    contestant: name.to_owned(),
+                    reason: format!("{error:#}"),
+                });
             }
         }
     }
@@ -119,7 +132,8 @@ pub(crate) fn choose_contestants(names: &[String], quick: bool) -> Result<Vec<Co
         return Ok(contestants::ALL.into_iter().filter(is_wanted).collect());
     }
     let find = |name: &String| {
-        contestants::find(name).with_context(|| format!("no contestant is called {name}; see --list"))
+        contestants::find(name)
+            .with_context(|| format!("no contestant is called {name}; see --list"))
     };
     names.iter().map(find).collect()
 }
@@ -151,9 +165,11 @@ pub(crate) fn command_line() -> String {
 }
 
 fn write_beside(path: Option<&Path>, name: &str, text: &str) -> Result<()> {
-    let path: PathBuf = path.map_or_else(|| builder::output_directory().join(name), Path::to_path_buf);
+    let path: PathBuf =
+        path.map_or_else(|| builder::output_directory().join(name), Path::to_path_buf);
     if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("creating {}", directory.display()))?;
     }
     std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     eprintln!("wrote {}", path.display());
@@ -164,8 +180,15 @@ fn print_list() {
     println!("rows (name, group, one operation):");
     for row in rows::all() {
         let marks = [(row.is_quick, "quick"), (row.is_slow, "slow")];
-        let marks: Vec<&str> = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
-        println!("  {:<16} {:<9} {:<18} {}", row.name, row.group.name(), row.operation, marks.join(" "));
+        let marks: Vec<&str> =
+            marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
+        println!(
+            "  {:<16} {:<9} {:<18} {}",
+            row.name,
+            row.group.name(),
+            row.operation,
+            marks.join(" ")
+        );
     }
     println!("contestants:");
     for contestant in contestants::ALL {

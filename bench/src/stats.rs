@@ -77,8 +77,12 @@ pub fn best_of_halves(peers: &[Rounds]) -> Option<[usize; 2]> {
 
 fn best_in(peers: &[Rounds], in_half: impl Fn(usize) -> bool) -> Option<usize> {
     let medians = peers.iter().enumerate().filter_map(|(index, rounds)| {
-        let values: Vec<f64> =
-            rounds.iter().enumerate().filter(|&(round, _)| in_half(round)).filter_map(|(_, value)| *value).collect();
+        let values: Vec<f64> = rounds
+            .iter()
+            .enumerate()
+            .filter(|&(round, _)| in_half(round))
+            .filter_map(|(_, value)| *value)
+            .collect();
         Some((index, median(&values)?))
     });
     medians.min_by(|left, right| left.1.total_cmp(&right.1)).map(|(index, _)| index)

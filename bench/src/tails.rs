@@ -1,8 +1,8 @@
 //! Latency of single calls, as the driver shows it: percentiles per contestant, for one thread and for four.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::Result;
 
@@ -46,13 +46,18 @@ fn sample(entrant: &Entrant, threads: u32) -> Result<BTreeMap<String, f64>> {
     command.args([LATENCY, &threads.to_string()]);
     let text = output_of(&mut command, TIME_LIMIT)?;
     let words = parse_words(&text);
-    Ok(words.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.parse().ok()?))).collect())
+    Ok(words
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value.parse().ok()?)))
+        .collect())
 }
 
 fn table(threads: u32, entrants: &[Entrant], samples: &[Vec<BTreeMap<String, f64>>]) -> String {
     let mut text = format!("## Latency of single calls, {threads} threads\n\n");
     text.push_str("In ns, medians over rounds, the timer's share included. Samples with a thread switch are removed: ");
-    text.push_str("*waited* gave the processor away (a lock, a system call), *displaced* lost it.\n\n");
+    text.push_str(
+        "*waited* gave the processor away (a lock, a system call), *displaced* lost it.\n\n",
+    );
     let names: Vec<&str> = PERCENTILES.iter().map(|(name, _)| *name).chain(["max"]).collect();
     let heads: Vec<&str> = names.iter().map(|name| head_of(name)).collect();
     text.push_str(&format!(
@@ -62,11 +67,13 @@ fn table(threads: u32, entrants: &[Entrant], samples: &[Vec<BTreeMap<String, f64
     ));
     for (entrant, rounds) in entrants.iter().zip(samples) {
         let of = |key: &str| {
-            let values: Vec<f64> = rounds.iter().filter_map(|words| words.get(key)).copied().collect();
+            let values: Vec<f64> =
+                rounds.iter().filter_map(|words| words.get(key)).copied().collect();
             median(&values).map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"))
         };
         for call in ["malloc", "free"] {
-            let cells: Vec<String> = names.iter().map(|name| of(&format!("{call}_{name}"))).collect();
+            let cells: Vec<String> =
+                names.iter().map(|name| of(&format!("{call}_{name}"))).collect();
             let lock_hold = if rounds.iter().any(|words| words.contains_key(LOCK_HOLD)) {
                 of(LOCK_HOLD)
             } else {
@@ -96,7 +103,8 @@ fn head_of(name: &'static str) -> &'static str {
 }
 
 fn timer(samples: &[Vec<BTreeMap<String, f64>>]) -> String {
-    let values: Vec<f64> = samples.iter().flatten().filter_map(|words| words.get("timer_ns")).copied().collect();
+    let values: Vec<f64> =
+        samples.iter().flatten().filter_map(|words| words.get("timer_ns")).copied().collect();
     median(&values).map_or_else(|| "?".to_owned(), |value| format!("{value:.0}"))
 }
 
@@ -112,10 +120,18 @@ mod tests {
             worker: "worker".into(),
             environment: Vec::new(),
         };
-        let words = parse_words("malloc_p50=20 malloc_p9999=900 free_p50=10 waited=1 displaced=2 timer_ns=9");
-        let words = words.into_iter().map(|(key, value)| (key.to_owned(), value.parse().unwrap())).collect();
+        let words = parse_words(
+            "malloc_p50=20 malloc_p9999=900 free_p50=10 waited=1 displaced=2 timer_ns=9",
+        );
+        let words = words
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.parse().unwrap()))
+            .collect();
         let text = table(4, &[entrant], &[vec![words]]);
-        assert!(text.contains("| mems | malloc | 20 | - | - | - | 900 | - | 1 | 2 | not offered |"), "{text}");
+        assert!(
+            text.contains("| mems | malloc | 20 | - | - | - | 900 | - | 1 | 2 | not offered |"),
+            "{text}"
+        );
         assert!(text.contains("p99.99") && text.contains("takes 9 ns"));
     }
 }

@@ -22,12 +22,22 @@ pub fn compare(first: &Figures, second: &Figures) -> (usize, Vec<Difference>) {
     let mut compared = 0;
     let mut differences = Vec::new();
     for row in &first.rows {
-        let Some(other) = second.rows.iter().find(|other| other.row.name == row.row.name) else { continue };
+        let Some(other) = second.rows.iter().find(|other| other.row.name == row.row.name) else {
+            continue;
+        };
         for (index, (name, _)) in first.head.entrants.iter().enumerate() {
-            let Some(other_index) = second.head.entrants.iter().position(|(other, _)| other == name) else { continue };
-            let (Some(own), Some(their)) = (&row.cells[index], &other.cells[other_index]) else { continue };
+            let Some(other_index) =
+                second.head.entrants.iter().position(|(other, _)| other == name)
+            else {
+                continue;
+            };
+            let (Some(own), Some(their)) = (&row.cells[index], &other.cells[other_index]) else {
+                continue;
+            };
             for (metric, label) in [(Metric::Time, "time"), (Metric::Rss, "peak RSS")] {
-                let (Some(left), Some(right)) = (own.ratio(metric), their.ratio(metric)) else { continue };
+                let (Some(left), Some(right)) = (own.ratio(metric), their.ratio(metric)) else {
+                    continue;
+                };
                 compared += 1;
                 let allowed = left.noise + right.noise;
                 if (left.value / right.value).ln().abs() > allowed.ln_1p() {
@@ -53,12 +63,16 @@ pub fn report(first: &Figures, second: &Figures) -> String {
         compared - differences.len()
     );
     if !differences.is_empty() {
-        text.push_str("| row | contestant | | first | second | allowed |\n|---|---|---|---:|---:|---:|\n");
+        text.push_str(
+            "| row | contestant | | first | second | allowed |\n|---|---|---|---:|---:|---:|\n",
+        );
     }
     for difference in differences {
         let Difference { row, contestant, metric, ratios: [left, right], allowed } = difference;
         let allowed = (allowed * 100.0).ceil();
-        text.push_str(&format!("| {row} | {contestant} | {metric} | {left:.2} | {right:.2} | ±{allowed:.0}% |\n"));
+        text.push_str(&format!(
+            "| {row} | {contestant} | {metric} | {left:.2} | {right:.2} | ±{allowed:.0}% |\n"
+        ));
     }
     text
 }

@@ -17,20 +17,37 @@ pub fn report(figures: &Figures, before: &str, after: &str) -> String {
 fn write_report(out: &mut String, figures: &Figures, before: &str, after: &str) -> fmt::Result {
     writeln!(out, "## Two builds of MeMS\n")?;
     writeln!(out, "- Before: `{before}`\n- After: `{after}`")?;
-    writeln!(out, "- Machine: {}\n- Date: {}", figures.head.machine.describe(), figures.head.machine.date)?;
-    writeln!(out, "- Foreign load: {:.2} CPUs in the median run, {:.2} at most", figures.foreign_cpus.0, figures.foreign_cpus.1)?;
-    writeln!(out, "- Ratios are after / before: medians over rounds, ± is a 95% interval from 6 rounds on.\n")?;
-    for (row, contestant, reason) in &figures.faults {
+    writeln!(
+        out,
+        "- Machine: {}\n- Date: {}",
+        figures.head.machine.describe(),
+        figures.head.machine.date
+    )?;
+    writeln!(
+        out,
+        "- Foreign load: {:.2} CPUs in the median run, {:.2} at most",
+        figures.foreign_cpus.0, figures.foreign_cpus.1
+    )?;
+    writeln!(
+        out,
+        "- Ratios are after / before: medians over rounds, ± is a 95% interval from 6 rounds on.\n"
+    )?;
+    for ((row, contestant), reason) in &figures.faults {
         writeln!(out, "- **{contestant} fails in {row}**: {reason}")?;
     }
     writeln!(out, "| mean | time or memory, after / before |\n|---|---:|")?;
     for summary in figures.summaries() {
-        if let Some(mean) = figures.mean(1, summary.metric, |row| summary.picks(row, &figures.head)) {
+        if let Some(mean) = figures.mean(1, summary.metric, |row| summary.picks(row, &figures.head))
+        {
             writeln!(out, "| {} | {:.3} ±{} |", summary.label, mean.value, percent(mean))?;
         }
     }
-    for (metric, what, unit) in [(Metric::Time, "Time", "ns"), (Metric::Rss, "Peak memory", "MiB")] {
-        writeln!(out, "\n### {what}\n\n| row | before, {unit} | after, {unit} | ratio | |\n|---|---:|---:|---:|---|")?;
+    for (metric, what, unit) in [(Metric::Time, "Time", "ns"), (Metric::Rss, "Peak memory", "MiB")]
+    {
+        writeln!(
+            out,
+            "\n### {what}\n\n| row | before, {unit} | after, {unit} | ratio | |\n|---|---:|---:|---:|---|"
+        )?;
         for row in &figures.rows {
             write_row(out, row, metric)?;
         }
@@ -49,7 +66,12 @@ fn write_row(out: &mut String, row: &RowFigures, metric: Metric) -> fmt::Result 
     };
     let (name, verdict) = (&row.row.name, verdict(ratio));
     let (left, right) = (number(left), number(right));
-    writeln!(out, "| {name} | {left} | {right} | {:.3} ±{} | {verdict} |", ratio.value, percent(ratio))
+    writeln!(
+        out,
+        "| {name} | {left} | {right} | {:.3} ±{} | {verdict} |",
+        ratio.value,
+        percent(ratio)
+    )
 }
 
 /// Better or worse, where the noise allows to tell.

@@ -74,13 +74,24 @@ impl RowFigures {
         };
         let Some([first, second]) = best else { return "-".to_owned() };
         let name = |index: usize| head.entrants[index].0.as_str();
-        if first == second { name(first).to_owned() } else { format!("{} / {}", name(first), name(second)) }
+        if first == second {
+            name(first).to_owned()
+        } else {
+            format!("{} / {}", name(first), name(second))
+        }
     }
 
     /// The least median peak RSS among peers in MiB.
     pub fn least_rss_mib(&self, head: &Head) -> f64 {
-        let peers = self.cells.iter().zip(&head.entrants).filter(|(_, entrant)| entrant.1 == EntrantRole::Peer);
-        peers.filter_map(|(cell, _)| cell.as_ref()).map(|cell| cell.rss_mib).fold(f64::INFINITY, f64::min)
+        let peers = self
+            .cells
+            .iter()
+            .zip(&head.entrants)
+            .filter(|(_, entrant)| entrant.1 == EntrantRole::Peer);
+        peers
+            .filter_map(|(cell, _)| cell.as_ref())
+            .map(|cell| cell.rss_mib)
+            .fold(f64::INFINITY, f64::min)
     }
 }
 
@@ -93,8 +104,8 @@ pub struct Figures {
     pub rows: Vec<RowFigures>,
     /// Contestants that did not build, with the reason.
     pub missing: Vec<(String, String)>,
-    /// What went wrong: row, contestant and reason, once each.
-    pub faults: BTreeSet<(String, String, String)>,
+    /// What went wrong first, by row and contestant.
+    pub faults: BTreeMap<(String, String), String>,
     /// Processors kept busy by others: median and maximum over all runs.
     pub foreign_cpus: (f64, f64),
     /// Most rounds of any row.
@@ -105,34 +116,41 @@ impl Figures {
     /// Computes the figures of a raw file.
     pub fn of(head: Head, lines: &[Line]) -> Self {
         let mut missing = Vec::new();
-        let mut faults = BTreeSet::new();
+        let mut faults = BTreeMap::new();
         let mut runs: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
         for line in lines {
             match line {
                 Line::Head(_) => {}
-                Line::Missing { contestant, reason } => missing.push((contestant.clone(), reason.clone())),
+                Line::Missing { contestant, reason } => {
+                    missing.push((contestant.clone(), reason.clone()));
+                }
                 Line::Run(run) => runs.entry(&run.row).or_default().push(run),
                 Line::Failure { row, contestant, reason, .. } => {
-                    faults.insert((row.clone(), contestant.clone(), reason.clone()));
+                    faults
+                        .entry((row.clone(), contestant.clone()))
+                        .or_insert_with(|| reason.clone());
                 }
             }
         }
         for (&row, runs) in &runs {
             for (name, (operations, checksum)) in disagreeing(runs.iter().copied()) {
-                let reason = format!("counted {operations} operations, checksum {checksum:#x}, unlike the others");
-                faults.insert((row.to_owned(), name.to_owned(), reason));
+                let reason = format!(
+                    "counted {operations} operations, checksum {checksum:#x}, unlike the others"
+                );
+                faults.entry((row.to_owned(), name.to_owned())).or_insert(reason);
             }
         }
         let loads: Vec<f64> = runs.values().flatten().map(|run| run.foreign_cpus).collect();
-        let foreign_cpus = (median(&loads).unwrap_or(0.0), loads.iter().copied().fold(0.0, f64::max));
+        let foreign_cpus =
+            (median(&loads).unwrap_or(0.0), loads.iter().copied().fold(0.0, f64::max));
         let rounds = runs.values().flatten().map(|run| run.round + 1).max().unwrap_or(0);
         let rows = rows::all()
             .into_iter()
             .filter_map(|row| {
-                let is_sound = |run: &&&Run| {
-                    !faults.iter().any(|(in_row, name, _)| *in_row == row.name && *name == run.contestant)
-                };
-                let sound: Vec<&Run> = runs.get(row.name.as_str())?.iter().filter(is_sound).copied().collect();
+                let is_sound =
+                    |run: &&&Run| !faults.contains_key(&(row.name.clone(), run.contestant.clone()));
+                let sound: Vec<&Run> =
+                    runs.get(row.name.as_str())?.iter().filter(is_sound).copied().collect();
                 Some(row_figures(row, &head, &sound))
             })
             .collect();
@@ -145,7 +163,12 @@ impl Figures {
     }
 
     /// The geometric mean of a contestant's ratios over the rows that `wanted` picks.
-    pub fn mean(&self, entrant: usize, metric: Metric, wanted: impl Fn(&RowFigures) -> bool) -> Option<Ratio> {
+    pub fn mean(
+        &self,
+        entrant: usize,
+        metric: Metric,
+        wanted: impl Fn(&RowFigures) -> bool,
+    ) -> Option<Ratio> {
         let chosen = self.rows.iter().filter(|figures| wanted(figures));
         let ratios: Vec<Ratio> =
             chosen.filter_map(|figures| figures.cells[entrant].as_ref()?.ratio(metric)).collect();
@@ -157,11 +180,23 @@ impl Figures {
         let mut summaries: Vec<Summary> = Group::ALL
             .into_iter()
             .filter(|group| *group != Group::Fragment)
-            .map(|group| Summary { label: group.name(), metric: Metric::Time, choice: Choice::Group(group) })
+            .map(|group| Summary {
+                label: group.name(),
+                metric: Metric::Time,
+                choice: Choice::Group(group),
+            })
             .collect();
         summaries.push(Summary { label: "all rows", metric: Metric::Time, choice: Choice::Timed });
-        summaries.push(Summary { label: "peak RSS, large rows", metric: Metric::Rss, choice: Choice::Large });
-        summaries.push(Summary { label: "peak RSS, all rows", metric: Metric::Rss, choice: Choice::All });
+        summaries.push(Summary {
+            label: "peak RSS, large rows",
+            metric: Metric::Rss,
+            choice: Choice::Large,
+        });
+        summaries.push(Summary {
+            label: "peak RSS, all rows",
+            metric: Metric::Rss,
+            choice: Choice::All,
+        });
         summaries.retain(|summary| self.rows.iter().any(|row| summary.picks(row, &self.head)));
         summaries
     }
@@ -225,8 +260,11 @@ fn row_figures(row: Row, head: &Head, runs: &[&Run]) -> RowFigures {
         .iter()
         .enumerate()
         .map(|(index, (name, _))| {
-            let own: Vec<&Run> = runs.iter().filter(|run| run.contestant == *name).copied().collect();
-            let of_own = |value: &dyn Fn(&Run) -> f64| median(&own.iter().map(|run| value(run)).collect::<Vec<_>>());
+            let own: Vec<&Run> =
+                runs.iter().filter(|run| run.contestant == *name).copied().collect();
+            let of_own = |value: &dyn Fn(&Run) -> f64| {
+                median(&own.iter().map(|run| value(run)).collect::<Vec<_>>())
+            };
             Some(Cell {
                 time_ns: of_own(&|run| ns_per_operation(&row, run))?,
                 cpu_ns: of_own(&|run| as_f64(run.cpu_ns) / operations_f64(run))?,
@@ -238,13 +276,19 @@ fn row_figures(row: Row, head: &Head, runs: &[&Run]) -> RowFigures {
             })
         })
         .collect();
-    RowFigures { best_time: best_of_halves(&time_peers), best_rss: best_of_halves(&rss_peers), row, cells }
+    RowFigures {
+        best_time: best_of_halves(&time_peers),
+        best_rss: best_of_halves(&rss_peers),
+        row,
+        cells,
+    }
 }
 
 fn extras_of(runs: &[&Run]) -> BTreeMap<String, f64> {
     let keys: BTreeSet<&String> = runs.iter().flat_map(|run| run.extras.keys()).collect();
     let of_key = |key: &String| {
-        let values: Vec<f64> = runs.iter().filter_map(|run| run.extras.get(key)).map(|&value| as_f64(value)).collect();
+        let values: Vec<f64> =
+            runs.iter().filter_map(|run| run.extras.get(key)).map(|&value| as_f64(value)).collect();
         Some((key.clone(), median(&values)?))
     };
     keys.into_iter().filter_map(of_key).collect()

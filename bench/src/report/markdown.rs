@@ -20,9 +20,15 @@ fn write_report(out: &mut String, figures: &Figures) -> fmt::Result {
     write_trouble(out, figures)?;
     write_means(out, figures)?;
     write_losses(out, figures)?;
-    writeln!(out, "### Time of one operation\n\nIn ns: medians; CPU time, with several threads wall time.\n")?;
+    writeln!(
+        out,
+        "### Time of one operation\n\nIn ns: medians; CPU time, with several threads wall time.\n"
+    )?;
     write_cells(out, figures, |_| true, |cell| number(cell.time_ns))?;
-    writeln!(out, "### CPU time of one operation where several threads work\n\nIn ns, all threads together.\n")?;
+    writeln!(
+        out,
+        "### CPU time of one operation where several threads work\n\nIn ns, all threads together.\n"
+    )?;
     write_cells(out, figures, |row| row.row.clock == Clock::Wall, |cell| number(cell.cpu_ns))?;
     writeln!(out, "### Peak resident memory\n\nIn MiB (VmHWM), medians.\n")?;
     write_cells(out, figures, |_| true, |cell| number(cell.rss_mib))?;
@@ -37,7 +43,11 @@ fn write_head(out: &mut String, figures: &Figures) -> fmt::Result {
     writeln!(out, "- Machine: {}", head.machine.describe())?;
     writeln!(out, "- Date: {}", head.machine.date)?;
     writeln!(out, "- Command: `{}`", head.command)?;
-    let work = if head.scale == 1 { "full work".to_owned() } else { format!("1/{} of the work", head.scale) };
+    let work = if head.scale == 1 {
+        "full work".to_owned()
+    } else {
+        format!("1/{} of the work", head.scale)
+    };
     writeln!(out, "- Workers: {} profile, {work}, up to {} rounds", head.profile, figures.rounds)?;
     let (median, most) = figures.foreign_cpus;
     writeln!(out, "- Foreign load: {median:.2} CPUs in the median run, {most:.2} at most")?;
@@ -52,7 +62,7 @@ fn write_trouble(out: &mut String, figures: &Figures) -> fmt::Result {
     for (contestant, reason) in &figures.missing {
         writeln!(out, "- Left out: **{contestant}** does not build: {reason}")?;
     }
-    for (row, contestant, reason) in &figures.faults {
+    for ((row, contestant), reason) in &figures.faults {
         writeln!(out, "- **{contestant} fails in {row}**: {reason}")?;
     }
     if figures.missing.is_empty() && figures.faults.is_empty() { Ok(()) } else { writeln!(out) }
@@ -65,11 +75,14 @@ fn write_means(out: &mut String, figures: &Figures) -> fmt::Result {
         write!(out, "| {} |", summary.label)?;
         for (index, (_, role)) in figures.head.entrants.iter().enumerate() {
             let mean = figures.mean(index, summary.metric, |row| summary.picks(row, &figures.head));
-            match (mean, role) {
-                (Some(mean), EntrantRole::Subject) => write!(out, " **{:.2}** ±{} |", mean.value, percent(mean))?,
-                (Some(mean), _) => write!(out, " {:.2} |", mean.value)?,
-                (None, _) => write!(out, " - |")?,
-            }
+            let text = match (mean, role) {
+                (Some(mean), EntrantRole::Subject) => {
+                    format!("**{:.2}** ±{}", mean.value, percent(mean))
+                }
+                (Some(mean), _) => format!("{:.2}", mean.value),
+                (None, _) => "-".to_owned(),
+            };
+            write!(out, " {text} |")?;
         }
         writeln!(out)?;
     }
@@ -83,7 +96,12 @@ fn write_means(out: &mut String, figures: &Figures) -> fmt::Result {
 }
 
 fn names_of(figures: &Figures, wanted: EntrantRole) -> String {
-    let names = figures.head.entrants.iter().filter(|(_, role)| *role == wanted).map(|(name, _)| name.as_str());
+    let names = figures
+        .head
+        .entrants
+        .iter()
+        .filter(|(_, role)| *role == wanted)
+        .map(|(name, _)| name.as_str());
     let names: Vec<&str> = names.collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
@@ -92,7 +110,8 @@ fn write_losses(out: &mut String, figures: &Figures) -> fmt::Result {
     let Some(subject) = figures.subject() else {
         return writeln!(out, "MeMS did not take part.\n");
     };
-    for (metric, what, unit) in [(Metric::Time, "time", "ns"), (Metric::Rss, "peak memory", "MiB")] {
+    for (metric, what, unit) in [(Metric::Time, "time", "ns"), (Metric::Rss, "peak memory", "MiB")]
+    {
         let mut ranked: Vec<(&RowFigures, &Cell, Ratio)> = figures
             .rows
             .iter()
@@ -109,8 +128,14 @@ fn write_losses(out: &mut String, figures: &Figures) -> fmt::Result {
             let value = if metric == Metric::Time { cell.time_ns } else { cell.rss_mib };
             let best = row.best_names(metric, &figures.head);
             let (name, own) = (&row.row.name, number(value));
-            let verdict = if ratio.value * (1.0 - ratio.noise) <= 1.0 { "within noise" } else { "" };
-            writeln!(out, "| {name} | {own} | {best} | {:.2} ±{} | {verdict} |", ratio.value, percent(*ratio))?;
+            let verdict =
+                if ratio.value * (1.0 - ratio.noise) <= 1.0 { "within noise" } else { "" };
+            writeln!(
+                out,
+                "| {name} | {own} | {best} | {:.2} ±{} | {verdict} |",
+                ratio.value,
+                percent(*ratio)
+            )?;
         }
         writeln!(out)?;
     }
@@ -154,16 +179,20 @@ fn write_fragment(out: &mut String, figures: &Figures) -> fmt::Result {
         ("rss_idle_kib", "after 2 s of idling"),
         ("rss_late_kib", "after 20,000 more pairs"),
     ];
-    let Some(row) = figures.rows.iter().find(|row| row.row.group == Group::Fragment) else { return Ok(()) };
-    writeln!(out, "### Resident memory after each step of `fragment`\n\nIn MiB (VmRSS), medians.\n")?;
+    let Some(row) = figures.rows.iter().find(|row| row.row.group == Group::Fragment) else {
+        return Ok(());
+    };
+    writeln!(
+        out,
+        "### Resident memory after each step of `fragment`\n\nIn MiB (VmRSS), medians.\n"
+    )?;
     write_header(out, figures, "step")?;
     for (key, label) in STEPS {
         write!(out, "| {label} |")?;
         for cell in &row.cells {
-            match cell.as_ref().and_then(|cell| cell.extras.get(key)) {
-                Some(kib) => write!(out, " {} |", number(kib / 1_024.0))?,
-                None => write!(out, " - |")?,
-            }
+            let kib = cell.as_ref().and_then(|cell| cell.extras.get(key));
+            let text = kib.map_or_else(|| "-".to_owned(), |kib| number(kib / 1_024.0));
+            write!(out, " {text} |")?;
         }
         writeln!(out)?;
     }

@@ -4,4 +4,5 @@ pub mod agreement;
 pub mod changes;
 pub mod figures;
 pub mod markdown;
+mod shapes;
 pub mod svg;

@@ -46,8 +46,12 @@ impl Machine {
             Expr::Number(number) => Value::Number(Box::new(*number)),
             Expr::Variable(distance) => lookup(environment, *distance),
             Expr::Add(left, right) => self.arithmetic(left, right, environment, i64::wrapping_add),
-            Expr::Subtract(left, right) => self.arithmetic(left, right, environment, i64::wrapping_sub),
-            Expr::Less(left, right) => self.arithmetic(left, right, environment, |a, b| i64::from(a < b)),
+            Expr::Subtract(left, right) => {
+                self.arithmetic(left, right, environment, i64::wrapping_sub)
+            }
+            Expr::Less(left, right) => {
+                self.arithmetic(left, right, environment, |a, b| i64::from(a < b))
+            }
             Expr::If(condition, yes, no) => {
                 let chosen = if number(&self.eval(condition, environment)) == 0 { no } else { yes };
                 self.eval(chosen, environment)
@@ -64,7 +68,13 @@ impl Machine {
         }
     }
 
-    fn arithmetic(&mut self, left: &Expr, right: &Expr, at: &Environment, apply: fn(i64, i64) -> i64) -> Value {
+    fn arithmetic(
+        &mut self,
+        left: &Expr,
+        right: &Expr,
+        at: &Environment,
+        apply: fn(i64, i64) -> i64,
+    ) -> Value {
         let left = self.eval(left, at);
         let right = self.eval(right, at);
         Value::Number(Box::new(apply(number(&left), number(&right))))
@@ -126,7 +136,10 @@ pub(super) fn ast(scale: u64, meter: &mut Meter) -> Done {
     let of = if scale >= 100 { 10 } else { 28 - i64::from(scale > 1) * 3 };
     let mut machine = Machine { steps: 0 };
     let result = meter.time(|| number(&machine.eval(&fibonacci(of), &None)));
-    Done { operations: machine.steps, checksum: machine.steps ^ result.unsigned_abs().rotate_left(32) }
+    Done {
+        operations: machine.steps,
+        checksum: machine.steps ^ result.unsigned_abs().rotate_left(32),
+    }
 }
 
 #[cfg(test)]

@@ -20,13 +20,20 @@ pub(crate) struct Slots<'a> {
     sizes: &'a [u32],
     rng: Rng,
     births: u64,
+    next_size: usize,
 }
 
 impl<'a> Slots<'a> {
     /// Fills `count` slots with blocks whose sizes come from `sizes` in turn; its length is a power of two.
     pub(crate) fn fill(count: usize, sizes: &'a [u32], seed: u64) -> Self {
         debug_assert!(sizes.len().is_power_of_two(), "{} sizes", sizes.len());
-        let mut slots = Self { blocks: Vec::with_capacity(count), sizes, rng: Rng::with_seed(seed), births: seed };
+        let mut slots = Self {
+            blocks: Vec::with_capacity(count),
+            sizes,
+            rng: Rng::with_seed(seed),
+            births: seed,
+            next_size: 0,
+        };
         for _ in 0..count {
             let block = slots.next_block();
             slots.blocks.push(Some(block));
@@ -45,14 +52,17 @@ impl<'a> Slots<'a> {
 
     /// Checks and frees all blocks.
     pub(crate) fn free_all(self) -> u64 {
-        self.blocks.into_iter().flatten().fold(0, |sum, block| sum.wrapping_add(block.check_and_free()))
+        self.blocks
+            .into_iter()
+            .flatten()
+            .fold(0, |sum, block| sum.wrapping_add(block.check_and_free()))
     }
 
     #[inline(always)]
     fn next_block(&mut self) -> Block {
         self.births += 1;
-        let place = (self.births & (self.sizes.len() as u64 - 1)) as usize;
-        Block::new(self.sizes[place], tag_of(self.births))
+        self.next_size = (self.next_size + 1) & (self.sizes.len() - 1);
+        Block::new(self.sizes[self.next_size], tag_of(self.births))
     }
 }
 
@@ -74,7 +84,9 @@ pub(super) fn contend(threads: u64, scale: u64, meter: &mut Meter) -> Done {
         std::thread::scope(|scope| {
             let sizes = sizes.as_slice();
             let handles: Vec<_> = (0..threads)
-                .map(|thread| scope.spawn(move || churn_slots(CONTEND_SLOTS, per_thread, sizes, thread << 20)))
+                .map(|thread| {
+                    scope.spawn(move || churn_slots(CONTEND_SLOTS, per_thread, sizes, thread << 20))
+                })
                 .collect();
             handles.into_iter().fold(0_u64, |sum, handle| match handle.join() {
                 Ok(part) => sum.wrapping_add(part),

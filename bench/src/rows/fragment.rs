@@ -20,7 +20,8 @@ const LATE_PAIRS: u64 = 20_000;
 /// `fragment`: fill, thin out, refill with larger blocks, free all, idle, a few pairs; RSS after each step.
 pub(super) fn fragment(scale: u64, meter: &mut Meter) -> Done {
     let full_bytes = FULL_BYTES / scale;
-    let mut heap = Heap { blocks: Vec::new(), rng: Rng::with_seed(0xF4A6), live_bytes: 0, births: 0, sum: 0 };
+    let mut heap =
+        Heap { blocks: Vec::new(), rng: Rng::with_seed(0xF4A6), live_bytes: 0, births: 0, sum: 0 };
     heap.blocks.reserve(usize::try_from(full_bytes / 512).unwrap_or(0));
     let mut frees = 0;
 

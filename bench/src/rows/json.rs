@@ -22,10 +22,12 @@ type Record = HashMap<String, Value, BuildHasherDefault<DefaultHasher>>;
 pub(super) fn json(scale: u64, meter: &mut Meter) -> Done {
     let document = document(DOCUMENT_BYTES / usize::try_from(scale).unwrap_or(usize::MAX).max(1));
     meter.time(|| {
-        let value: Value = or_broken(serde_json::from_str(&document), "the document does not parse");
+        let value: Value =
+            or_broken(serde_json::from_str(&document), "the document does not parse");
         let text = or_broken(serde_json::to_string(&value), "the value does not serialise");
         drop(value);
-        let records: Vec<Record> = or_broken(serde_json::from_str(&text), "the text does not parse");
+        let records: Vec<Record> =
+            or_broken(serde_json::from_str(&text), "the text does not parse");
         let fields: usize = records.iter().map(HashMap::len).sum();
         let operations = (document.len() + 2 * text.len()) as u64;
         Done { operations, checksum: operations ^ ((records.len() << 32) ^ fields) as u64 }
@@ -50,14 +52,22 @@ fn push_record(text: &mut String, rng: &mut Rng) {
     let id = rng.u32(..);
     let name = word(rng);
     // Writing to a String cannot fail.
-    let _ = write!(text, r#"{{"id":{id},"name":"{name}","score":{:.3},"tags":["#, rng.f64() * 100.0);
+    let _ =
+        write!(text, r#"{{"id":{id},"name":"{name}","score":{:.3},"tags":["#, rng.f64() * 100.0);
     for place in 0..rng.usize(0..6) {
         let comma = if place == 0 { "" } else { "," };
         let _ = write!(text, r#"{comma}"{}""#, word(rng));
     }
-    let _ = write!(text, r#"],"address":{{"street":"{} {}","city":"{}"}}"#, word(rng), rng.u8(..), word(rng));
+    let _ = write!(
+        text,
+        r#"],"address":{{"street":"{} {}","city":"{}"}}"#,
+        word(rng),
+        rng.u8(..),
+        word(rng)
+    );
     if rng.bool() {
-        let _ = write!(text, r#","note":"{} \u00e9 {}","active":{}"#, word(rng), word(rng), rng.bool());
+        let _ =
+            write!(text, r#","note":"{} \u00e9 {}","active":{}"#, word(rng), word(rng), rng.bool());
     }
     text.push('}');
 }

@@ -36,7 +36,12 @@ pub(super) fn larson(threads: u64, scale: u64, meter: &mut Meter) -> Done {
 }
 
 /// Starts the thread that serves the next generation of a chain.
-fn serve<'scope>(scope: &'scope Scope<'scope, '_>, mut slots: Slots<'scope>, left: u64, sum: &'scope AtomicU64) {
+fn serve<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    mut slots: Slots<'scope>,
+    left: u64,
+    sum: &'scope AtomicU64,
+) {
     scope.spawn(move || {
         let part = (0..PER_THREAD).fold(0_u64, |part, _| part.wrapping_add(slots.replace()));
         sum.fetch_add(part, Ordering::Relaxed);

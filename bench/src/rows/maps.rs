@@ -40,7 +40,8 @@ fn hashed(entries: u64) -> u64 {
     for entry in 0..entries {
         map.insert(key(entry), word(&mut rng));
     }
-    (0..entries).fold(0, |sum, entry| sum + map.get(&key(entry)).map_or(0, |value| value.len() as u64))
+    (0..entries)
+        .fold(0, |sum, entry| sum + map.get(&key(entry)).map_or(0, |value| value.len() as u64))
 }
 
 /// Keys that do not arrive in order: a fixed bijection of 64 bits, written in hexadecimal.

@@ -183,13 +183,23 @@ const QUICK_ROWS: [&str; 21] = [
 pub fn all() -> Vec<Row> {
     let mut rows = Vec::new();
     for (label, size_bytes) in PAIR_SIZES {
-        rows.push(Row::new(&format!("pair-{label}"), Group::Pair, "alloc and free", Kind::Pair { size_bytes }));
+        rows.push(Row::new(
+            &format!("pair-{label}"),
+            Group::Pair,
+            "alloc and free",
+            Kind::Pair { size_bytes },
+        ));
     }
     rows.push(Row::new("boxpair-64", Group::Pair, "Box::new and drop", Kind::BoxPair));
     for (label, size_bytes) in BATCH_SIZES {
         for order in Order::ALL {
             let name = format!("batch-{label}-{}", order.name());
-            rows.push(Row::new(&name, Group::Batch, "alloc and free", Kind::Batch { size_bytes, order }));
+            rows.push(Row::new(
+                &name,
+                Group::Batch,
+                "alloc and free",
+                Kind::Batch { size_bytes, order },
+            ));
         }
     }
     rows.push(Row::new("churn", Group::Big, "replace", Kind::Churn));
@@ -198,13 +208,28 @@ pub fn all() -> Vec<Row> {
     rows.push(Row::new("zeroed", Group::Big, "vector", Kind::Zeroed));
     rows.push(Row::new("fragment", Group::Fragment, "alloc or free", Kind::Fragment));
     for threads in [1, 2, 4, 8] {
-        rows.push(Row::new(&format!("larson-{threads}"), Group::Threads, "replace", Kind::Larson { threads }));
+        rows.push(Row::new(
+            &format!("larson-{threads}"),
+            Group::Threads,
+            "replace",
+            Kind::Larson { threads },
+        ));
     }
     for threads in [2, 4] {
-        rows.push(Row::new(&format!("prodcons-{threads}"), Group::Threads, "object", Kind::ProdCons { threads }));
+        rows.push(Row::new(
+            &format!("prodcons-{threads}"),
+            Group::Threads,
+            "object",
+            Kind::ProdCons { threads },
+        ));
     }
     for threads in [1, 2, 4, 8, 16] {
-        rows.push(Row::new(&format!("contend-{threads}"), Group::Threads, "replace", Kind::Contend { threads }));
+        rows.push(Row::new(
+            &format!("contend-{threads}"),
+            Group::Threads,
+            "replace",
+            Kind::Contend { threads },
+        ));
     }
     rows.push(Row::new("real-json", Group::Real, "byte", Kind::Json));
     rows.push(Row::new("real-maps", Group::Real, "entry", Kind::Maps));

@@ -18,7 +18,8 @@ pub(super) fn persistent(scale: u64, meter: &mut Meter) -> Done {
     let keys = (KEY_COUNT / scale).max(16);
     let mut rng = Rng::with_seed(0x9D5);
     let checksum = meter.time(|| {
-        let mut versions: Vec<RedBlackTreeMapSync<u64, u64>> = vec![RedBlackTreeMapSync::new_sync(); VERSION_COUNT];
+        let mut versions: Vec<RedBlackTreeMapSync<u64, u64>> =
+            vec![RedBlackTreeMapSync::new_sync(); VERSION_COUNT];
         let mut newest = 0;
         for update in 0..operations {
             let key = rng.u64(0..keys);
@@ -31,7 +32,9 @@ pub(super) fn persistent(scale: u64, meter: &mut Meter) -> Done {
             versions[newest] = next;
         }
         versions.iter().fold(0_u64, |sum, version| {
-            version.iter().fold(sum, |sum, (key, value)| sum.wrapping_mul(31).wrapping_add(key ^ value))
+            version
+                .iter()
+                .fold(sum, |sum, (key, value)| sum.wrapping_mul(31).wrapping_add(key ^ value))
         })
     });
     Done { operations, checksum }

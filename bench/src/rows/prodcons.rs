@@ -10,18 +10,18 @@ use crate::block::{Block, broken, tag_of};
 use crate::measure::Meter;
 
 /// Objects of a batch.
-const BATCH_LEN: u64 = 64;
+const BATCH_LEN: usize = 64;
 
 /// Batches a channel holds before the producer must wait.
 const CHANNEL_BATCHES: usize = 32;
 
 /// A batch travels by value, so that the objects are the only blocks exchanged.
-type Batch = [Block; BATCH_LEN as usize];
+type Batch = [Block; BATCH_LEN];
 
 /// `prodcons-T`: T/2 pairs of threads; one operation is one object allocated, sent, checked and freed.
 pub(super) fn prodcons(threads: u64, scale: u64, meter: &mut Meter) -> Done {
     let pairs = threads / 2;
-    let batches = (4_000_000 / BATCH_LEN / pairs / scale).max(1);
+    let batches = (4_000_000 / BATCH_LEN as u64 / pairs / scale).max(1);
     let checksum = meter.time(|| {
         std::thread::scope(|scope| {
             let consumers: Vec<_> = (0..pairs)
@@ -37,7 +37,7 @@ pub(super) fn prodcons(threads: u64, scale: u64, meter: &mut Meter) -> Done {
             })
         })
     });
-    Done { operations: pairs * batches * BATCH_LEN, checksum }
+    Done { operations: pairs * batches * BATCH_LEN as u64, checksum }
 }
 
 fn produce(sender: &SyncSender<Batch>, batches: u64, seed: u64) {

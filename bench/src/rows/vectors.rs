@@ -52,7 +52,10 @@ impl Growing {
         let middle = last / 2;
         let found = [self.values[0], self.values[middle], self.values[last]];
         if found != [0, middle as u64, last as u64] {
-            broken(format_args!("a vector of {} elements reads {found:?} at 0, {middle}, {last}", last + 1));
+            broken(format_args!(
+                "a vector of {} elements reads {found:?} at 0, {middle}, {last}",
+                last + 1
+            ));
         }
         self.values.iter().fold(0, |sum, value| sum.wrapping_add(*value))
     }
@@ -112,7 +115,10 @@ pub(super) fn zeroed(scale: u64, meter: &mut Meter) -> Done {
             let mut bytes = vec![0_u8; black_box(len)];
             for offset in (0..len).step_by(TOUCH_STEP_BYTES) {
                 if bytes[offset] != 0 {
-                    broken(format_args!("byte {offset} of a zeroed vector of {len} is {:#04x}", bytes[offset]));
+                    broken(format_args!(
+                        "byte {offset} of a zeroed vector of {len} is {:#04x}",
+                        bytes[offset]
+                    ));
                 }
                 bytes[offset] = 0xA5;
             }
