@@ -1,6 +1,7 @@
 //! A session of the driver: choose, build, race, report.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -90,7 +91,9 @@ pub(crate) fn race_entrants(
     }
     eprintln!("{} processes; raw results in {}", plan.process_count(), path.display());
     let mut lines = missing;
+    let start = Instant::now();
     lines.extend(plan.run(&mut raw, |news| eprintln!("{news}"))?);
+    eprintln!("the race took {:.0} s", start.elapsed().as_secs_f64());
     Ok((head, lines))
 }
 

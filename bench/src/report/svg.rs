@@ -14,7 +14,7 @@ use crate::raw::EntrantRole;
 const WIDTH: f64 = 880.0;
 
 /// Where the axis begins and ends.
-const AXIS: (f64, f64) = (190.0, 790.0);
+const AXIS: (f64, f64) = (150.0, 756.0);
 
 /// Ratios at the ends of the axis; what lies beyond is drawn at the edge with its number.
 const RANGE: (f64, f64) = (0.5, 8.0);
@@ -49,7 +49,7 @@ const LOOKS: [(&str, Shape); 8] = [
     ("#009e73", Shape::Circle),
     ("#cc79a7", Shape::Square),
     ("#e69f00", Shape::Triangle),
-    ("#b8860b", Shape::Cross),
+    ("#9a6b00", Shape::Cross),
     ("#7f7fff", Shape::Drop),
 ];
 
@@ -144,10 +144,11 @@ fn write_legend(out: &mut String, figures: &Figures, top: f64) -> fmt::Result {
         let x = 32.0 + 166.0 * count(place % LEGEND_COLUMNS);
         let y = top + 22.0 * count(place / LEGEND_COLUMNS);
         write_mark(out, figures, index, x, y)?;
-        let name = &figures.head.entrants[index].0;
+        let (name, role) = &figures.head.entrants[index];
+        let class = if *role == EntrantRole::Subject { "total" } else { "label" };
         writeln!(
             out,
-            r#"<text x="{:.0}" y="{:.0}">{}</text>"#,
+            r#"<text class="{class}" x="{:.0}" y="{:.0}">{}</text>"#,
             x + 14.0,
             y + 4.5,
             escape(shown_name(name))
@@ -177,6 +178,18 @@ fn write_panel(
             out,
             r#"<text class="tick" x="{x:.1}" y="{:.1}" text-anchor="middle">{label}×</text>"#,
             bottom + 17.0
+        )?;
+    }
+    let (one, heads) = (place_on_axis(1.0), top + 22.0);
+    writeln!(
+        out,
+        r#"<text class="tick" x="{one:.1}" y="{heads:.1}" text-anchor="middle">best peer</text>"#
+    )?;
+    if figures.subject().is_some() {
+        let right = WIDTH - 20.0;
+        writeln!(
+            out,
+            r#"<text class="tick" x="{right:.1}" y="{heads:.1}" text-anchor="end">MeMS</text>"#
         )?;
     }
     for (place, lane) in lanes.iter().enumerate() {
