@@ -54,8 +54,7 @@ impl Block {
     #[inline(always)]
     pub fn new(size_bytes: u32, tag: u8) -> Self {
         let block = Self::unmarked(size_bytes, tag);
-        block.write(0, tag);
-        block.write(block.last(), tag);
+        block.mark();
         block
     }
 
@@ -67,8 +66,9 @@ impl Block {
         block
     }
 
+    /// Allocates and nothing else; [`Block::mark`] must follow before the block is checked.
     #[inline(always)]
-    fn unmarked(size_bytes: u32, tag: u8) -> Self {
+    pub fn unmarked(size_bytes: u32, tag: u8) -> Self {
         debug_assert!(size_bytes > 0, "a block has a first byte");
         // SAFETY: the layout's size is not zero.
         let start = unsafe { alloc(layout(size_bytes)) };
@@ -78,26 +78,56 @@ impl Block {
         }
     }
 
+    /// Writes the tag into the first and last byte.
+    #[inline(always)]
+    pub fn mark(&self) {
+        self.write(0, self.tag);
+        self.write(self.last(), self.tag);
+    }
+
     /// Checks first and last byte and frees the block. Returns what it adds to the row's checksum.
     #[inline(always)]
     pub fn check_and_free(self) -> u64 {
-        let last = self.read(self.last());
-        if last != self.tag {
-            self.report(self.last(), last);
-        }
-        self.check_first_and_free()
+        self.check();
+        let sum = self.sum();
+        self.free();
+        sum
     }
 
     /// Checks the first byte and frees the block. Returns what it adds to the row's checksum.
     #[inline(always)]
     pub fn check_first_and_free(self) -> u64 {
-        let first = self.read(0);
-        if first != self.tag {
-            self.report(0, first);
-        }
+        self.check_byte(0);
+        let sum = self.sum();
+        self.free();
+        sum
+    }
+
+    /// Checks first and last byte.
+    #[inline(always)]
+    pub fn check(&self) {
+        self.check_byte(self.last());
+        self.check_byte(0);
+    }
+
+    /// Frees and nothing else.
+    #[inline(always)]
+    pub fn free(self) {
         // SAFETY: the block came from `alloc` with this layout and is freed once, since `self` is consumed (I2).
         unsafe { dealloc(self.start.as_ptr(), layout(self.size_bytes)) };
-        u64::from(first) + u64::from(self.size_bytes)
+    }
+
+    #[inline(always)]
+    fn check_byte(&self, offset: u32) {
+        let found = self.read(offset);
+        if found != self.tag {
+            self.report(offset, found);
+        }
+    }
+
+    #[inline(always)]
+    fn sum(&self) -> u64 {
+        u64::from(self.tag) + u64::from(self.size_bytes)
     }
 
     /// The block's size as it was asked for.

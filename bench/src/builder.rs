@@ -52,9 +52,12 @@ pub fn workspace() -> PathBuf {
 
 /// Where the driver keeps workers, logs and results.
 pub fn output_directory() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace().join("target"), PathBuf::from)
-        .join("bench")
+    target_directory().join("bench")
+}
+
+/// Cargo's target directory. Every worker is built in it, so that dependencies are compiled once.
+fn target_directory() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
 /// A worker to be built.
@@ -81,6 +84,8 @@ pub fn build(order: &Order<'_>) -> Result<PathBuf> {
         .args(["build", "--package", "mems-bench", "--bin", "worker", "--no-default-features"])
         .args(["--features", order.feature, "--message-format=json-render-diagnostics"])
         .args(order.profile.arguments())
+        .arg("--target-dir")
+        .arg(target_directory())
         // With debug information, snmalloc's build script compiles its C++ in debug mode.
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .stdin(Stdio::null())

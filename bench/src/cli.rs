@@ -55,7 +55,7 @@ pub struct RaceArgs {
     /// Rows, rounds, profile.
     #[command(flatten)]
     pub selection: Selection,
-    /// Contestants, separated by commas [default: all; with --quick MeMS and its peers]
+    /// Contestants, separated by commas [default: all; with --quick MeMS, its peers and the floor]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub alloc: Vec<String>,
     /// Run nothing: report from a raw file

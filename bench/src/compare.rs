@@ -35,7 +35,8 @@ fn entrant(label: &str, place: &str, role: EntrantRole, profile: Profile) -> Res
     let checkout = if Path::new(place).join("Cargo.toml").is_file() {
         std::fs::canonicalize(place).with_context(|| format!("finding {place}"))?
     } else {
-        unpack_revision(place, &directory.join("checkout"))?
+        // Beside the derived workspace: inside it, cargo would take the checkout for one of its members.
+        unpack_revision(place, &builder::output_directory().join(format!("checkout-{label}")))?
     };
     write_workspace(&directory, &checkout)?;
     eprintln!("building {label}: MeMS of {place}");

@@ -25,6 +25,9 @@ pub struct Contestant {
 /// The name of the contestant that the report is about.
 pub const SUBJECT: &str = "mems";
 
+/// The name of the column that shows what is possible.
+pub const FLOOR: &str = "floor";
+
 /// All contestants, in the order of the tables.
 pub const ALL: [Contestant; 14] = [
     new(SUBJECT, Role::Subject, "MeMS"),
@@ -41,7 +44,7 @@ pub const ALL: [Contestant; 14] = [
     new("mimalloc-secure", Role::Shown, "mimalloc v3 with its checks (C)"),
     new("snmalloc-check", Role::Shown, "snmalloc with its checks (C++; needs cmake)"),
     new(
-        "floor",
+        FLOOR,
         Role::Shown,
         "a per-thread stack of free blocks: checks nothing, gives nothing back",
     ),

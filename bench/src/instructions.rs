@@ -1,7 +1,7 @@
 //! Instructions per `malloc` and `free` on the hot paths, counted by callgrind: the same on every run and machine.
 //!
-//! Each path runs twice with different numbers of rounds; the difference leaves the warm-up out. Counts include the
-//! wrapper of [`crate::paths`], the same for all.
+//! Each path runs twice with different numbers of rounds; the difference leaves the warm-up out. The
+//! instructions of the wrappers themselves, [`crate::paths`], are subtracted.
 
 use std::path::Path;
 use std::process::Command;
@@ -67,19 +67,28 @@ fn totals(worker: &Path, path: &str, rounds: u64) -> Result<(u32, u32)> {
         let log = String::from_utf8_lossy(&valgrind.stderr).into_owned();
         bail!("{}: {}", valgrind.status, log.lines().next_back().unwrap_or_default());
     }
-    let annotated = Command::new("callgrind_annotate")
-        .args(["--inclusive=yes", "--threshold=100", "--auto=no"])
-        .arg(&profile)
-        .output()
-        .context("starting callgrind_annotate")?;
-    let table = String::from_utf8_lossy(&annotated.stdout).into_owned();
-    let of =
-        |name: &str| inclusive(&table, name).with_context(|| format!("callgrind saw no {name}"));
+    let inclusive = annotate(&profile, "--inclusive=yes")?;
+    let own = annotate(&profile, "--inclusive=no")?;
+    let of = |name: &str| -> Result<u32> {
+        let whole =
+            count_of(&inclusive, name).with_context(|| format!("callgrind saw no {name}"))?;
+        // A wrapper that ends in a jump may have no instructions of its own worth a line.
+        Ok(whole - count_of(&own, name).unwrap_or(0))
+    };
     Ok((of(MALLOC)?, of(FREE)?))
 }
 
-/// The inclusive count of a function in callgrind_annotate's table.
-fn inclusive(table: &str, function: &str) -> Option<u32> {
+fn annotate(profile: &Path, costs: &str) -> Result<String> {
+    let annotated = Command::new("callgrind_annotate")
+        .args([costs, "--threshold=100", "--auto=no"])
+        .arg(profile)
+        .output()
+        .context("starting callgrind_annotate")?;
+    Ok(String::from_utf8_lossy(&annotated.stdout).into_owned())
+}
+
+/// The count of a function in callgrind_annotate's table.
+fn count_of(table: &str, function: &str) -> Option<u32> {
     let is_of_function = |line: &&str| {
         let words = line.split_whitespace().flat_map(|word| word.split(':'));
         words.into_iter().any(|word| word == function)
@@ -97,7 +106,7 @@ mod tests {
         let table = "1,234,567 (100.0%)  PROGRAM TOTALS\n\
                      900,000 (72.9%)  ???:mems_bench_malloc_other [/t/w]\n\
                      800,001 (64.8%)  ???:mems_bench_malloc [/t/w]\n";
-        assert_eq!(inclusive(table, MALLOC), Some(800_001));
-        assert_eq!(inclusive(table, FREE), None);
+        assert_eq!(count_of(table, MALLOC), Some(800_001));
+        assert_eq!(count_of(table, FREE), None);
     }
 }

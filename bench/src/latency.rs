@@ -145,19 +145,21 @@ impl<'a> Sampler<'a> {
             let index = self.rng.usize(0..self.blocks.len());
             let size = self.sizes[self.rng.usize(0..self.sizes.len())];
             if let Some(block) = self.blocks[index].take() {
+                block.check();
                 let start = self.clock.raw();
-                block.check_and_free();
+                block.free();
                 let taken_ns = self.clock.delta_as_nanos(start, self.clock.raw());
                 if self.is_undisturbed(taken_ns) {
                     self.tails.free.saturating_record(taken_ns.max(1));
                 }
             }
             let start = self.clock.raw();
-            let block = Block::new(size, tag_of(birth));
+            let block = Block::unmarked(size, tag_of(birth));
             let taken_ns = self.clock.delta_as_nanos(start, self.clock.raw());
             if self.is_undisturbed(taken_ns) {
                 self.tails.malloc.saturating_record(taken_ns.max(1));
             }
+            block.mark();
             self.blocks[index] = Some(block);
         }
         for block in self.blocks.drain(..).flatten() {

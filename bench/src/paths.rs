@@ -1,6 +1,6 @@
 //! Hot paths for callgrind: `malloc` and `free` behind functions that a profiler can tell apart by name.
 //!
-//! The counts include the wrapper below (a handful of instructions), the same for every contestant.
+//! The wrappers' own instructions are known to the profiler too, so that they can be subtracted.
 
 #![allow(unsafe_code, reason = "callgrind finds the wrappers by their unmangled names")]
 

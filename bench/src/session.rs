@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::builder::{self, Profile};
 use crate::cli::{RaceArgs, Selection};
-use crate::contestants::{self, Contestant, Role};
+use crate::contestants::{self, Contestant, FLOOR, Role};
 use crate::machine::Machine;
 use crate::race::{Entrant, Plan};
 use crate::raw::{self, FORMAT, Head, Line, Writer};
@@ -22,7 +22,7 @@ const ROUNDS: usize = 9;
 const QUICK_ROUNDS: usize = 3;
 
 /// Divisor of the work with `--quick`.
-const QUICK_SCALE: u64 = 8;
+const QUICK_SCALE: u64 = 4;
 
 /// Compares with peers, or reports on an earlier comparison.
 pub fn run(arguments: &RaceArgs) -> Result<()> {
@@ -131,7 +131,9 @@ pub(crate) fn build_all(chosen: &[Contestant], profile: Profile) -> (Vec<Entrant
 /// The contestants called by name, or all that count.
 pub(crate) fn choose_contestants(names: &[String], quick: bool) -> Result<Vec<Contestant>> {
     if names.is_empty() {
-        let is_wanted = |contestant: &Contestant| !quick || contestant.role != Role::Shown;
+        let is_wanted = |contestant: &Contestant| {
+            !quick || contestant.role != Role::Shown || contestant.name == FLOOR
+        };
         return Ok(contestants::ALL.into_iter().filter(is_wanted).collect());
     }
     let find = |name: &String| {
@@ -143,9 +145,14 @@ pub(crate) fn choose_contestants(names: &[String], quick: bool) -> Result<Vec<Co
 
 /// The rows that `--only` and `--quick` leave.
 pub(crate) fn choose_rows(selection: &Selection) -> Result<Vec<Row>> {
+    let names = &selection.only;
+    // A whole name means that row alone, although others may begin with it.
+    let means = |name: &String, row: &Row| match rows::find(name) {
+        Some(exact) => exact.name == row.name,
+        None => row.group.name() == name || row.name.starts_with(name.as_str()),
+    };
     let is_wanted = |row: &Row| {
-        let names = &selection.only;
-        names.iter().any(|name| row.name.starts_with(name.as_str()) || row.group.name() == name)
+        names.iter().any(|name| means(name, row))
             || names.is_empty() && (row.is_quick || !selection.quick)
     };
     let rows: Vec<Row> = rows::all().into_iter().filter(is_wanted).collect();
@@ -213,6 +220,7 @@ mod tests {
         let count = |only: &[&str], quick| choose_rows(&selection(only, quick)).unwrap().len();
         assert_eq!(count(&["churn"], false), 1);
         assert_eq!(count(&["batch"], false), 15);
+        assert_eq!(count(&["pair-64"], false), 1);
         assert_eq!(count(&["larson-"], true), 4);
         assert_eq!(count(&[], false), rows::all().len());
         assert!(count(&[], true) < rows::all().len());
@@ -223,6 +231,11 @@ mod tests {
     fn contestants_are_chosen_by_name() {
         assert_eq!(choose_contestants(&["mems".into()], false).unwrap().len(), 1);
         assert!(choose_contestants(&["nobody".into()], false).is_err());
-        assert!(choose_contestants(&[], true).unwrap().iter().all(|c| c.role != Role::Shown));
+        let quick = choose_contestants(&[], true).unwrap();
+        assert!(
+            quick
+                .iter()
+                .all(|contestant| contestant.role != Role::Shown || contestant.name == FLOOR)
+        );
     }
 }

@@ -30,16 +30,25 @@ pub fn geometric_mean(values: &[f64]) -> Option<f64> {
 }
 
 /// The median of `values` with its noise: the distribution-free confidence interval by order statistics
-/// (David and Nagaraja, Order Statistics, 7.1), of 95% where there are enough values, else the whole range.
+/// (David and Nagaraja, Order Statistics, 7.1), of 95% from six values on. Fewer values cover less, so their range
+/// is widened as normally distributed errors would ask; a single value says nothing about noise.
 pub fn median_with_noise(values: &[f64]) -> Option<Ratio> {
     let sorted = sorted(values);
     let value = median(&sorted)?;
     let cut = values_cut(sorted.len());
     let low = *sorted.get(cut)?;
     let high = *sorted.get(sorted.len() - 1 - cut)?;
-    let noise = (high - value).max(value - low) / value;
+    let noise = match WIDENING.get(sorted.len()) {
+        Some(factor) if factor.is_infinite() => f64::INFINITY,
+        Some(factor) => factor * (high - value).max(value - low) / value,
+        None => (high - value).max(value - low) / value,
+    };
     Some(Ratio { value, noise })
 }
+
+/// By how much the range of so many values must be widened: the normal quantile of 97.5% over that of
+/// 1 - 0.5^n, which the range of n values covers on each side.
+const WIDENING: [f64; 6] = [f64::INFINITY, f64::INFINITY, 2.91, 1.70, 1.28, 1.05];
 
 /// How many values may be cut at each end so that the rest still covers the median with 95% probability.
 fn values_cut(len: usize) -> usize {
@@ -149,6 +158,14 @@ mod tests {
     }
 
     #[test]
+    fn few_values_are_noisier_than_their_range() {
+        let ratio = median_with_noise(&[0.9, 1.0, 1.1]).unwrap();
+        assert!((ratio.noise - 0.17).abs() < 1e-12, "{ratio:?}");
+        assert_eq!(median_with_noise(&[1.0]).unwrap().noise, f64::INFINITY);
+        assert_eq!(median_with_noise(&[]), None);
+    }
+
+    #[test]
     fn the_best_peer_of_a_half_is_judged_on_the_other() {
         // The second peer wins the even rounds by luck, the first the odd ones.
         let peers = [rounds(&[10.0, 10.0, 10.0, 10.0]), rounds(&[5.0, 20.0, 5.0, 20.0])];
@@ -171,6 +188,6 @@ mod tests {
     #[test]
     fn one_round_is_both_halves() {
         let ratio = ratio_to_best(&rounds(&[3.0]), &[rounds(&[2.0])]).unwrap();
-        assert_eq!(ratio, Ratio { value: 1.5, noise: 0.0 });
+        assert_eq!(ratio, Ratio { value: 1.5, noise: f64::INFINITY });
     }
 }

@@ -3,7 +3,7 @@
 use core::fmt::{self, Write as _};
 
 use super::figures::{Figures, Metric, RowFigures};
-use super::markdown::{number, percent};
+use super::markdown::{noise, number};
 use crate::stats::Ratio;
 
 /// Writes the report; the first entrant is the build before, the second the one after.
@@ -28,10 +28,7 @@ fn write_report(out: &mut String, figures: &Figures, before: &str, after: &str) 
         "- Foreign load: {:.2} CPUs in the median run, {:.2} at most",
         figures.foreign_cpus.0, figures.foreign_cpus.1
     )?;
-    writeln!(
-        out,
-        "- Ratios are after / before: medians over rounds, ± is a 95% interval from 6 rounds on.\n"
-    )?;
+    writeln!(out, "- Ratios are after / before: medians over rounds, ± is a 95% interval.\n")?;
     for ((row, contestant), reason) in &figures.faults {
         writeln!(out, "- **{contestant} fails in {row}**: {reason}")?;
     }
@@ -39,7 +36,7 @@ fn write_report(out: &mut String, figures: &Figures, before: &str, after: &str) 
     for summary in figures.summaries() {
         if let Some(mean) = figures.mean(1, summary.metric, |row| summary.picks(row, &figures.head))
         {
-            writeln!(out, "| {} | {:.3} ±{} |", summary.label, mean.value, percent(mean))?;
+            writeln!(out, "| {} | {:.3} {} |", summary.label, mean.value, noise(mean))?;
         }
     }
     for (metric, what, unit) in [(Metric::Time, "Time", "ns"), (Metric::Rss, "Peak memory", "MiB")]
@@ -66,12 +63,7 @@ fn write_row(out: &mut String, row: &RowFigures, metric: Metric) -> fmt::Result 
     };
     let (name, verdict) = (&row.row.name, verdict(ratio));
     let (left, right) = (number(left), number(right));
-    writeln!(
-        out,
-        "| {name} | {left} | {right} | {:.3} ±{} | {verdict} |",
-        ratio.value,
-        percent(ratio)
-    )
+    writeln!(out, "| {name} | {left} | {right} | {:.3} {} | {verdict} |", ratio.value, noise(ratio))
 }
 
 /// Better or worse, where the noise allows to tell.

@@ -54,7 +54,7 @@ fn write_head(out: &mut String, figures: &Figures) -> fmt::Result {
     writeln!(
         out,
         "- Ratios are to the best peer of each row, chosen on one half of the rounds and compared on the other; \
-         below 1 is better than every peer. ± is a 95% interval of the median, from 6 rounds on.\n"
+         below 1 is better than every peer. ± is a 95% interval of the median.\n"
     )
 }
 
@@ -77,7 +77,7 @@ fn write_means(out: &mut String, figures: &Figures) -> fmt::Result {
             let mean = figures.mean(index, summary.metric, |row| summary.picks(row, &figures.head));
             let text = match (mean, role) {
                 (Some(mean), EntrantRole::Subject) => {
-                    format!("**{:.2}** ±{}", mean.value, percent(mean))
+                    format!("**{:.2}** {}", mean.value, noise(mean))
                 }
                 (Some(mean), _) => format!("{:.2}", mean.value),
                 (None, _) => "-".to_owned(),
@@ -132,9 +132,9 @@ fn write_losses(out: &mut String, figures: &Figures) -> fmt::Result {
                 if ratio.value * (1.0 - ratio.noise) <= 1.0 { "within noise" } else { "" };
             writeln!(
                 out,
-                "| {name} | {own} | {best} | {:.2} ±{} | {verdict} |",
+                "| {name} | {own} | {best} | {:.2} {} | {verdict} |",
                 ratio.value,
-                percent(*ratio)
+                noise(*ratio)
             )?;
         }
         writeln!(out)?;
@@ -208,7 +208,11 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-/// The noise of a ratio in percent, at least 1 for show.
-pub(super) fn percent(ratio: Ratio) -> String {
-    format!("{:.0}%", (ratio.noise * 100.0).ceil())
+/// The noise of a ratio for show, `±?` where it is unknown.
+pub(super) fn noise(ratio: Ratio) -> String {
+    if ratio.noise.is_finite() {
+        format!("±{:.0}%", (ratio.noise * 100.0).ceil())
+    } else {
+        "±?".to_owned()
+    }
 }

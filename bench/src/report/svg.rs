@@ -8,6 +8,7 @@ use core::fmt::{self, Write as _};
 
 use super::figures::{Figures, Metric, RowFigures};
 use super::shapes::{Shape, write_shape};
+use crate::contestants::{FLOOR, SUBJECT};
 use crate::raw::EntrantRole;
 
 /// Width of the picture.
@@ -271,7 +272,7 @@ fn write_mark(out: &mut String, figures: &Figures, index: usize, x: f64, y: f64)
 /// The entrants that are drawn: MeMS, its peers, and the floor of the columns beside.
 fn drawn(figures: &Figures) -> Vec<usize> {
     let is_drawn =
-        |(name, role): &(String, EntrantRole)| *role != EntrantRole::Shown || name == "floor";
+        |(name, role): &(String, EntrantRole)| *role != EntrantRole::Shown || name == FLOOR;
     let entrants = figures.head.entrants.iter().enumerate();
     entrants.filter(|(_, entrant)| is_drawn(entrant)).map(|(index, _)| index).collect()
 }
@@ -311,7 +312,7 @@ fn place_on_axis(ratio: f64) -> f64 {
 }
 
 fn shown_name(name: &str) -> &str {
-    if name == crate::contestants::SUBJECT { "MeMS" } else { name }
+    if name == SUBJECT { "MeMS" } else { name }
 }
 
 fn escape(text: &str) -> String {
