@@ -44,7 +44,7 @@ pub struct Selection {
     /// Build the workers with fat LTO and one codegen unit
     #[arg(long)]
     pub lto: bool,
-    /// Where the raw results go [default: raw.jsonl in target/bench]
+    /// Where the raw results go [default: raw-DATE.jsonl in target/bench]
     #[arg(long, value_name = "FILE")]
     pub raw: Option<PathBuf>,
 }

@@ -82,8 +82,7 @@ pub(crate) fn race_entrants(
             .map(|entrant| (entrant.name.clone(), entrant.role))
             .collect(),
     };
-    let path =
-        selection.raw.clone().unwrap_or_else(|| builder::output_directory().join("raw.jsonl"));
+    let path = selection.raw.clone().unwrap_or_else(|| default_raw_path(&head));
     let mut raw = Writer::create(&path)?;
     raw.write(&Line::Head(head.clone()))?;
     for line in &missing {
@@ -95,6 +94,12 @@ pub(crate) fn race_entrants(
     lines.extend(plan.run(&mut raw, |news| eprintln!("{news}"))?);
     eprintln!("the race took {:.0} s", start.elapsed().as_secs_f64());
     Ok((head, lines))
+}
+
+/// A raw file named by the minute, so that a long race is not overwritten by the next.
+fn default_raw_path(head: &Head) -> PathBuf {
+    let digits: String = head.machine.date.chars().filter(char::is_ascii_digit).collect();
+    builder::output_directory().join(format!("raw-{digits}.jsonl"))
 }
 
 /// Builds each contestant's worker; those that fail are named.
