@@ -4,7 +4,9 @@
 //! that keeps promises can be expected below it on small single-threaded rows; the column shows what is possible.
 //!
 //! * I1: a free block's first word links to the next free block of its class and thread.
-//! * I2: a class's blocks are all as large as the class.
+//! * I2: a class's blocks are all as large as the class, and aligned to the largest power of two that divides its
+//!   size, up to a page; so a power of two serves every alignment up to itself.
+//! * I3: blocks aligned to more than a page are mapped one by one and never used again.
 
 #![allow(unsafe_code, reason = "an allocator")]
 
@@ -23,6 +25,9 @@ const RUN_BYTES: usize = 1 << 20;
 
 /// Blocks from this size on are mapped one by one.
 const MAPPED_BYTES: usize = RUN_BYTES / 4;
+
+/// Mappings are aligned to this much at least.
+const PAGE_BYTES: usize = 4_096;
 
 /// The floor allocator.
 #[derive(Debug, Default)]
@@ -54,7 +59,7 @@ const fn class_of(size_bytes: usize) -> (usize, usize) {
     }
 }
 
-/// The size whose class also serves the alignment: a whole power of two, since runs are that aligned.
+/// The size whose class also serves the alignment (I2).
 #[inline(always)]
 const fn block_size(layout: Layout) -> usize {
     let size = if layout.size() < MIN_BLOCK_BYTES { MIN_BLOCK_BYTES } else { layout.size() };
@@ -76,7 +81,7 @@ unsafe impl GlobalAlloc for Floor {
             let heap = unsafe { &mut *heap.get() };
             let (class, class_bytes) = class_of(block_size(layout));
             let block = heap.free[class];
-            if block.is_null() {
+            if block.is_null() || layout.align() > PAGE_BYTES {
                 return heap.refill(class_bytes, layout.align());
             }
             // SAFETY: a free block's first word is its link (I1).
@@ -87,6 +92,9 @@ unsafe impl GlobalAlloc for Floor {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if layout.align() > PAGE_BYTES {
+            return;
+        }
         HEAP.with(|heap| {
             // SAFETY: as in `alloc`.
             let heap = unsafe { &mut *heap.get() };
@@ -119,10 +127,11 @@ impl ThreadHeap {
     #[cold]
     #[inline(never)]
     fn refill(&mut self, class_bytes: usize, align: usize) -> *mut u8 {
-        if class_bytes >= MAPPED_BYTES || align > 4_096 {
+        if class_bytes >= MAPPED_BYTES || align > PAGE_BYTES {
             return map(class_bytes, align);
         }
-        let pad = self.bump.addr().wrapping_neg() & (align.max(16) - 1);
+        let natural = 1 << class_bytes.trailing_zeros().min(PAGE_BYTES.ilog2());
+        let pad = self.bump.addr().wrapping_neg() & (natural - 1);
         if self.bump_bytes < class_bytes + pad {
             self.bump = map(RUN_BYTES, 16);
             self.bump_bytes = if self.bump.is_null() { 0 } else { RUN_BYTES };
@@ -139,7 +148,7 @@ impl ThreadHeap {
 
 /// Maps fresh pages aligned to `align`; null when the kernel has none.
 fn map(size_bytes: usize, align: usize) -> *mut u8 {
-    let slack = if align > 4_096 { align } else { 0 };
+    let slack = if align > PAGE_BYTES { align } else { 0 };
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a fresh private mapping touches nothing that exists.
@@ -154,6 +163,25 @@ fn map(size_bytes: usize, align: usize) -> *mut u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A block freed with a small alignment must not be handed out for a larger one that its address misses.
+    #[test]
+    fn blocks_are_aligned_also_when_used_again() {
+        let mut blocks = Vec::new();
+        for align in [8, 16, 32, 64, 128, 1_024, 4_096, 8_192, 8, 128, 4_096] {
+            for size in [1, 24, 100, 120, 128, 1_000, 5_000, 300_000] {
+                let layout = Layout::from_size_align(size, align).unwrap();
+                // SAFETY: the size is not zero.
+                let block = unsafe { Floor.alloc(layout) };
+                assert!(!block.is_null() && block.addr() % align == 0, "{layout:?}: {block:p}");
+                blocks.push((block, layout));
+            }
+            for (block, layout) in blocks.drain(..) {
+                // SAFETY: allocated above with this layout, freed once.
+                unsafe { Floor.dealloc(block, layout) };
+            }
+        }
+    }
 
     #[test]
     fn a_class_holds_its_sizes() {

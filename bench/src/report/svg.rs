@@ -84,7 +84,7 @@ fn write_picture(out: &mut String, figures: &Figures) -> fmt::Result {
     writeln!(out, r#"<text class="title" x="24" y="36">MeMS beside other allocators</text>"#)?;
     writeln!(
         out,
-        r#"<text class="note" x="24" y="58">Geometric means of the ratio to the best peer of each row. Left is better.</text>"#
+        r#"<text class="note" x="24" y="58">Ratio to the best peer of each row, geometric means over rows. Left is better.</text>"#
     )?;
     write_legend(out, figures, 84.0)?;
     let mut top = 84.0 + legend_rows * 22.0 + 14.0;
@@ -209,7 +209,7 @@ fn write_lane(out: &mut String, figures: &Figures, lane: &Lane, middle: f64) -> 
         middle + 4.5
     )?;
     let subject = figures.subject();
-    let mut taken: Vec<(f64, f64)> = Vec::new();
+    let (mut taken, mut numbered) = (Vec::new(), Vec::new());
     // MeMS is drawn last, on top, and takes the middle of its lane.
     if let Some(&(_, ratio)) = lane.ratios.iter().find(|(index, _)| Some(*index) == subject) {
         taken.push((place_on_axis(ratio), 0.0));
@@ -219,7 +219,9 @@ fn write_lane(out: &mut String, figures: &Figures, lane: &Lane, middle: f64) -> 
         let is_floor = figures.head.entrants[index].1 == EntrantRole::Shown;
         let level = if is_floor { 0.0 } else { free_level(&mut taken, x) };
         write_mark(out, figures, index, x, middle + level)?;
-        if ratio > RANGE.1 {
+        // Numbers beside one another would not be legible; the first of a level stands for it.
+        if ratio > RANGE.1 && !numbered.contains(&level) && !is_floor {
+            numbered.push(level);
             let (x, y) = (x + 9.0, middle + level + 4.0);
             writeln!(out, r#"<text class="tick" x="{x:.1}" y="{y:.1}">{ratio:.0}×</text>"#)?;
         }
