@@ -128,8 +128,11 @@ fn write_losses(out: &mut String, figures: &Figures) -> fmt::Result {
             let value = if metric == Metric::Time { cell.time_ns } else { cell.rss_mib };
             let best = row.best_names(metric, &figures.head);
             let (name, own) = (&row.row.name, number(value));
-            let verdict =
-                if ratio.value * (1.0 - ratio.noise) <= 1.0 { "within noise" } else { "" };
+            let verdict = match ratio.noise {
+                noise if noise.is_infinite() => "noise unknown",
+                noise if ratio.value * (1.0 - noise) <= 1.0 => "within noise",
+                _ => "",
+            };
             writeln!(
                 out,
                 "| {name} | {own} | {best} | {:.2} {} | {verdict} |",
