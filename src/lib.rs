@@ -1,4 +1,55 @@
 //! MeMS: a memory allocator that one can look into.
+//!
+//! Two heaps stand on one free list:
+//!
+//! * [`MemsAlloc`], the process heap, to be declared as the `#[global_allocator]` of a program;
+//! * [`Mems`], a heap of virtual addresses: the original MeMS.
+//!
+//! Both are *exact*: a free of anything but the start of a live block is recognised at that call, in release builds,
+//! whatever the address. Both are *visible*: every block and every hole can be walked. And no bookkeeping lies in the
+//! memory it describes, so a program that writes beyond its blocks does not break the allocator's own records.
+//! Memory comes from `mmap` and goes by `munmap`, or by mapping over it; no other memory system call is made.
+//!
+//! # Words
+//!
+//! | original MeMS | here | the field says | meaning |
+//! |---|---|---|---|
+//! | main chain, MainChainNode | span | span, extent | a run of pages obtained from the OS |
+//! | sub chain, SubChainNode | segment | segment, chunk | a run of bytes of one span, in address order |
+//! | PROCESS / HOLE | [`SegmentKind`] | allocated / free | handed out / available |
+//! | MeMS virtual address | [`VirtAddr`] | an integer in an arena | an address in MeMS's own numbering, from 1000 |
+//! | MeMS physical address | `NonNull<u8>` | pointer | where the byte is in this process |
+//! | - | slot, slab, size class | the same | equal pieces of one segment, for small blocks |
+//! | - | magazine | magazine, tcache | a thread's stack of free slots, out of band |
+//! | - | outbox | remote free list | slots of other threads' slabs that wait for delivery |
+//! | - | node arena | boundary-tag pool | storage of the nodes of the chains |
+//!
+//! The chains are a small *vmem* (Bonwick and Adams, USENIX 2001), and obey its laws: segments tile their span; no two
+//! neighbours are both holes; a segment never crosses a span. `check()` asserts them, and the sums.
+//!
+//! # The path of one block
+//!
+//! *Down.* `Box::new` calls `GlobalAlloc::alloc` of [`MemsAlloc`] with a layout. Up to 32 KiB the size names a class
+//! (`small::class`), and the calling thread's magazine of that class gives its newest slot: one compare, one pop, one
+//! store of the slot's state byte. That is 18 instructions. If the magazine is empty, the thread's heap
+//! (`small::thread_heap`) fills half of it from one of its slabs, after it has looked what other threads sent home; if it
+//! has none, `small::pool` adopts one of a thread that ended, or asks the free list for a run and cuts it into slots.
+//!
+//! Above 32 KiB the block is a segment of the free list (`heap`, `chain::free_list`): the first hole, in address order,
+//! that is large enough, found in O(log n) by `chain::order`, whose inner nodes know the largest hole below them. If
+//! there is none, `heap` commits further pages of its reserved range (`heap::zones`) and the last hole has grown.
+//!
+//! *Up.* `dealloc` looks the address up in the owner table (`small::owners`): one load. The slab's descriptor says with
+//! one multiplication which slot starts there, if one does. Owner and class are compared with the thread's and the
+//! layout's, the state byte is swapped, and the slot is on the magazine. If another thread's slab was found the slot goes
+//! into the outbox, and with others into that slab's remote words (`small::handover`). An address that no slab has is
+//! looked up among the segments. Whatever does not fit ends the process with one line that says what, and where.
+//!
+//! # Locks
+//!
+//! In the order in which they may be taken: `shared` (the heap of threads without thread-local storage), `pool` (slabs
+//! that come and go), `starting`, `zones` (growing: system calls are made under it), `chains` (segments; no system call is
+//! made under it). The fast paths take none. A [`Heap`] of your own has the last three. [`Mems`] has none: it is `&mut`.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![cfg_attr(test, allow(clippy::std_instead_of_core, reason = "tests use std"))]
 
@@ -7,13 +58,15 @@ compile_error!(
     "MeMS needs 64-bit Linux: it reserves terabytes of addresses and maps over parts of them"
 );
 
+// From the ground floor up; a module uses only those above it in this list.
 mod base;
 mod chain;
-mod global;
 mod heap;
+mod small;
+
+mod global;
 mod mems;
 mod report;
-mod small;
 
 pub use base::law::BrokenLaw;
 pub use base::os::{self, OutOfMemory};

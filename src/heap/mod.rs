@@ -333,7 +333,8 @@ impl Chains {
     #[inline]
     fn hand_out(&mut self, size: usize, align: usize) -> Option<Allocation> {
         let block = self.list.allocate(size, align)?;
-        Some(Allocation { start: addr::pointer(block.memory)?, is_zero: block.is_fresh })
+        let start = addr::pointer(self.list.memory_of(block.span, block.start))?;
+        Some(Allocation { start, is_zero: block.is_fresh })
     }
 
     #[cold]

@@ -12,8 +12,8 @@ use crate::base::round::align_up;
 pub(crate) struct Block {
     /// Its first address.
     pub(crate) start: usize,
-    /// Where that byte is in memory.
-    pub(crate) memory: usize,
+    /// The span it is a part of.
+    pub(crate) span: Id<Span>,
     /// Whether none of its bytes was ever handed out before.
     pub(crate) is_fresh: bool,
 }
@@ -42,19 +42,22 @@ impl FreeList {
         let wanted = size.checked_add(slack).filter(|wanted| *wanted <= Extent::MAX_SIZE)?;
         let path = self.segments.first_fit(wanted)?;
         let hole = self.segments.segment(path.cursor());
-        let memory = self.memory_of(hole.span, hole.start);
-        let padding = if slack == 0 { 0 } else { align_up(memory, align)?.wrapping_sub(memory) };
+        let padding = if slack == 0 {
+            0
+        } else {
+            let memory = self.memory_of(hole.span, hole.start);
+            align_up(memory, align)?.wrapping_sub(memory)
+        };
         let start = hole.start + padding;
-        self.carve(&path, hole, start, size);
-        let span = self.spans.get_mut(hole.span);
+        let span = self.carve(&path, hole, start, size);
         let is_fresh = start >= span.fresh;
         span.fresh = span.fresh.max(start + size);
-        Some(Block { start, memory: memory.wrapping_add(padding), is_fresh })
+        Some(Block { start, span: hole.span, is_fresh })
     }
 
-    /// Makes `size` bytes at `start` of a hole a block.
+    /// Makes `size` bytes at `start` of a hole a block. Returns the span.
     #[inline]
-    fn carve(&mut self, path: &Path, hole: Segment, start: usize, size: usize) {
+    fn carve(&mut self, path: &Path, hole: Segment, start: usize, size: usize) -> &mut Span {
         debug_assert!(hole.start <= start && start + size <= hole.end(), "a block fits its hole");
         let Segment { span, .. } = hole;
         let rest = |start, end| Segment {
@@ -72,7 +75,7 @@ impl FreeList {
             (true, true) => &all[..],
         };
         self.segments.splice(path, 1, parts);
-        self.account(span, &[hole], parts);
+        self.account(span, &[hole], parts)
     }
 
     /// The segment that has `address`, if a span does. O(log n).
@@ -129,8 +132,9 @@ impl FreeList {
         segment: Segment,
         is_clean: bool,
     ) -> Segment {
-        let left = self.hole_beside(self.segments.prev(path.cursor()), segment.span);
-        let right = self.hole_beside(self.segments.next(path.cursor()), segment.span);
+        let [left, right] = self.segments.beside(path);
+        let is_hole = |beside: &Segment| beside.is_hole() && beside.span == segment.span;
+        let (left, right) = (left.filter(is_hole), right.filter(is_hole));
         let all_clean = is_clean
             && left.is_none_or(|left| left.extent.is_clean_hole())
             && right.is_none_or(|right| right.extent.is_clean_hole());
@@ -139,10 +143,14 @@ impl FreeList {
         let extent = Extent::hole(end - start).with_clean(all_clean);
         let hole = Segment { start, extent, span: segment.span };
         self.coalesce(path, segment, [left, right], hole);
-        self.account(segment.span, &[segment], &[hole]);
-        for merged in [left, right].into_iter().flatten() {
-            self.account(segment.span, &[merged], &[]);
-        }
+        let gone = [left.unwrap_or(segment), segment, right.unwrap_or(segment)];
+        let gone = match (left.is_some(), right.is_some()) {
+            (false, false) => &gone[1..2],
+            (false, true) => &gone[1..],
+            (true, false) => &gone[..2],
+            (true, true) => &gone[..],
+        };
+        self.account(segment.span, gone, &[hole]);
         hole
     }
 
@@ -224,11 +232,10 @@ impl FreeList {
         let all = [block_after, rest];
         let parts = if rest.size() > 0 { &all[..] } else { &all[..1] };
         self.segments.splice(&path, removed, parts);
-        self.account(block.span, &[block], parts);
         if let Some(right) = right {
             self.account(block.span, &[right], &[]);
         }
-        let span = self.spans.get_mut(block.span);
+        let span = self.account(block.span, &[block], parts);
         span.fresh = span.fresh.max(block_after.end());
         Ok(true)
     }

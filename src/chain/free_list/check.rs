@@ -3,7 +3,7 @@
 use super::super::node_arena::Id;
 use super::super::order::Cursor;
 use super::super::span::Span;
-use super::{FreeList, Totals};
+use super::{FreeList, Totals, page_bytes};
 use crate::base::law::{BrokenLaw, law};
 
 /// Checks L1, L2, L3, L8 and all sums. O(n).
@@ -53,7 +53,7 @@ fn check_span(
             sums.process_bytes += segment.size();
             sums.process_count += 1;
         } else if last_was_hole {
-            let pages = list.page_bytes(segment.start, segment.end());
+            let pages = page_bytes(list.measures.page, segment.start, segment.end());
             let is_clean = segment.extent.is_clean_hole();
             sums.hole_page_bytes += pages;
             sums.clean_page_bytes += if is_clean { pages } else { 0 };

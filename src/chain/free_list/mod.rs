@@ -25,7 +25,7 @@ use super::segment::Segment;
 use super::span::Span;
 use crate::base::law::BrokenLaw;
 use crate::base::os::OutOfMemory;
-use crate::base::round::{align_down, align_up};
+use crate::base::round::align_down;
 pub(crate) use blocks::NotABlock;
 
 /// Sums over all spans.
@@ -74,6 +74,38 @@ pub(crate) struct Measures {
     pub(crate) page: usize,
     /// What spans' bases and nodes' places are counted from.
     pub(crate) anchor: usize,
+}
+
+/// What a replacement of segments adds to the sums.
+#[derive(Default)]
+struct Change {
+    process_bytes: isize,
+    processes: isize,
+    hole_page_bytes: isize,
+    clean_page_bytes: isize,
+}
+
+impl Change {
+    /// Counts one segment, `sign` times.
+    #[inline]
+    fn add(&mut self, page: usize, segment: &Segment, sign: isize) {
+        if segment.is_hole() {
+            let pages = sign * page_bytes(page, segment.start, segment.end()).cast_signed();
+            self.hole_page_bytes += pages;
+            if segment.extent.is_clean_hole() {
+                self.clean_page_bytes += pages;
+            }
+        } else if segment.is_process() {
+            self.process_bytes += sign * segment.size().cast_signed();
+            self.processes += sign;
+        }
+    }
+}
+
+/// Bytes of the whole pages between two addresses, both below the top half of all numbers.
+#[inline]
+fn page_bytes(page: usize, start: usize, end: usize) -> usize {
+    align_down(end, page).saturating_sub(align_down(start.wrapping_add(page - 1), page))
 }
 
 /// Spans and segments.
@@ -134,43 +166,27 @@ impl FreeList {
         *self = Self::new(self.measures);
     }
 
-    /// Brings the sums up to date after the segments `gone` of a span were replaced by `come`.
+    /// Brings the sums up to date after the segments `gone` of a span were replaced by `come`; returns the span.
     #[inline]
-    fn account(&mut self, id: Id<Span>, gone: &[Segment], come: &[Segment]) {
-        let (mut process_bytes, mut processes) = (0, 0);
-        let (mut hole_pages, mut clean_pages) = (0, 0);
-        let signed = |sign: isize, segments: &[Segment]| {
-            for segment in segments {
-                if segment.is_process() {
-                    process_bytes += sign * segment.size().cast_signed();
-                    processes += sign;
-                } else if segment.is_hole() {
-                    let pages = sign * self.page_bytes(segment.start, segment.end()).cast_signed();
-                    hole_pages += pages;
-                    clean_pages += if segment.extent.is_clean_hole() { pages } else { 0 };
-                }
-            }
-        };
-        let mut signed = signed;
-        signed(-1, gone);
-        signed(1, come);
-        let segments = come.len().cast_signed() - gone.len().cast_signed();
+    fn account(&mut self, id: Id<Span>, gone: &[Segment], come: &[Segment]) -> &mut Span {
+        let mut more = Change::default();
+        for segment in gone {
+            more.add(self.measures.page, segment, -1);
+        }
+        for segment in come {
+            more.add(self.measures.page, segment, 1);
+        }
         let add = |sum: &mut usize, more: isize| *sum = sum.wrapping_add_signed(more);
+        let segments = come.len().cast_signed() - gone.len().cast_signed();
+        add(&mut self.totals.segment_count, segments);
+        add(&mut self.totals.process_bytes, more.process_bytes);
+        add(&mut self.totals.process_count, more.processes);
+        add(&mut self.totals.hole_page_bytes, more.hole_page_bytes);
+        add(&mut self.totals.clean_page_bytes, more.clean_page_bytes);
         let span = self.spans.get_mut(id);
         add(&mut span.segment_count, segments);
-        add(&mut span.used, process_bytes);
-        add(&mut self.totals.segment_count, segments);
-        add(&mut self.totals.process_bytes, process_bytes);
-        add(&mut self.totals.process_count, processes);
-        add(&mut self.totals.hole_page_bytes, hole_pages);
-        add(&mut self.totals.clean_page_bytes, clean_pages);
-    }
-
-    /// Bytes of the whole pages between two addresses.
-    #[inline]
-    fn page_bytes(&self, start: usize, end: usize) -> usize {
-        let page = self.measures.page;
-        align_up(start, page).map_or(0, |first| align_down(end, page).saturating_sub(first))
+        add(&mut span.used, more.process_bytes);
+        span
     }
 
     /// The place of the segment that has `address`.

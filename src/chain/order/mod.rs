@@ -239,6 +239,17 @@ impl<const N: usize> Order<N> {
         Some(Cursor { leaf, index: self.leaves.get(leaf).len() - 1 })
     }
 
+    /// The segments in front of a place and behind it.
+    #[inline]
+    pub(crate) fn beside(&self, path: &Path<N>) -> [Option<Segment>; 2] {
+        let leaf = self.leaves.get(path.leaf);
+        if path.index > 0 && path.index + 1 < leaf.len() {
+            return [Some(leaf.segment(path.index - 1)), Some(leaf.segment(path.index + 1))];
+        }
+        let at = path.cursor();
+        [self.prev(at), self.next(at)].map(|at| at.map(|at| self.segment(at)))
+    }
+
     /// The largest hole of all. O(1) but for the root's entries.
     pub(crate) fn largest_hole(&self) -> usize {
         match self.height {
