@@ -73,8 +73,10 @@ fn main() {
     println!("\nThe heap of this program, every byte of it accounted for:\n");
     GLOBAL.print_stats();
 
-    if let Some((word, _)) = top.first() {
-        println!("\nWhere the word {word:?} lives: {:?}", GLOBAL.find(word.as_ptr()));
+    if let Some((word, _)) = top.first()
+        && let Some(found) = GLOBAL.find(word.as_ptr())
+    {
+        println!("\nThe word {word:?} lives in {found}.");
     }
     let before = GLOBAL.stats();
     drop(top);

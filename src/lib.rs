@@ -93,3 +93,8 @@ pub mod internal {
     pub use crate::base::lock::{Lock, LockGuard};
     pub use crate::base::text::FdText;
 }
+
+/// The README's programs are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -94,7 +94,7 @@ impl MemsAlloc {
         report::print(|out| PROCESS.write_stats(out, usize::MAX));
     }
 
-    /// The spans, in address order. O(log n) a step.
+    /// The spans, in address order; a slab counts as used as a whole. O(log n) a step.
     #[must_use]
     pub fn spans(&self) -> Spans<'static> {
         PROCESS.heap.spans()

@@ -65,6 +65,17 @@ pub enum Found {
     Hole(HeapSegment),
 }
 
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Block(Block { start, size }) => {
+                write!(f, "a block of {size} bytes at {start:#x}")
+            }
+            Self::Hole(hole) => write!(f, "a hole of {} bytes at {:#x}", hole.size, hole.start),
+        }
+    }
+}
+
 /// The segments of a heap, in address order.
 pub struct Segments<'heap> {
     root: Option<&'heap Root>,
