@@ -83,8 +83,11 @@ impl Owners {
     /// The word for `address`, if the table speaks of it.
     #[inline]
     fn word(&self, address: usize) -> Option<&AtomicUsize> {
+        // Whoever sees the first slab's `covered` has to see where the table is, too: a thread may look up the address of
+        // a large block that is older than the table.
+        let covered = self.covered.load(Ordering::Acquire);
         let offset = address.wrapping_sub(self.base.load(Ordering::Relaxed));
-        if offset >= self.covered.load(Ordering::Relaxed) {
+        if offset >= covered {
             return None;
         }
         let place = self.words.load(Ordering::Relaxed) + offset / SLAB_GRANULE * size_of::<usize>();
