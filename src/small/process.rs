@@ -293,10 +293,26 @@ fn claim(
     layout: Option<(usize, usize)>,
 ) -> Result<Freed, Misuse> {
     let state = check_slot(slab, address, layout)?;
-    if state.swap(FREE, Ordering::Relaxed) != LIVE {
+    if !take_state(slab, state, address) {
         return Err(not_live(address, layout));
     }
     Ok(Freed { slab, entry: Entry::new(address, state) })
+}
+
+/// Makes a slot free through the state byte that was found for `address`, if it is live.
+///
+/// The slab is not the caller's, so unless the slot is live it may end, and its descriptor serve another run, after the
+/// byte was found: then the byte is that of a slot elsewhere, to which it is left.
+#[inline]
+pub(super) fn take_state(slab: &Slab, state: &'static AtomicU8, address: usize) -> bool {
+    if state.swap(FREE, Ordering::AcqRel) != LIVE {
+        return false;
+    }
+    let is_meant = slab.state_at(address).is_some_and(|now| ptr::eq(now, state));
+    if !is_meant {
+        state.store(LIVE, Ordering::Release);
+    }
+    is_meant
 }
 
 #[cold]
