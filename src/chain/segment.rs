@@ -16,10 +16,12 @@ pub enum SegmentKind {
     Process = 1,
 }
 
-/// A segment's size and state in one word: the top bit says hole, the lowest is a mark, the rest is the size in bytes.
+/// A segment's size and state in one word: the top bit says hole, the next says kept, the lowest is a mark, the rest is
+/// the size in bytes.
 ///
 /// The mark means *clean* on a hole (its whole pages have gone back to the OS and are not resident) and *claimed* on
-/// what is no hole (neither handed out nor available: some thread works on its pages without a lock).
+/// what is no hole (neither handed out nor available: some thread works on its pages without a lock). A *kept* process
+/// is one that the heap has handed out to itself: no user's free takes it.
 ///
 /// The order of extents is the order of sizes with every hole above everything else, so one comparison asks "is this
 /// a hole, and large enough?", and the largest extent of a set is its largest hole, if it has one.
@@ -29,10 +31,11 @@ pub(crate) struct Extent(usize);
 
 impl Extent {
     const HOLE_BIT: usize = 1 << (usize::BITS - 1);
+    const KEPT_BIT: usize = Self::HOLE_BIT >> 1;
     const MARK_BIT: usize = 1;
 
     /// The largest size of a segment. No 64-bit machine has more addresses.
-    pub(crate) const MAX_SIZE: usize = (Self::HOLE_BIT >> 1) - 1;
+    pub(crate) const MAX_SIZE: usize = (Self::KEPT_BIT >> 1) - 1;
 
     /// Smaller than any hole.
     pub(crate) const NO_HOLE: Self = Self(0);
@@ -61,6 +64,12 @@ impl Extent {
         Self::pack(size, Self::MARK_BIT)
     }
 
+    /// A kept process of `size` bytes.
+    #[inline]
+    pub(crate) const fn kept(size: usize) -> Self {
+        Self::pack(size, Self::KEPT_BIT)
+    }
+
     /// The same hole, clean or not.
     #[inline]
     pub(crate) const fn with_clean(self, is_clean: bool) -> Self {
@@ -71,7 +80,7 @@ impl Extent {
     /// The size in bytes.
     #[inline]
     pub(crate) const fn size(self) -> usize {
-        (self.0 & !Self::HOLE_BIT) >> 1
+        (self.0 & !(Self::HOLE_BIT | Self::KEPT_BIT)) >> 1
     }
 
     /// Whether this is a hole.
@@ -84,6 +93,12 @@ impl Extent {
     #[inline]
     pub(crate) const fn is_process(self) -> bool {
         self.0 & (Self::HOLE_BIT | Self::MARK_BIT) == 0
+    }
+
+    /// Whether this is a kept process.
+    #[inline]
+    pub(crate) const fn is_kept(self) -> bool {
+        self.0 & Self::KEPT_BIT != 0
     }
 
     /// Whether this is a hole whose whole pages have gone back.
@@ -189,11 +204,15 @@ mod tests {
             Extent::claimed(16),
             Extent::hole(16),
             Extent::hole(16).with_clean(true),
+            Extent::kept(16),
         ];
+        assert!(states.iter().all(|extent| extent.size() == 16));
+        assert!(states.iter().all(|extent| extent.is_kept() == (*extent == Extent::kept(16))));
         let seen = states.map(|e| (e.is_process(), e.is_claimed(), e.is_hole(), e.is_clean_hole()));
         assert_eq!(seen[0], (true, false, false, false));
         assert_eq!(seen[1], (false, true, false, false));
         assert_eq!(seen[2], (false, false, true, false));
         assert_eq!(seen[3], (false, false, true, true));
+        assert_eq!(seen[4], (true, false, false, false));
     }
 }

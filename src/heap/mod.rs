@@ -137,6 +137,22 @@ impl<O: Os> Heap<O> {
     /// As [`Heap::mems_malloc`], with what is known of the bytes.
     #[inline]
     pub(crate) fn allocate(&self, size: usize, align: usize) -> Option<Allocation> {
+        self.allocate_as(size, align, Chains::hand_out)
+    }
+
+    /// As [`Heap::allocate`], a block that the heap keeps to itself: from the first moment on [`Heap::release`] refuses
+    /// it, and only [`Heap::release_kept`] takes it back.
+    pub(crate) fn allocate_kept(&self, size: usize, align: usize) -> Option<Allocation> {
+        self.allocate_as(size, align, Chains::hand_out_kept)
+    }
+
+    #[inline]
+    fn allocate_as(
+        &self,
+        size: usize,
+        align: usize,
+        hand_out: fn(&mut Chains, usize, usize) -> Option<Allocation>,
+    ) -> Option<Allocation> {
         if !align.is_power_of_two() {
             return None;
         }
@@ -144,18 +160,24 @@ impl<O: Os> Heap<O> {
         let root = self.root_or_start().ok()?;
         let mut chains = root.chains.lock();
         if chains.reserve_for_change().is_ok()
-            && let Some(allocation) = chains.hand_out(size, align)
+            && let Some(allocation) = hand_out(&mut chains, size, align)
         {
             return Some(allocation);
         }
         drop(chains);
-        self.allocate_slow(root, size, align)
+        self.allocate_slow(root, size, align, hand_out)
     }
 
     /// Grows the heap until the request can be served. One thread at a time grows; the others go on meanwhile.
     #[cold]
     #[inline(never)]
-    fn allocate_slow(&self, root: &Root, size: usize, align: usize) -> Option<Allocation> {
+    fn allocate_slow(
+        &self,
+        root: &Root,
+        size: usize,
+        align: usize,
+        hand_out: fn(&mut Chains, usize, usize) -> Option<Allocation>,
+    ) -> Option<Allocation> {
         let room = size.checked_add(align.saturating_sub(GRANULE))?;
         let mut zones = root.zones.lock();
         let mut run = None;
@@ -174,7 +196,7 @@ impl<O: Os> Heap<O> {
             if let Some(run) = run.take() {
                 chains.add_room(run);
             }
-            if let Some(allocation) = chains.hand_out(size, align) {
+            if let Some(allocation) = hand_out(&mut chains, size, align) {
                 return Some(allocation);
             }
             drop(chains);
@@ -260,6 +282,13 @@ impl<O: Os> Heap<O> {
         }
     }
 
+    /// Takes a block back that [`Heap::allocate_kept`] gave.
+    pub(crate) fn release_kept(&self, start: usize) {
+        if let Some(root) = self.root() {
+            root.chains.lock().list.release_kept(start);
+        }
+    }
+
     /// Whether `pointer` is the start of a live block that serves a request of `size` bytes, if that is given. The
     /// check every free makes, as a question. O(log n).
     ///
@@ -335,6 +364,13 @@ impl Chains {
         let block = self.list.allocate(size, align)?;
         let start = addr::pointer(self.list.memory_of(block.span, block.start))?;
         Some(Allocation { start, is_zero: block.is_fresh })
+    }
+
+    /// As [`Chains::hand_out`], under the same hold of the lock a kept block.
+    fn hand_out_kept(&mut self, size: usize, align: usize) -> Option<Allocation> {
+        let allocation = self.hand_out(size, align)?;
+        self.list.keep(allocation.start.addr().get());
+        Some(allocation)
     }
 
     #[cold]

@@ -126,14 +126,14 @@ pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<&'sta
         PROCESS.owners.begin(start, len).ok()?;
     }
     let slab = owner.take_waiting(class).or_else(|| pool.new_descriptor(class))?;
-    let Some(block) = PROCESS.heap.allocate(shape.slab_bytes, shape.slab_bytes) else {
+    let Some(block) = PROCESS.heap.allocate_kept(shape.slab_bytes, shape.slab_bytes) else {
         owner.put_back_waiting(slab);
         return None;
     };
     let start = block.start.addr().get();
     if PROCESS.owners.cover(start, shape.slab_bytes).is_err() {
         // The run lies in a chained zone, or there is no memory for the table: this request is served without a slab.
-        let _ = PROCESS.heap.release(start, Some(shape.slab_bytes));
+        PROCESS.heap.release_kept(start);
         owner.put_back_waiting(slab);
         return None;
     }
@@ -153,7 +153,7 @@ fn end_slab_locked(pool: &mut Pool, slab: &'static Slab) {
     PROCESS.owners.set(start, len, None);
     slab.end();
     pool.slab_bytes -= len;
-    let _ = PROCESS.heap.release(start, Some(len));
+    PROCESS.heap.release_kept(start);
 }
 
 /// A heap for a thread: that of one that ended, or a new one.

@@ -23,7 +23,7 @@ pub(crate) struct Block {
 pub(crate) enum NotABlock {
     /// No span has it.
     Outside,
-    /// It lies in a hole.
+    /// It lies in a hole, or in a block that the heap keeps to itself.
     InHole(Segment),
     /// It lies in a block, but not at its start.
     Interior(Segment),
@@ -95,7 +95,7 @@ impl FreeList {
         let segment = self.segments.segment(path.cursor());
         if !segment.contains(address) {
             Err(NotABlock::Outside)
-        } else if !segment.is_process() {
+        } else if !segment.is_process() || segment.extent.is_kept() {
             Err(NotABlock::InHole(segment))
         } else if segment.start != address {
             Err(NotABlock::Interior(segment))
@@ -152,6 +152,21 @@ impl FreeList {
         };
         self.account(segment.span, gone, &[hole]);
         hole
+    /// Makes the block at `start` a kept one, which only [`FreeList::release_kept`] takes. Needs no nodes. O(log n).
+    pub(crate) fn keep(&mut self, start: usize) {
+        let Ok((path, block)) = self.block_at(start, None) else { return };
+        let kept = Segment { extent: Extent::kept(block.size()), ..block };
+        self.segments.splice(&path, 1, &[kept]);
+    }
+
+    /// Makes the kept block at `start` a hole. Needs no nodes. O(log n).
+    pub(crate) fn release_kept(&mut self, start: usize) {
+        let Some(path) = self.segments.locate(start) else { return };
+        let block = self.segments.segment(path.cursor());
+        debug_assert!(block.start == start && block.extent.is_kept(), "a kept block");
+        self.free_segment(&path, block, false);
+    }
+
     }
 
     /// The segment at a place, if it is a hole of `span`.

@@ -191,7 +191,7 @@ impl<const N: usize> Order<N> {
     /// The first hole, in address order, of at least `size` bytes, which may be more than any hole has. O(log n).
     #[inline]
     pub(crate) fn first_fit(&self, size: usize) -> Option<Path<N>> {
-        if self.height == 0 || size > isize::MAX.cast_unsigned() {
+        if self.height == 0 || size > Extent::MAX_SIZE {
             return None;
         }
         let wanted = Extent::hole(size);
