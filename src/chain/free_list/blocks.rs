@@ -31,28 +31,56 @@ pub(crate) enum NotABlock {
     OtherSize(Segment),
 }
 
+/// Holes of the size alone that are looked at for an aligned block before one is taken that is large enough wherever it
+/// begins. Without them the hole that an aligned block leaves between two others would not serve another of its kind.
+pub(super) const ALIGNED_TRIES: usize = 16;
+
 impl FreeList {
     /// Hands out the front of the first hole, in address order, that has room for `size` bytes at a memory address
-    /// aligned to `align`; the padding in front of it and the remainder behind it stay holes. The caller has reserved
+    /// aligned to `align` (but see [`ALIGNED_TRIES`]); the padding in front of it and the remainder behind it stay holes. The caller has reserved
     /// one change. O(log n).
     #[inline]
     pub(crate) fn allocate(&mut self, size: usize, align: usize) -> Option<Block> {
         debug_assert!(size > 0 && size.is_multiple_of(self.measures.granule), "L8");
         let slack = align.saturating_sub(self.measures.granule);
         let wanted = size.checked_add(slack).filter(|wanted| *wanted <= Extent::MAX_SIZE)?;
-        let path = self.segments.first_fit(wanted)?;
-        let hole = self.segments.segment(path.cursor());
-        let padding = if slack == 0 {
-            0
+        let (path, hole, padding) = if slack == 0 {
+            let path = self.segments.first_fit(wanted)?;
+            let hole = self.segments.segment(path.cursor());
+            (path, hole, 0)
         } else {
-            let memory = self.memory_of(hole.span, hole.start);
-            align_up(memory, align)?.wrapping_sub(memory)
+            self.aligned_fit(size, wanted, align)?
         };
         let start = hole.start + padding;
         let span = self.carve(&path, hole, start, size);
         let is_fresh = start >= span.fresh;
         span.fresh = span.fresh.max(start + size);
         Some(Block { start, span: hole.span, is_fresh })
+    }
+
+    /// A hole with room for `size` aligned bytes, and the padding in front of them; `wanted` bytes are enough wherever a
+    /// hole begins.
+    fn aligned_fit(
+        &self,
+        size: usize,
+        wanted: usize,
+        align: usize,
+    ) -> Option<(Path, Segment, usize)> {
+        let fit = |path: Path| {
+            let hole = self.segments.segment(path.cursor());
+            let memory = self.memory_of(hole.span, hole.start);
+            let padding = align_up(memory, align)?.wrapping_sub(memory);
+            (padding.checked_add(size)? <= hole.size()).then_some((path, hole, padding))
+        };
+        let mut next = self.segments.first_fit(size);
+        for _ in 0..ALIGNED_TRIES {
+            let path = next?;
+            if let Some(fit) = fit(path) {
+                return Some(fit);
+            }
+            next = self.segments.next_fit(&path, size);
+        }
+        fit(self.segments.first_fit(wanted)?)
     }
 
     /// Makes `size` bytes at `start` of a hole a block. Returns the span.
@@ -124,6 +152,21 @@ impl FreeList {
         Ok(self.free_segment(&path, block, false))
     }
 
+    /// Makes the block at `start` a kept one, which only [`FreeList::release_kept`] takes. Needs no nodes. O(log n).
+    pub(crate) fn keep(&mut self, start: usize) {
+        let Ok((path, block)) = self.block_at(start, None) else { return };
+        let kept = Segment { extent: Extent::kept(block.size()), ..block };
+        self.segments.splice(&path, 1, &[kept]);
+    }
+
+    /// Makes the kept block at `start` a hole. Needs no nodes. O(log n).
+    pub(crate) fn release_kept(&mut self, start: usize) {
+        let Some(path) = self.segments.locate(start) else { return };
+        let block = self.segments.segment(path.cursor());
+        debug_assert!(block.start == start && block.extent.is_kept(), "a kept block");
+        self.free_segment(&path, block, false);
+    }
+
     /// Makes a segment that is no hole one, merged with the holes beside it. The result is clean if all parts are.
     #[inline]
     pub(super) fn free_segment(
@@ -152,21 +195,6 @@ impl FreeList {
         };
         self.account(segment.span, gone, &[hole]);
         hole
-    /// Makes the block at `start` a kept one, which only [`FreeList::release_kept`] takes. Needs no nodes. O(log n).
-    pub(crate) fn keep(&mut self, start: usize) {
-        let Ok((path, block)) = self.block_at(start, None) else { return };
-        let kept = Segment { extent: Extent::kept(block.size()), ..block };
-        self.segments.splice(&path, 1, &[kept]);
-    }
-
-    /// Makes the kept block at `start` a hole. Needs no nodes. O(log n).
-    pub(crate) fn release_kept(&mut self, start: usize) {
-        let Some(path) = self.segments.locate(start) else { return };
-        let block = self.segments.segment(path.cursor());
-        debug_assert!(block.start == start && block.extent.is_kept(), "a kept block");
-        self.free_segment(&path, block, false);
-    }
-
     }
 
     /// The segment at a place, if it is a hole of `span`.

@@ -16,8 +16,13 @@ struct Plain {
 impl Plain {
     fn allocate(&mut self, size: usize, align: usize) -> Option<usize> {
         let slack = align.saturating_sub(GRANULE);
-        let fits = |s: &(usize, usize, bool, usize)| s.2 && s.1 >= size + slack;
-        let index = self.segments.iter().position(fits)?;
+        let holes = || self.segments.iter().enumerate().filter(|(_, s)| s.2 && s.1 >= size);
+        let fits =
+            |s: &(usize, usize, bool, usize)| s.0.next_multiple_of(align) + size <= s.0 + s.1;
+        let tries = if slack == 0 { usize::MAX } else { blocks::ALIGNED_TRIES };
+        let exact = holes().take(tries).find(|(_, s)| fits(s));
+        let roomy = || holes().find(|(_, s)| s.1 >= size + slack);
+        let index = exact.or_else(roomy)?.0;
         let (start, len, _, span) = self.segments.remove(index);
         let block = start.next_multiple_of(align);
         let mut parts = vec![(block, size, false, span)];

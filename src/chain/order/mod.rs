@@ -208,6 +208,38 @@ impl<const N: usize> Order<N> {
         Some(path)
     }
 
+    /// The first hole behind a place of at least `size` bytes, which may be more than any hole has. O(log n).
+    pub(crate) fn next_fit(&self, path: &Path<N>, size: usize) -> Option<Path<N>> {
+        if size > Extent::MAX_SIZE {
+            return None;
+        }
+        let wanted = Extent::hole(size);
+        let mut path = *path;
+        if let Some(index) = self.leaf(path.leaf).next_with(path.index + 1, wanted) {
+            path.index = index;
+            return Some(path);
+        }
+        // Up to the lowest inner node that has another child with such a hole, and down from there.
+        for level in (0..self.inner_levels()).rev() {
+            let (inner, taken) = path.steps[level];
+            let Some(taken) = self.inner(inner).next_child_with(taken + 1, wanted) else {
+                continue;
+            };
+            path.steps[level] = (inner, taken);
+            let mut child = self.inner(inner).child(taken);
+            for step in path.steps.iter_mut().take(self.inner_levels()).skip(level + 1) {
+                let inner = self.inner(child);
+                let taken = inner.first_child_with(wanted)?;
+                *step = (child, taken);
+                child = inner.child(taken);
+            }
+            path.leaf = child.cast();
+            path.index = self.leaf(path.leaf).first_with(wanted)?;
+            return Some(path);
+        }
+        None
+    }
+
     /// The segment at a place.
     #[inline]
     pub(crate) fn segment(&self, at: Cursor<N>) -> Segment {

@@ -120,6 +120,12 @@ impl<const N: usize> Leaf<N> {
         self.extent[..self.len()].iter().position(|extent| *extent >= wanted)
     }
 
+    /// The first hole at least as large as `wanted` from `at` on.
+    pub(super) fn next_with(&self, at: usize, wanted: Extent) -> Option<usize> {
+        let rest = self.extent[..self.len()].get(at..)?;
+        rest.iter().position(|extent| *extent >= wanted).map(|index| at + index)
+    }
+
     /// The largest hole.
     #[inline]
     pub(super) fn largest(&self) -> Extent {
@@ -227,6 +233,13 @@ impl<const N: usize> Inner<N> {
     pub(super) fn first_child_with(&self, wanted: Extent) -> Option<u32> {
         let found = self.largest[..self.len()].iter().position(|largest| *largest >= wanted);
         found.map(|index| index as u32)
+    }
+
+    /// The first child from `at` on that has a hole at least as large as `wanted`.
+    #[expect(clippy::cast_possible_truncation, reason = "at most N")]
+    pub(super) fn next_child_with(&self, at: u32, wanted: Extent) -> Option<u32> {
+        let rest = self.largest[..self.len()].get(at as usize..)?;
+        rest.iter().position(|largest| *largest >= wanted).map(|index| at + index as u32)
     }
 
     /// The largest hole.
