@@ -38,13 +38,23 @@ pub(super) struct Pool {
     pub(super) made: Option<&'static ThreadHeap>,
     /// All heaps whose threads have ended.
     retired: Option<&'static ThreadHeap>,
+    /// The one to look at next for slabs to adopt, so that all have their turn.
+    looked_at: Option<&'static ThreadHeap>,
     /// Bytes of slabs.
     pub(super) slab_bytes: usize,
 }
 
 impl Pool {
     pub(super) const fn new() -> Self {
-        Self { next: 0, end: 0, heap_count: 0, made: None, retired: None, slab_bytes: 0 }
+        Self {
+            next: 0,
+            end: 0,
+            heap_count: 0,
+            made: None,
+            retired: None,
+            looked_at: None,
+            slab_bytes: 0,
+        }
     }
 
     /// Zero bytes for a record, never given back.
@@ -192,19 +202,24 @@ pub(super) fn tidy_retired() {
 /// Adopts a slab with free slots from a heap whose thread has ended.
 pub(super) fn adopt(owner: &'static ThreadHeap, class: Class) -> Option<&'static Slab> {
     let mut pool = PROCESS.pool.lock();
-    let mut next = pool.retired;
+    // Heaps come and go at the front of the list, so one that is retired no more has nobody in front of it.
+    let mut next = pool.looked_at.filter(|heap| heap.is_retired.get()).or(pool.retired);
+    let mut adopted = None;
     for _ in 0..LOOKS {
-        let heap = next?;
-        next = heap.next_retired.get();
+        let Some(heap) = next else { break };
         if heap.drain() {
             heap.end_empty_slabs(|slab| end_slab_locked(&mut pool, slab));
         }
-        if let Some(slab) = heap.give_slab(class) {
-            slab.give_to(owner);
-            return Some(slab);
+        adopted = heap.give_slab(class);
+        if adopted.is_some() {
+            break;
         }
+        next = heap.next_retired.get();
     }
-    None
+    pool.looked_at = next;
+    let slab = adopted?;
+    slab.give_to(owner);
+    Some(slab)
 }
 
 const _: () = assert!(CLASS_PLACES <= 256 && SLAB_GRANULE.is_power_of_two());

@@ -1,0 +1,112 @@
+//! Memory that must come back: what ended threads owned, holes of the size of one slab, and runs of slabs, which no
+//! stale free may take.
+#![allow(unsafe_code, reason = "frees blocks by hand")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod heap_common;
+
+use core::alloc::Layout;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
+use std::thread;
+
+use heap_common::piece::{MEMS, Piece};
+use heap_common::scaled;
+
+#[global_allocator]
+static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
+
+/// One test at a time: they look at the sums of the process.
+static ALONE: Mutex<()> = Mutex::new(());
+
+const MIB: usize = 1 << 20;
+const SLAB_BYTES: usize = 64 << 10;
+
+fn pieces(count: usize, size: usize) -> Vec<Piece> {
+    (0..count).map(|stamp| Piece::new(size, 8, stamp as u64).expect("memory")).collect()
+}
+
+/// Only the heaps of the last few threads that ended were looked at for slabs that are free again.
+#[test]
+fn slabs_of_all_threads_that_ended_are_used_again() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    const THREADS: usize = 40;
+    let together = Barrier::new(THREADS);
+    let blocks: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let blocks = pieces(MIB / 1024, 1024);
+                    together.wait();
+                    blocks
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    blocks.into_iter().for_each(Piece::free);
+    let before = MEMS.stats().mapped;
+    let again = pieces(THREADS * MIB / 1024, 1024);
+    let grown = MEMS.stats().mapped.saturating_sub(before);
+    again.into_iter().for_each(Piece::free);
+    assert!(grown <= 4 * MIB, "{grown} bytes more than the {THREADS} threads had");
+    assert_eq!(MEMS.check(), Ok(()));
+}
+
+/// A slab asked for a hole of nearly twice its size, so that the hole another slab had left was too small.
+#[test]
+fn a_hole_of_one_slab_is_used_again() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    const SLABS: usize = 1000;
+    let blocks = pieces(SLABS * SLAB_BYTES / 2048, 2048);
+    let (stay, go): (Vec<_>, Vec<_>) =
+        blocks.into_iter().partition(|block| (block.address() / SLAB_BYTES).is_multiple_of(2));
+    go.into_iter().for_each(Piece::free);
+    MEMS.thread_flush();
+    let before = MEMS.stats().mapped;
+    let again = pieces(SLABS / 2 * SLAB_BYTES / 512, 512);
+    let grown = MEMS.stats().mapped.saturating_sub(before);
+    again.into_iter().chain(stay).for_each(Piece::free);
+    assert!(grown <= 4 * MIB, "{grown} bytes more although {SLABS} / 2 slabs had gone");
+    assert_eq!(MEMS.check(), Ok(()));
+}
+
+/// Between the moment when a slab's run is taken from the free list and the one when the run is known as a slab's, a
+/// stale free of the block that was there before took the run away from below the slab; the same at its end.
+#[test]
+fn a_stale_free_never_takes_the_run_of_a_slab() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let rounds = scaled(30_000, 200_000);
+    // Where the slab was last: it comes again there.
+    let start = AtomicUsize::new(0);
+    let layout = Layout::from_size_align(SLAB_BYTES, SLAB_BYTES).expect("a layout");
+    let is_done = AtomicBool::new(false);
+    let mut same = 0;
+    let accepted = thread::scope(|scope| {
+        let misuser = scope.spawn(|| {
+            let mut accepted = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                let stale = ptr::without_provenance_mut(start.load(Ordering::Relaxed));
+                // SAFETY: no block of this layout is live there, so nothing is freed.
+                accepted += usize::from(unsafe { MEMS.mems_free_sized(stale, layout) }.is_ok());
+            }
+            accepted
+        });
+        for stamp in 0..rounds {
+            let piece = Piece::new(3000, 8, stamp as u64).expect("memory");
+            let here = piece.address() / SLAB_BYTES * SLAB_BYTES;
+            same += usize::from(start.swap(here, Ordering::Relaxed) == here);
+            piece.free();
+            MEMS.thread_flush();
+            if misuser.is_finished() {
+                break;
+            }
+        }
+        is_done.store(true, Ordering::Relaxed);
+        misuser.join().unwrap()
+    });
+    assert_eq!(accepted, 0, "no block was live there");
+    assert!(same > rounds / 2, "the slab was elsewhere: {same} of {rounds}");
+    assert_eq!(MEMS.check(), Ok(()));
+}
