@@ -6,7 +6,7 @@ mod heap_common;
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Barrier, Mutex};
 
 use heap_common::piece::{MEMS, Piece};
 use heap_common::tally::{Answer, Tally};
@@ -179,12 +179,46 @@ fn handlers_case() -> Result<Answer, String> {
     }
 }
 
+/// A thread has slots of the forking thread's slabs in its caches when it vanishes: the child has them all the same.
+fn vanished_caches_case() -> Result<Answer, String> {
+    const BLOCKS: usize = 4000;
+    let blocks: Vec<_> = (0..BLOCKS).filter_map(|stamp| Piece::new(48, 8, stamp as u64)).collect();
+    let (freed, kept): (Vec<_>, Vec<_>) =
+        blocks.into_iter().enumerate().partition(|(index, _)| index % 100 == 0);
+    let (has_freed, may_end) = (Barrier::new(2), Barrier::new(2));
+    let end = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            freed.into_iter().for_each(|(_, piece)| piece.free());
+            has_freed.wait();
+            may_end.wait();
+        });
+        has_freed.wait();
+        // SAFETY: as in `fork_child`.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            child::watchdog(PATIENCE_SECONDS);
+            MEMS.thread_flush();
+            child::exit_now(
+                i32::from(MEMS.check().is_err()) + 2 * i32::from(MEMS.stats().cached > 0),
+            );
+        }
+        may_end.wait();
+        let mut status = 0;
+        // SAFETY: `status` is a place for the answer.
+        unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        status
+    });
+    kept.into_iter().for_each(|(_, piece)| piece.free());
+    if end == 0 { Ok(Answer::Passed(String::new())) } else { Err(format!("status {end:#x}")) }
+}
+
 fn main() -> ExitCode {
     child::no_core_files();
     // The parent, too, must not hang.
     child::watchdog(120);
     let mut tally = Tally::default();
     tally.case("handlers that allocate, inside and outside", handlers_case);
+    tally.case("slots that a vanished thread had cached", vanished_caches_case);
     tally.case("fork from main while 4 threads allocate", || fork_case(0));
     tally.case("fork from 2 threads while 4 allocate", || fork_case(2));
     tally.finish()

@@ -43,6 +43,22 @@ impl<O: Os> Heap<O> {
         given_back
     }
 
+    /// After a fork, in the child: gives the runs back that vanished threads had claimed to do so. There is no other
+    /// thread.
+    pub(crate) fn settle_vanished_claims(&self) {
+        let Some(root) = self.root() else { return };
+        let mut batch = [Segment::hole(0, 0, Id::NONE); BATCH];
+        let mut address = 0;
+        loop {
+            let count = root.chains.lock().list.copy_segments(address, &mut batch);
+            let Some(last) = batch.get(count.wrapping_sub(1)) else { break };
+            address = last.end();
+            for claimed in batch.iter().take(count).filter(|segment| segment.extent.is_claimed()) {
+                self.give_back_claimed(root, *claimed, claimed.end());
+            }
+        }
+    }
+
     /// Takes every span that is all hole out of the chain, with its zone's pages.
     fn trim_spans(&self, root: &Root) {
         let mut zones = root.zones.lock();
@@ -107,4 +123,33 @@ fn whole_pages(start: usize, end: usize, page_size: usize) -> Option<(usize, usi
     let first = align_up(start, page_size)?;
     let len = align_down(end, page_size).checked_sub(first)?;
     (len > 0).then_some((first, len))
+}
+
+#[cfg(test)]
+#[expect(unsafe_code, reason = "writes to blocks")]
+mod tests {
+    use crate::heap::Heap;
+
+    /// Found in a child whose parent had a thread that was giving 32 MiB back while another one forked.
+    #[test]
+    fn a_run_that_a_vanished_thread_had_claimed_is_used_again() {
+        const LEN: usize = 40 << 20;
+        let heap = Heap::new();
+        let blocks = [LEN; 3].map(|len| heap.mems_malloc(len, 16).expect("there is memory"));
+        for block in &blocks {
+            // SAFETY: the block is live.
+            unsafe { block.as_ptr().write_bytes(0xA5, 1 << 20) };
+        }
+        let root = heap.root().expect("a root");
+        let claimed = root.chains.lock().list.release_or_claim(blocks[1].addr().get(), None, LEN);
+        assert!(claimed.is_ok_and(|claimed| claimed.is_some()));
+        let holes = heap.stats().holes;
+        heap.settle_vanished_claims();
+        assert_eq!(heap.check(), Ok(()));
+        assert_eq!(heap.stats().holes, holes);
+        let again = heap.allocate(LEN, 16).expect("there is room");
+        assert_eq!(again.start, blocks[1], "the first hole that is large enough");
+        // SAFETY: the block is live, and its pages are fresh ones.
+        assert_eq!(unsafe { again.start.as_ptr().read() }, 0);
+    }
 }

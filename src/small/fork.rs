@@ -3,8 +3,9 @@
 //! The handlers are registered when the program or library is loaded, before `main` and outside of any lock:
 //! registering allocates. Before a fork the forking thread takes all locks of the process heap, so no other thread is in
 //! the middle of a shared change; meanwhile the forking thread may allocate. In the child the other threads are gone, in
-//! the middle of whatever they did with their own heaps: those heaps are emptied, their slabs rebuilt from the state
-//! bytes, and they are retired.
+//! the middle of whatever they did with their own heaps, and with slots of everybody's: so all heaps are emptied, all
+//! slabs rebuilt from the state bytes, and the heaps of vanished threads retired. Runs whose pages a vanished thread was
+//! giving back are given back again.
 #![allow(unsafe_code, reason = "registers handlers with libc")]
 
 use super::process::PROCESS;
@@ -24,34 +25,43 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
-    adopt_vanished();
+    let had_threads = adopt_vanished();
     parent();
+    if had_threads {
+        PROCESS.heap.settle_vanished_claims();
+    }
 }
 
-/// Makes the heaps of all threads but the calling one those of threads that ended.
-fn adopt_vanished() {
+/// Makes the heaps of all threads but the calling one those of threads that ended. Returns whether there are any.
+fn adopt_vanished() -> bool {
     let mine = thread::current();
     let shared = *PROCESS.shared.lock();
     let has_vanished = |heap: &'static ThreadHeap| {
         let is_shared = shared.is_some_and(|shared| shared.is(heap));
         !heap.is(mine) && !is_shared && !heap.is_retired.get()
     };
-    // Slots of others' slabs that are cached here are free by their state bytes: they go home before the rebuilding.
-    for heap in [Some(mine), shared].into_iter().flatten() {
-        heap.flush();
-    }
     let made = PROCESS.pool.lock().made;
-    ThreadHeap::all_from(made).filter(|heap| has_vanished(heap)).for_each(ThreadHeap::forget_all);
+    let all = || ThreadHeap::all_from(made);
+    if !all().any(has_vanished) {
+        return false;
+    }
+    // A vanished thread may have had slots of any slab: in a magazine, in an outbox, on the way home, or a notice that
+    // never came to a list. What the state bytes say is all that can be relied on.
+    for heap in all() {
+        heap.forget_all();
+        if has_vanished(heap) {
+            heap.forget_places();
+        }
+    }
     for slab in PROCESS.owners.all() {
-        if let Some(owner) = slab.owner().filter(|owner| has_vanished(owner)) {
-            slab.rebuild();
+        slab.rebuild();
+        if let Some(owner) = slab.owner() {
             owner.take_rebuilt(slab);
         }
     }
     let mut pool = PROCESS.pool.lock();
-    for heap in ThreadHeap::all_from(made).filter(|heap| has_vanished(heap)) {
-        pool.retire(heap);
-    }
+    all().filter(|heap| has_vanished(heap)).for_each(|heap| pool.retire(heap));
+    true
 }
 
 extern "C" fn register() {

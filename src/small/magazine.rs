@@ -151,9 +151,16 @@ impl Magazine {
         self.set_len(len - count);
     }
 
-    /// Forgets all entries.
+    /// Forgets all entries, whatever state they are in.
     pub(super) fn forget(&self) {
-        self.set_len(0);
+        self.top.set(self.floor.get());
+    }
+
+    /// Forgets its places, whatever state they are in.
+    pub(super) fn forget_places(&self) {
+        self.top.set(ptr::null());
+        self.floor.set(ptr::null());
+        self.ceiling.set(ptr::null());
     }
 }
 

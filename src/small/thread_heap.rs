@@ -448,8 +448,8 @@ impl ThreadHeap {
         }
     }
 
-    /// Forgets everything but its descriptors without slab, after a fork in which its thread vanished. Its slabs are
-    /// rebuilt and listed one by one.
+    /// Forgets everything but its descriptors without slab, after a fork in which threads vanished. The slabs are rebuilt
+    /// and listed one by one.
     pub(super) fn forget_all(&self) {
         for class in Class::all() {
             self.magazine(class).forget();
@@ -458,6 +458,16 @@ impl ThreadHeap {
             self.list(class).empty.set(0);
         }
         self.notified.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Forgets where its places are, after a fork in which its thread vanished: perhaps while it moved a magazine, so
+    /// that its ends do not belong together. What memory they had is lost to the child.
+    pub(super) fn forget_places(&self) {
+        for class in Class::all() {
+            self.magazine(class).forget_places();
+            self.outboxes[class.index()].forget_places();
+        }
+        self.space.set((0, 0));
     }
 
     /// Lists a slab that was rebuilt, if it has free slots.
