@@ -37,25 +37,40 @@ pub(super) const ALIGNED_TRIES: usize = 16;
 
 impl FreeList {
     /// Hands out the front of the first hole, in address order, that has room for `size` bytes at a memory address
-    /// aligned to `align` (but see [`ALIGNED_TRIES`]); the padding in front of it and the remainder behind it stay holes. The caller has reserved
-    /// one change. O(log n).
+    /// aligned to `align` (but see [`ALIGNED_TRIES`]); the padding in front of it and the remainder behind it stay
+    /// holes. The caller has reserved one change. O(log n).
     #[inline]
     pub(crate) fn allocate(&mut self, size: usize, align: usize) -> Option<Block> {
         debug_assert!(size > 0 && size.is_multiple_of(self.measures.granule), "L8");
-        let slack = align.saturating_sub(self.measures.granule);
-        let wanted = size.checked_add(slack).filter(|wanted| *wanted <= Extent::MAX_SIZE)?;
-        let (path, hole, padding) = if slack == 0 {
-            let path = self.segments.first_fit(wanted)?;
-            let hole = self.segments.segment(path.cursor());
-            (path, hole, 0)
-        } else {
-            self.aligned_fit(size, wanted, align)?
-        };
-        let start = hole.start + padding;
-        let span = self.carve(&path, hole, start, size);
+        if align > self.measures.granule {
+            return self.allocate_aligned(size, align);
+        }
+        if size > Extent::MAX_SIZE {
+            return None;
+        }
+        let path = self.segments.first_fit(size)?;
+        let hole = self.segments.segment(path.cursor());
+        Some(self.hand_out(&path, hole, hole.start, size))
+    }
+
+    /// As [`FreeList::allocate`], where holes do not begin aligned by themselves.
+    #[inline(never)]
+    fn allocate_aligned(&mut self, size: usize, align: usize) -> Option<Block> {
+        let wanted = size.checked_add(align - self.measures.granule)?;
+        if wanted > Extent::MAX_SIZE {
+            return None;
+        }
+        let (path, hole, padding) = self.aligned_fit(size, wanted, align)?;
+        Some(self.hand_out(&path, hole, hole.start + padding, size))
+    }
+
+    /// Makes `size` bytes at `start` of a hole a block that is handed out.
+    #[inline]
+    fn hand_out(&mut self, path: &Path, hole: Segment, start: usize, size: usize) -> Block {
+        let span = self.carve(path, hole, start, size);
         let is_fresh = start >= span.fresh;
         span.fresh = span.fresh.max(start + size);
-        Some(Block { start, span: hole.span, is_fresh })
+        Block { start, span: hole.span, is_fresh }
     }
 
     /// A hole with room for `size` aligned bytes, and the padding in front of them; `wanted` bytes are enough wherever a
