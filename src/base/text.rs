@@ -59,7 +59,7 @@ pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> fmt::Result {
 /// Bytes gathered before a write.
 const BUFFER_BYTES: usize = 4096;
 
-/// Text to a file descriptor, in writes of [`BUFFER_BYTES`]. Allocates nothing.
+/// Text to a file descriptor, in writes of 4 KiB. Allocates nothing.
 #[derive(Debug)]
 pub struct FdText<'fd> {
     fd: BorrowedFd<'fd>,

@@ -64,12 +64,15 @@ impl Owners {
     /// Makes the table speak of `len` bytes from `start` on. One thread at a time.
     pub(super) fn cover(&self, start: usize, len: usize) -> Result<(), OutOfMemory> {
         let covered = self.covered.load(Ordering::Relaxed);
-        let end = start.wrapping_sub(self.base.load(Ordering::Relaxed)).wrapping_add(len);
+        // A chained zone may lie below the table's first address, which is as good as far above it.
+        let offset = start.wrapping_sub(self.base.load(Ordering::Relaxed));
+        let limit = self.limit.load(Ordering::Relaxed);
+        if offset >= limit || len > limit - offset {
+            return Err(OutOfMemory);
+        }
+        let end = offset + len;
         if end <= covered {
             return Ok(());
-        }
-        if end > self.limit.load(Ordering::Relaxed) {
-            return Err(OutOfMemory);
         }
         let (old, new) = (covered / SLAB_GRANULE * 8, end.div_ceil(SLAB_GRANULE) * 8);
         let new = align_up(new, STEP).ok_or(OutOfMemory)?;
@@ -134,4 +137,25 @@ pub(super) fn slab_at(name: usize) -> Option<&'static Slab> {
     let slab = addr::pointer(name)?.cast::<Slab>();
     // SAFETY: names come from `slab_name`, and descriptors are never unmapped (I2).
     Some(unsafe { slab.as_ref() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found where a chained zone lay right below the first one: its last slab was entered nowhere, and every free of
+    /// its slots was taken for a double one.
+    #[test]
+    fn a_run_that_ends_where_the_table_begins_is_not_covered() {
+        let owners = Owners::new();
+        let base = 1 << 40;
+        owners.begin(base, 1 << 30).expect("a table");
+        assert_eq!(owners.cover(base - SLAB_GRANULE, SLAB_GRANULE), Err(OutOfMemory));
+        assert_eq!(owners.cover(base - 2 * SLAB_GRANULE, 4 * SLAB_GRANULE), Err(OutOfMemory));
+        assert_eq!(owners.cover(0, SLAB_GRANULE), Err(OutOfMemory));
+        assert_eq!(owners.cover(base, SLAB_GRANULE), Ok(()));
+        assert_eq!(owners.cover(base + (1 << 30) - SLAB_GRANULE, SLAB_GRANULE), Ok(()));
+        assert_eq!(owners.cover(base + (1 << 30), SLAB_GRANULE), Err(OutOfMemory));
+        assert!(owners.find(base - 1).is_none() && owners.find(base).is_none());
+    }
 }

@@ -24,6 +24,9 @@ use crate::base::round::align_up;
 const RECORD_STEP: usize = 256 << 10;
 /// The least memory for places that a heap asks for at once.
 const PLACES_STEP: usize = 4 << 10;
+/// Requests that are refused unheard when there was no memory for a slab: each would cost a few system calls in vain,
+/// and a block of the free list serves as well.
+const REFUSALS: u32 = 255;
 /// Retired heaps that are looked at for one new slab.
 const LOOKS: usize = 4;
 
@@ -42,6 +45,8 @@ pub(super) struct Pool {
     looked_at: Option<&'static ThreadHeap>,
     /// Bytes of slabs.
     pub(super) slab_bytes: usize,
+    /// Requests for a slab that are still refused unheard, since one could not be met.
+    refusals: u32,
 }
 
 impl Pool {
@@ -54,6 +59,7 @@ impl Pool {
             retired: None,
             looked_at: None,
             slab_bytes: 0,
+            refusals: 0,
         }
     }
 
@@ -135,9 +141,14 @@ pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<&'sta
         let (start, len) = PROCESS.heap.block_range()?;
         PROCESS.owners.begin(start, len).ok()?;
     }
+    if pool.refusals > 0 {
+        pool.refusals -= 1;
+        return None;
+    }
     let slab = owner.take_waiting(class).or_else(|| pool.new_descriptor(class))?;
     let Some(block) = PROCESS.heap.allocate_kept(shape.slab_bytes, shape.slab_bytes) else {
         owner.put_back_waiting(slab);
+        pool.refusals = REFUSALS;
         return None;
     };
     let start = block.start.addr().get();
@@ -163,6 +174,7 @@ fn end_slab_locked(pool: &mut Pool, slab: &'static Slab) {
     PROCESS.owners.set(start, len, None);
     slab.end();
     pool.slab_bytes -= len;
+    pool.refusals = 0;
     PROCESS.heap.release_kept(start);
 }
 
