@@ -152,8 +152,14 @@ pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<&'sta
         return None;
     };
     let start = block.start.addr().get();
-    if PROCESS.owners.cover(start, shape.slab_bytes).is_err() {
+    // A chained zone may lie where the first one gave its tail up, far behind everything the table speaks of so far.
+    let is_in_first_zone = PROCESS.heap.block_range().is_some_and(|(first, len)| {
+        let offset = start.wrapping_sub(first);
+        offset < len && shape.slab_bytes <= len - offset
+    });
+    if !is_in_first_zone || PROCESS.owners.cover(start, shape.slab_bytes).is_err() {
         // The run lies in a chained zone, or there is no memory for the table: this request is served without a slab.
+        pool.refusals = REFUSALS;
         PROCESS.heap.release_kept(start);
         owner.put_back_waiting(slab);
         return None;
