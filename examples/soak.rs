@@ -34,6 +34,8 @@ const DENSE: usize = 2048;
 /// The bytes of such a run.
 const RUN: usize = 32;
 const PAGE: usize = 4096;
+/// No block is larger.
+const LARGEST: usize = 2 << 20;
 /// Blocks that stay for the whole time, so that a walk must see each of them once.
 const STAYING: usize = 64;
 
@@ -60,7 +62,7 @@ impl Random {
             800..950 => 4 << 10,
             950..993 => 32 << 10,
             993..999 => 256 << 10,
-            _ => 2 << 20,
+            _ => LARGEST,
         };
         1 + self.below(bound)
     }
@@ -186,7 +188,11 @@ impl Held {
     /// Gives it another size, a random one or one that is near.
     fn resize(&mut self, random: &mut Random) -> Result<(), Wrong> {
         let old = self.layout.size();
-        let size = if random.below(2) == 0 { random.size() } else { old + random.below(old) };
+        let size = if random.below(2) == 0 {
+            random.size()
+        } else {
+            (old + random.below(old)).min(LARGEST)
+        };
         let Ok(layout) = Layout::from_size_align(size, self.layout.align()) else { return Ok(()) };
         // SAFETY: the block is live, and the size is not 0.
         let start = unsafe { GLOBAL.realloc(self.start.as_ptr(), self.layout, size) };

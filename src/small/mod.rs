@@ -18,6 +18,8 @@ mod pool;
 pub(crate) mod process;
 mod slab;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod thread_heap;
 pub(crate) mod walk;

@@ -303,7 +303,7 @@ impl ThreadHeap {
         }
     }
 
-    fn accept_notice(&self, slab: &'static Slab) {
+    pub(super) fn accept_notice(&self, slab: &'static Slab) {
         handover::push(&self.notified.0, slab_name(slab), &slab.next_notified);
     }
 

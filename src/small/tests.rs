@@ -1,0 +1,348 @@
+//! What only inside code can test: slabs against a model, the owner table's edges, and slots on their way home when
+//! threads end and slabs change hands.
+
+use core::alloc::Layout;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use super::class::{Class, MAX_SMALL, SLAB_GRANULE};
+use super::handover;
+use super::owners::Owners;
+use super::process::{PROCESS, take_state};
+use super::slab::{FREE, LIVE, Slab, WORD_SLOTS};
+use super::thread::current;
+use super::thread_heap::ThreadHeap;
+use crate::chain::order::tests::SplitMix;
+use crate::heap::MisuseKind;
+
+/// Addresses that no memory of this process has: slabs here are never touched.
+const NOWHERE: usize = 1 << 50;
+
+fn class_of(size: usize) -> Class {
+    Class::of(size, 8).expect("a small size")
+}
+
+fn leaked<T>(count: usize, make: impl Fn() -> T) -> &'static [T] {
+    Box::leak((0..count).map(|_| make()).collect())
+}
+
+fn descriptor(class: Class) -> &'static Slab {
+    let slots = class.shape().slots;
+    let words = || leaked(slots.div_ceil(WORD_SLOTS), || AtomicU64::new(0));
+    let states = leaked(slots + 1, || AtomicU8::new(FREE));
+    Box::leak(Box::new(Slab::new(class, states, words(), words())))
+}
+
+fn heap(number: u64) -> &'static ThreadHeap {
+    Box::leak(Box::new(ThreadHeap::new((1 << 40) + number, None)))
+}
+
+/// The process heap, one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn malloc(size: usize) -> usize {
+    let start = PROCESS.malloc(size, 8);
+    assert!(!start.is_null(), "there is memory");
+    start.addr()
+}
+
+fn slab_with(address: usize) -> &'static Slab {
+    PROCESS.owners.find(address).expect("a slot")
+}
+
+/// Slots of the slabs with a key that are nowhere but in a cache.
+fn cached(key: u64) -> usize {
+    let slabs = PROCESS.owners.all().filter(|slab| slab.key() == key);
+    slabs.map(|slab| slab.cached_count(slab.live_count())).sum()
+}
+
+#[test]
+fn of_all_offsets_the_multiplication_finds_the_slots() {
+    for class in Class::all() {
+        let (slab, shape) = (descriptor(class), class.shape());
+        slab.begin(NOWHERE, heap(0));
+        for offset in 0..shape.slab_bytes {
+            let expected = offset / shape.slot_bytes;
+            let is_start = offset % shape.slot_bytes == 0;
+            assert_eq!(slab.slot_index(NOWHERE + offset), is_start.then_some(expected));
+            assert_eq!(slab.state_at(NOWHERE + offset).is_some(), is_start);
+            let slot = slab.slot_with(NOWHERE + offset);
+            assert_eq!(slot, (expected < shape.slots).then_some((expected, is_start)));
+        }
+        for outside in [0, NOWHERE - 1, NOWHERE + shape.slab_bytes, usize::MAX] {
+            assert_eq!(slab.slot_index(outside), None);
+            assert_eq!(slab.slot_with(outside), None);
+        }
+        assert!(slab.state(shape.slots).is_some_and(|state| state.load(Ordering::Relaxed) == FREE));
+    }
+}
+
+/// What a slab ought to have.
+struct Model {
+    free: BTreeSet<usize>,
+    out: Vec<usize>,
+    live: BTreeSet<usize>,
+}
+
+impl Model {
+    /// Takes some slots, and makes some of them live.
+    fn take(&mut self, slab: &Slab, random: &mut SplitMix) {
+        let most = random.below(100);
+        let expected: Vec<_> = self.free.iter().copied().take(most).collect();
+        let mut taken = Vec::new();
+        slab.take(most, |address, _| taken.push(slab.slot_index(address).expect("a slot")));
+        assert_eq!(taken, expected, "the lowest slots, in their order");
+        for slot in taken {
+            self.free.remove(&slot);
+            self.out.push(slot);
+            if random.below(2) == 0 {
+                slab.state(slot).expect("a slot").store(LIVE, Ordering::Relaxed);
+                self.live.insert(slot);
+            }
+        }
+    }
+
+    /// Puts some slots back, word by word.
+    fn put(&mut self, slab: &Slab, random: &mut SplitMix) {
+        for _ in 0..random.below(100).min(self.out.len()) {
+            let slot = self.out.swap_remove(random.below(self.out.len()));
+            slab.state(slot).expect("a slot").store(FREE, Ordering::Relaxed);
+            self.live.remove(&slot);
+            slab.put(slot / WORD_SLOTS, 1 << (slot % WORD_SLOTS));
+            self.free.insert(slot);
+        }
+    }
+
+    /// A fork: what is cached anywhere is free again.
+    fn rebuild(&mut self, slab: &Slab) {
+        slab.remote.iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
+        slab.is_notified.store(1, Ordering::Relaxed);
+        slab.rebuild();
+        self.out.retain(|slot| self.live.contains(slot));
+        self.free = (0..slab.shape().slots).filter(|slot| !self.live.contains(slot)).collect();
+        assert!(slab.remote.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        assert!(handover::notify(&slab.is_notified), "nobody is notified any more");
+        handover::clear_notice(&slab.is_notified);
+    }
+
+    fn compare(&self, slab: &Slab) {
+        let slots = slab.shape().slots;
+        assert_eq!(slab.has_free(), !self.free.is_empty());
+        assert_eq!(slab.is_empty(), self.free.len() == slots);
+        assert_eq!(slab.live_count(), self.live.len());
+        assert_eq!(slab.cached_count(self.live.len()), self.out.len() - self.live.len());
+        for slot in 0..slots {
+            assert_eq!(slab.is_in_free_words(slot), self.free.contains(&slot), "{slot}");
+        }
+    }
+}
+
+#[test]
+fn a_slab_agrees_with_a_set_of_free_slots() {
+    for (seed, size) in [(1, 8), (2, 24), (3, 1000), (4, 8192), (5, 10_000), (6, MAX_SMALL)] {
+        let (class, mut random) = (class_of(size), SplitMix(seed));
+        let slab = descriptor(class);
+        slab.begin(NOWHERE, heap(0));
+        let free = (0..class.shape().slots).collect();
+        let mut model = Model { free, out: Vec::new(), live: BTreeSet::new() };
+        for _ in 0..200 {
+            match random.below(20) {
+                0..10 => model.take(slab, &mut random),
+                10..19 => model.put(slab, &mut random),
+                _ => model.rebuild(slab),
+            }
+            model.compare(slab);
+        }
+    }
+}
+
+#[test]
+fn the_owner_table_ends_where_it_ends() {
+    let owners = Owners::new();
+    for address in [0, 8, NOWHERE, usize::MAX] {
+        assert!(owners.find(address).is_none());
+    }
+    // As on a machine whose pages are smaller than a granule: the range begins in the middle of one.
+    let (base, len) = (NOWHERE + 4096, 3 << 30);
+    owners.begin(base, len).expect("addresses");
+    assert!(owners.has_begun() && owners.all().next().is_none());
+    let first = NOWHERE + SLAB_GRANULE;
+    assert!(owners.find(first).is_none(), "nothing is covered yet");
+    let slab = descriptor(class_of(MAX_SMALL));
+    let bytes = slab.shape().slab_bytes;
+    for start in [first, first + bytes, first + (1 << 30)] {
+        owners.cover(start, bytes).expect("memory for the table");
+        slab.begin(start, heap(0));
+        owners.set(start, bytes, Some(slab));
+        for address in [start, start + SLAB_GRANULE - 1, start + SLAB_GRANULE, start + bytes - 1] {
+            assert!(owners.find(address).is_some_and(|found| found.start() == start));
+        }
+        for address in [0, base, start - 1, start + bytes, NOWHERE + 2 * len, usize::MAX] {
+            assert!(owners.find(address).is_none(), "{address:#x}");
+        }
+        assert_eq!(owners.all().count(), 1);
+        owners.set(start, bytes, None);
+        assert_eq!(owners.all().count(), 0);
+    }
+    for outside in [0, NOWHERE - SLAB_GRANULE, NOWHERE - (1 << 40), NOWHERE + 2 * len] {
+        assert!(owners.cover(outside, bytes).is_err(), "{outside:#x}");
+        // Entering such a run is not heard of, and harmless.
+        owners.set(outside, bytes, Some(slab));
+        assert!(owners.find(outside).is_none());
+    }
+    assert_eq!(owners.all().count(), 0);
+}
+
+/// A stale free that has found a state byte, and then the descriptor serves another run, in which the slot is live.
+#[test]
+fn a_stale_free_leaves_a_slot_of_a_moved_slab_alone() {
+    let (class, owner) = (class_of(100), heap(0));
+    let slab = descriptor(class);
+    slab.begin(NOWHERE, owner);
+    let address = slab.slot_start(7);
+    let state = slab.state_at(address).expect("a slot");
+    assert!(!take_state(slab, state, address), "it is not live");
+    state.store(LIVE, Ordering::Relaxed);
+    assert!(take_state(slab, state, address));
+    slab.end();
+    assert!(!take_state(slab, state, address));
+    slab.begin(NOWHERE + SLAB_GRANULE, owner);
+    state.store(LIVE, Ordering::Relaxed);
+    assert!(!take_state(slab, state, address), "the block is another one");
+    assert!(slab.is_live(7), "and stays");
+    assert!(take_state(slab, state, address + SLAB_GRANULE));
+}
+
+/// A notifier that is late puts a slab on the list of the heap that owned it before.
+#[test]
+fn news_of_an_adopted_slab_is_forwarded() {
+    let (old, new) = (heap(1), heap(2));
+    let slab = descriptor(class_of(100));
+    slab.begin(NOWHERE, old);
+    slab.take(usize::MAX >> 1, |_, _| ());
+    handover::enter(&slab.remote[0], 1 << 5);
+    assert!(handover::notify(&slab.is_notified));
+    slab.give_to(new);
+    old.accept_notice(slab);
+    handover::enter(&slab.remote[1], 1 << 6);
+    assert!(!handover::notify(&slab.is_notified), "the first notice is still on its way");
+    assert!(!new.drain(), "it went to the old owner");
+    assert!(old.drain() && !slab.has_free(), "who takes nothing");
+    assert!(new.drain() && slab.is_in_free_words(5) && slab.is_in_free_words(WORD_SLOTS + 6));
+    assert!(slab.is_listed.get() && !old.drain() && !new.drain());
+    assert!(new.give_slab(slab.class()).is_some_and(|given| core::ptr::eq(given, slab)));
+    assert!(old.give_slab(slab.class()).is_none());
+}
+
+/// The last slots come home and the slab ends, and then a deliverer notifies whose slots were collected with others.
+#[test]
+fn a_late_notice_of_an_ended_slab_is_harmless() {
+    let owner = heap(3);
+    let slab = descriptor(class_of(32_000));
+    slab.begin(NOWHERE, owner);
+    slab.end();
+    assert!(handover::notify(&slab.is_notified));
+    owner.accept_notice(slab);
+    slab.begin(NOWHERE + (1 << 30), owner);
+    assert!(owner.drain() && !slab.is_listed.get() && slab.is_empty());
+    assert!(handover::notify(&slab.is_notified), "the next notice is heard");
+}
+
+#[test]
+fn a_thread_that_ends_sends_all_its_slots_home() {
+    const SIZE: usize = 6000;
+    let _alone = alone();
+    let blocks: Vec<_> = (0..300).map(|_| malloc(SIZE)).collect();
+    let key = current().key(class_of(SIZE));
+    let (theirs, mine) = blocks.split_at(100);
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // Some wait in the outbox, and some of the thread's own in its magazine.
+            theirs.iter().for_each(|block| PROCESS.free(*block, SIZE, 8));
+            let own: Vec<_> = (0..10).map(|_| malloc(SIZE)).collect();
+            own.into_iter().for_each(|block| PROCESS.free(block, SIZE, 8));
+            assert!(cached(key) > 0);
+        });
+        // The scope alone does not wait for the thread's last steps.
+        thread.join().expect("no panic");
+    });
+    PROCESS.flush();
+    assert_eq!(cached(key), 0);
+    mine.iter().for_each(|block| PROCESS.free(*block, SIZE, 8));
+    PROCESS.flush();
+    assert_eq!((cached(key), PROCESS.check()), (0, Ok(())));
+    // The harness may have a block of this size, too.
+    let mut slabs = PROCESS.owners.all().filter(|slab| slab.key() == key);
+    assert!(slabs.all(|slab| slab.live_count() > 0), "the empty ones have ended");
+}
+
+#[test]
+fn a_thread_adopts_a_slab_of_one_that_ended() {
+    const SIZE: usize = 7000;
+    let _alone = alone();
+    let (is_there, has_left) = (Barrier::new(2), Barrier::new(2));
+    thread::scope(|scope| {
+        let adopter = scope.spawn(|| {
+            // It has a heap of its own before the other one is free.
+            let first = malloc(8);
+            is_there.wait();
+            has_left.wait();
+            let block = malloc(SIZE);
+            assert_eq!(slab_with(block).key(), current().key(class_of(SIZE)));
+            PROCESS.free(first, 8, 8);
+            block
+        });
+        is_there.wait();
+        let left = thread::spawn(|| malloc(SIZE)).join().expect("no panic");
+        has_left.wait();
+        let block = adopter.join().expect("no panic");
+        assert!(core::ptr::eq(slab_with(block), slab_with(left)), "no new slab was made");
+        [left, block].iter().for_each(|block| PROCESS.free(*block, SIZE, 8));
+    });
+    PROCESS.flush();
+    assert_eq!(PROCESS.check(), Ok(()));
+}
+
+#[test]
+fn every_wrong_free_of_a_slot_is_refused() {
+    const SIZE: usize = 5000;
+    let _alone = alone();
+    let block = malloc(SIZE);
+    let slab = slab_with(block);
+    let (start, shape) = (slab.start(), slab.shape());
+    let refused = |address: usize, size: usize, align: usize| {
+        let layout = Layout::from_size_align(size, align).expect("a layout");
+        let layout = (layout.size(), layout.align());
+        let as_seen = PROCESS.validate(address, Some(layout)).expect_err("refused").kind;
+        let kind = PROCESS.release(address, Some(layout)).expect_err("refused").kind;
+        assert_eq!(as_seen, kind);
+        assert!(slab.is_live(slab.slot_index(block).expect("a slot")), "nothing has changed");
+        kind
+    };
+    assert_eq!(refused(block + 8, SIZE, 8), MisuseKind::Interior);
+    assert_eq!(refused(block + 1, SIZE, 8), MisuseKind::Misaligned);
+    for (size, align) in [(8, 8), (2500, 8), (SIZE, 2048), (6000, 8), (40_000, 8), (1 << 20, 4096)]
+    {
+        assert_eq!(refused(block, size, align), MisuseKind::WrongSize, "{size} {align}");
+    }
+    let free: Vec<_> = (0..shape.slots).filter(|slot| !slab.is_live(*slot)).collect();
+    assert_eq!(free.len(), shape.slots - 1, "the size is nobody else's");
+    for address in free.into_iter().map(|slot| slab.slot_start(slot)) {
+        assert_eq!(refused(address, SIZE, 8), MisuseKind::DoubleFree);
+        assert_eq!(refused(address, SLAB_GRANULE, SLAB_GRANULE), MisuseKind::DoubleFree);
+    }
+    let tail = start + shape.slots * shape.slot_bytes;
+    assert_eq!(refused(tail, SIZE, 8), MisuseKind::DoubleFree);
+    assert_eq!(refused(start + shape.slab_bytes - 8, SIZE, 8), MisuseKind::DoubleFree);
+    PROCESS.free(block, SIZE, 8);
+    PROCESS.flush();
+    for layout in [None, Some((SIZE, 8)), Some((SLAB_GRANULE, SLAB_GRANULE))] {
+        assert!(PROCESS.release(block, layout).is_err(), "the slab has gone");
+        assert!(PROCESS.release(start, layout).is_err());
+    }
+}
