@@ -202,6 +202,7 @@ pub(super) fn acquire_heap() -> Option<&'static ThreadHeap> {
 }
 
 /// Takes the heap of a thread that ended, its caches flushed.
+#[cfg(feature = "std")]
 pub(super) fn retire_heap(heap: &'static ThreadHeap) {
     PROCESS.pool.lock().retire(heap);
 }

@@ -53,6 +53,7 @@ struct Freed {
 }
 
 /// Sends everything home and retires the heap of a thread that ends.
+#[cfg(feature = "std")]
 pub(super) fn retire(heap: &'static ThreadHeap) {
     heap.flush();
     heap.end_empty_slabs(pool::end_slab);
