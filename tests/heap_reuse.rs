@@ -110,3 +110,27 @@ fn a_stale_free_never_takes_the_run_of_a_slab() {
     assert!(same > rounds / 2, "the slab was elsewhere: {same} of {rounds}");
     assert_eq!(MEMS.check(), Ok(()));
 }
+
+/// A check met a slab that ended and began again at the same place, and called its run no block.
+#[test]
+fn a_check_is_not_alarmed_by_slabs_that_come_and_go() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let rounds = scaled(2000, 10_000);
+    let is_done = AtomicBool::new(false);
+    let broken = thread::scope(|scope| {
+        let checker = scope.spawn(|| {
+            let mut checks = core::iter::repeat_with(|| MEMS.check());
+            checks.find(|check| check.is_err() || is_done.load(Ordering::Relaxed))
+        });
+        for stamp in 0..rounds {
+            Piece::new(30_000, 8, stamp as u64).expect("memory").free();
+            MEMS.thread_flush();
+            if checker.is_finished() {
+                break;
+            }
+        }
+        is_done.store(true, Ordering::Relaxed);
+        checker.join().unwrap()
+    });
+    assert_eq!(broken, Some(Ok(())));
+}
