@@ -456,6 +456,10 @@ impl ThreadHeap {
             self.outboxes[class.index()].forget();
             self.list(class).listed.set(None);
             self.list(class).empty.set(0);
+            // A late notice may have vanished on its way to a list: the next slab must be heard of all the same.
+            let waiting = self.list(class).waiting.get();
+            core::iter::successors(waiting, |slab| slab.next.get())
+                .for_each(|slab| handover::clear_notice(&slab.is_notified));
         }
         self.notified.0.store(0, Ordering::Relaxed);
     }
