@@ -134,3 +134,28 @@ fn a_check_is_not_alarmed_by_slabs_that_come_and_go() {
     });
     assert_eq!(broken, Some(Ok(())));
 }
+
+/// While `trim` worked on the largest hole nobody could have it, so whoever needed room made the heap larger, each time
+/// by an eighth.
+#[test]
+fn the_heap_does_not_grow_while_it_is_trimmed() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let rounds = scaled(3000, 20_000);
+    let is_done = AtomicBool::new(false);
+    pieces(100, MIB).into_iter().for_each(Piece::free);
+    let before = MEMS.stats().mapped;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                MEMS.trim();
+            }
+        });
+        for round in 0..rounds {
+            pieces(5, MIB + round % 7 * 4096).into_iter().for_each(Piece::free);
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    let grown = MEMS.stats().mapped.saturating_sub(before);
+    assert!(grown <= 64 * MIB, "{grown} bytes more for 5 blocks of 1 MiB");
+    assert_eq!(MEMS.check(), Ok(()));
+}

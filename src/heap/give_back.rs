@@ -2,7 +2,7 @@
 //!
 //! Mapping over keeps the run a part of its mapping: no islands that count against the kernel's limit of mappings, and
 //! no moment in which another thread's `mmap` could take the addresses. The run is claimed in the free list meanwhile,
-//! so the system call is made without a lock.
+//! so the system call is made without the `chains` lock.
 //!
 //! When: the pages of a block of [`AT_ONCE_BYTES`] or more go when it is freed; all others when
 //! [`trim`](Heap::trim) is called, which also lets go of spans that are all hole.
@@ -72,8 +72,10 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// Gives the whole pages of the hole at `address` back, if it still is one.
+    /// Gives the whole pages of the hole at `address` back, if it still is one. Whoever finds no room meanwhile waits for
+    /// the `zones` lock and then finds it: without that the heap would grow while it is trimmed.
     fn trim_hole(&self, root: &Root, address: usize) -> usize {
+        let _zones = root.zones.lock();
         let mut chains = root.chains.lock();
         let Some(hole) = chains.list.find(address).filter(|hole| hole.start == address) else {
             return 0;
