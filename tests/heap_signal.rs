@@ -58,9 +58,9 @@ mod stepping {
 
     /// A copy is made behind each of the first so many instructions, and behind one in so many of the others: those are
     /// loops that clear or copy bytes, and walks.
-    const ALL_OF: usize = 2_000;
+    const ALL_OF: usize = if cfg!(debug_assertions) { 300 } else { 2_000 };
     /// See [`ALL_OF`].
-    const ONE_IN: usize = 97;
+    const ONE_IN: usize = if cfg!(debug_assertions) { 397 } else { 97 };
 
     static SEEN: AtomicUsize = AtomicUsize::new(0);
     static IS_OVER: AtomicBool = AtomicBool::new(false);
