@@ -50,7 +50,7 @@ fn slabs_of_all_threads_that_ended_are_used_again() {
     let again = pieces(THREADS * MIB / 1024, 1024);
     let grown = MEMS.stats().mapped.saturating_sub(before);
     again.into_iter().for_each(Piece::free);
-    assert!(grown <= 4 * MIB, "{grown} bytes more than the {THREADS} threads had");
+    assert!(grown <= 16 * MIB, "{grown} bytes more than the {THREADS} threads had");
     assert_eq!(MEMS.check(), Ok(()));
 }
 
@@ -68,7 +68,9 @@ fn a_hole_of_one_slab_is_used_again() {
     let again = pieces(SLABS / 2 * SLAB_BYTES / 512, 512);
     let grown = MEMS.stats().mapped.saturating_sub(before);
     again.into_iter().chain(stay).for_each(Piece::free);
-    assert!(grown <= 4 * MIB, "{grown} bytes more although {SLABS} / 2 slabs had gone");
+    // Half of what the slabs that had gone were. A heap of this size grows by 8 MiB at once, which the list of the pieces
+    // alone may need.
+    assert!(grown <= 16 * MIB, "{grown} bytes more although {SLABS} / 2 slabs had gone");
     assert_eq!(MEMS.check(), Ok(()));
 }
 
