@@ -121,7 +121,11 @@ fn a_check_is_not_alarmed_by_slabs_that_come_and_go() {
     let is_done = AtomicBool::new(false);
     let broken = thread::scope(|scope| {
         let checker = scope.spawn(|| {
-            let mut checks = core::iter::repeat_with(|| MEMS.check());
+            // A pause between two checks, in which the other thread, asleep before an unfair lock, wakes and takes it.
+            let mut checks = core::iter::repeat_with(|| {
+                thread::sleep(core::time::Duration::from_micros(200));
+                MEMS.check()
+            });
             checks.find(|check| check.is_err() || is_done.load(Ordering::Relaxed))
         });
         for stamp in 0..rounds {
