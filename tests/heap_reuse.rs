@@ -117,7 +117,7 @@ fn a_stale_free_never_takes_the_run_of_a_slab() {
 #[test]
 fn a_check_is_not_alarmed_by_slabs_that_come_and_go() {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let rounds = scaled(2000, 10_000);
+    let rounds = scaled(20_000, 400_000);
     let is_done = AtomicBool::new(false);
     let broken = thread::scope(|scope| {
         let checker = scope.spawn(|| {
