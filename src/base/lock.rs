@@ -4,10 +4,10 @@
 //! [`NAP_NANOSECONDS`] between tries: yielding alone would livelock where a waiter of a real-time class runs beside a
 //! holder of a lower one. The lock is not fair: a fair one hands itself to threads that do not run.
 //!
-//! Invariants: **I1** `owner` is the holder's thread pointer while the lock is held and 0 otherwise, so a thread that
-//! meets its own lock (a signal handler that allocates) is told so instead of hanging; in the few instructions in which
-//! the two do not agree the thread says in [`passing`] that it is there (with `std` only); **I2** while a thread forks it
-//! holds the lock without a guard, so the guards it takes meanwhile are the only ones.
+//! Invariants: **I1** `owner` is the holder's thread pointer while the lock is held and 0 otherwise. It is taken before
+//! the spin lock that holds the value and given back behind it, each in one instruction, so a thread that meets its own
+//! lock (a signal handler that allocates) is told so wherever it was interrupted; **I2** while a thread forks it holds
+//! the lock without a guard, so the guards it takes meanwhile are the only ones.
 #![allow(
     unsafe_code,
     reason = "the thread pointer is read from libc, and guards outlive the spin lock's own"
@@ -25,9 +25,6 @@ use super::fatal;
 const SPINS: u32 = 64;
 /// Yields before the first nap.
 const YIELDS: u32 = 64;
-/// Naps after which a thread that may have met its own lock is sure of it: about a quarter
-/// of a second.
-const NAPS_PASSING: u32 = 2_000;
 /// The length of a nap.
 const NAP_NANOSECONDS: i64 = 50_000;
 
@@ -75,22 +72,10 @@ impl<T> Lock<T> {
     #[must_use]
     #[inline]
     pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
-        let before = passing::begin(self.place());
-        let guard = self.value.try_lock();
-        let is_taken = guard.is_some();
-        if let Some(guard) = guard {
-            SpinMutexGuard::leak(guard);
-            self.owner.store(this_thread(), Ordering::Relaxed);
-        }
-        passing::end(before);
-        // A guard that is made is a guard that opens the lock when it goes: none is made here in vain.
-        if is_taken { Some(LockGuard { lock: self, is_inner: false }) } else { None }
-    }
-
-    /// A number that no other lock has.
-    #[inline]
-    fn place(&self) -> usize {
-        (&raw const self.owner).addr()
+        self.owner.compare_exchange(0, this_thread(), Ordering::Acquire, Ordering::Relaxed).ok()?;
+        // Open: whoever holds it is the owner (I1).
+        SpinMutexGuard::leak(self.value.lock());
+        Some(LockGuard { lock: self, is_inner: false })
     }
 
     /// The value, for whoever has the lock all to himself.
@@ -118,12 +103,6 @@ impl<T> Lock<T> {
         }
     }
 
-    /// Whether the calling thread was interrupted while it took the lock or opened it. Another thread may be in the same
-    /// few instructions, so this is sure only if it stays so.
-    fn may_be_passing(&self) -> bool {
-        passing::is_at(self.place()) && self.owner.load(Ordering::Relaxed) == 0
-    }
-
     #[cold]
     #[inline(never)]
     fn lock_slow(&self) -> LockGuard<'_, T> {
@@ -133,10 +112,12 @@ impl<T> Lock<T> {
             }
             met_own_lock();
         }
-        let (mut waits, mut naps_passing) = (0_u32, 0_u32);
+        let mut waits = 0_u32;
         loop {
             for _ in 0..SPINS {
-                if let Some(guard) = self.try_lock() {
+                if self.owner.load(Ordering::Relaxed) == 0
+                    && let Some(guard) = self.try_lock()
+                {
                     return guard;
                 }
                 core::hint::spin_loop();
@@ -147,10 +128,6 @@ impl<T> Lock<T> {
             } else {
                 let nap = rustix::thread::Timespec { tv_sec: 0, tv_nsec: NAP_NANOSECONDS };
                 let _ = rustix::thread::nanosleep(&nap);
-                naps_passing = if self.may_be_passing() { naps_passing + 1 } else { 0 };
-                if naps_passing > NAPS_PASSING {
-                    met_own_lock();
-                }
             }
         }
     }
@@ -161,53 +138,6 @@ fn met_own_lock() -> ! {
     fatal::die(format_args!(
         "a thread met its own lock (a signal handler that allocates while the thread allocates)"
     ))
-}
-
-/// In which lock's owner word and lock bit the calling thread is changing at this moment.
-#[cfg(feature = "std")]
-mod passing {
-    use core::cell::Cell;
-
-    std::thread_local! {
-        static PLACE: Cell<usize> = const { Cell::new(0) };
-    }
-
-    /// Says that the thread is at `place`; returns where an outer frame of it was.
-    #[inline]
-    pub(super) fn begin(place: usize) -> usize {
-        let before = PLACE.replace(place);
-        // The word is for the thread's own signal handlers, so only the compiler must not move it.
-        core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
-        before
-    }
-
-    /// Says that it is through.
-    #[inline]
-    pub(super) fn end(before: usize) {
-        core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
-        PLACE.set(before);
-    }
-
-    /// Whether the thread is at `place`.
-    pub(super) fn is_at(place: usize) -> bool {
-        PLACE.get() == place
-    }
-}
-
-/// Without thread-local words nobody knows.
-#[cfg(not(feature = "std"))]
-mod passing {
-    #[inline]
-    pub(super) fn begin(_place: usize) -> usize {
-        0
-    }
-
-    #[inline]
-    pub(super) fn end(_before: usize) {}
-
-    pub(super) fn is_at(_place: usize) -> bool {
-        false
-    }
 }
 
 impl<T> fmt::Debug for LockGuard<'_, T> {
@@ -238,11 +168,9 @@ impl<T> Drop for LockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         if !self.is_inner {
-            let before = passing::begin(self.lock.place());
-            self.lock.owner.store(0, Ordering::Relaxed);
             // SAFETY: the calling thread holds the lock, and this guard is the last that knows of it.
             unsafe { self.lock.value.force_unlock() };
-            passing::end(before);
+            self.lock.owner.store(0, Ordering::Release);
         }
     }
 }
