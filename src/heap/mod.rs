@@ -217,6 +217,11 @@ impl<O: Os> Heap<O> {
         root.zones.lock().all(Use::Blocks).first().map(|zone| (zone.start, zone.reserved))
     }
 
+    /// Whether there was a limit on the process's addresses when the heap began.
+    pub(crate) fn has_address_limit(&self) -> bool {
+        self.root().is_some_and(|root| root.zones.lock().limit().is_some())
+    }
+
     /// Takes all locks, in their order, for the time of a fork.
     pub(crate) fn hold_for_fork(&self) {
         self.starting.hold_for_fork();
@@ -287,6 +292,14 @@ impl<O: Os> Heap<O> {
         if let Some(root) = self.root() {
             root.chains.lock().list.release_kept(start);
         }
+    }
+
+    /// Makes a block that [`Heap::allocate_kept`] gave `size` bytes long where it is. `false` where there is no room.
+    pub(crate) fn resize_kept(&self, start: usize, size: usize) -> bool {
+        self.root().is_some_and(|root| {
+            let mut chains = root.chains.lock();
+            chains.reserve_for_change().is_ok() && chains.list.resize_kept(start, size)
+        })
     }
 
     /// Whether `pointer` is the start of a live block that serves a request of `size` bytes, if that is given. The

@@ -80,6 +80,11 @@ impl Zones {
         Ok(zones)
     }
 
+    /// The limit on the process's addresses, as it was when the heap began.
+    pub(super) const fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
     /// The zones of one use.
     pub(super) fn all(&self, what: Use) -> &[Zone] {
         self.zones[what as usize].get(..self.counts[what as usize]).unwrap_or_default()

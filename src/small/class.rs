@@ -3,13 +3,25 @@
 //! Rust asks for many sizes that are multiples of 8 with alignment 8 (the headers of `String` and `Vec` are 24 bytes),
 //! so there is a class for each multiple of 8 up to 128; then 8 classes a doubling up to 1 KiB and 4 up to 32 KiB. The
 //! class is read from a table: a formula would need a branch that mixed sizes mispredict.
+//!
+//! Large requests, up to [`MAX_LARGE`], have classes too, whole granules and at most 4 a doubling: such a slab is one slot.
+//! What is not used of it is never touched, so it costs addresses, not memory.
 
-/// The largest request that is served by a slot, in bytes.
+use crate::base::round::align_up;
+
+/// The largest request that is served by one of several slots of a slab, in bytes.
 pub(crate) const MAX_SMALL: usize = 32 << 10;
+/// The largest request that is served by a slab of one slot.
+pub(crate) const MAX_LARGE: usize = 4 << 20;
+/// Classes of small requests.
+const SMALL_COUNT: usize = 60;
+/// Classes of large requests for each doubling of the size, and below the first [`LARGE_STEPS`] granules.
+const LARGE_STEPS: usize = 4;
 /// Classes.
-pub(crate) const CLASS_COUNT: usize = 60;
+pub(crate) const CLASS_COUNT: usize =
+    SMALL_COUNT + LARGE_STEPS * (1 + (MAX_LARGE / SLAB_GRANULE / LARGE_STEPS).ilog2() as usize);
 /// What an array with a place for each class is made for: a power of two, so that an index is masked, not tested.
-pub(crate) const CLASS_PLACES: usize = 64;
+pub(crate) const CLASS_PLACES: usize = 128;
 /// The unit in which owners of addresses are looked up; slabs are aligned to it and multiples of it.
 pub(crate) const SLAB_GRANULE: usize = 64 << 10;
 
@@ -17,18 +29,25 @@ pub(crate) const SLAB_GRANULE: usize = 64 << 10;
 /// need not multiply.
 pub(crate) const CLASS_STRIDE: usize = 32;
 
+/// Bits of the fraction in [`Shape::magic`]: products with an offset in a slab stay below 2^64.
+pub(crate) const MAGIC_BITS: u32 = 40;
+
 /// A size class: its number, times [`CLASS_STRIDE`]. Always that of a class there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Class(u16);
 
 /// The slot size of each class, in bytes.
-const SIZES: [u32; CLASS_COUNT] = {
+const SIZES: [usize; CLASS_COUNT] = {
     let mut sizes = [0; CLASS_COUNT];
-    let (mut class, mut size, mut step) = (0, 8_u32, 8_u32);
+    let (mut class, mut size, mut step) = (0, 8_usize, 8);
     while class < CLASS_COUNT {
         sizes[class] = size;
-        if size >= 128 && size.is_power_of_two() {
+        if class + 1 == SMALL_COUNT {
+            (size, step) = (0, SLAB_GRANULE);
+        } else if class > SMALL_COUNT && size.is_power_of_two() && size >= 4 * step {
+            step = size / 4;
+        } else if class < SMALL_COUNT && size >= 128 && size.is_power_of_two() {
             step = if size < 1024 { size / 8 } else { size / 4 };
         }
         size += step;
@@ -42,7 +61,7 @@ static BY_SIZE: [Class; MAX_SMALL / 8 + 1] = {
     let mut classes = [Class(0); MAX_SMALL / 8 + 1];
     let (mut units, mut class) = (0, 0);
     while units < classes.len() {
-        if units * 8 > SIZES[class] as usize {
+        if units * 8 > SIZES[class] {
             class += 1;
         }
         classes[units] = Class::numbered(class);
@@ -56,11 +75,11 @@ static BY_SIZE: [Class; MAX_SMALL / 8 + 1] = {
 pub(crate) struct Shape {
     /// The size of a slot, in bytes.
     pub(crate) slot_bytes: usize,
-    /// The size of the slab, in bytes, a power of two to which it is aligned.
+    /// The size of the slab, in bytes. It is aligned to [`SLAB_GRANULE`].
     pub(crate) slab_bytes: usize,
     /// Slots of the slab.
     pub(crate) slots: usize,
-    /// `ceil(2^64 / slot_bytes)`: see [`Slab::slot_index`](super::slab::Slab::slot_index).
+    /// `ceil(2^40 / slot_bytes)`: see [`Slab::slot_index`](super::slab::Slab::slot_index).
     pub(crate) magic: u64,
 }
 
@@ -69,10 +88,18 @@ static SHAPES: [Shape; CLASS_PLACES] = {
     let mut shapes = [none; CLASS_PLACES];
     let mut class = 0;
     while class < CLASS_COUNT {
-        let slot_bytes = SIZES[class] as usize;
+        let slot_bytes = SIZES[class];
         // At least 8 slots a slab; pages of slots that were never handed out are not resident.
-        let slab_bytes = if slot_bytes <= 8192 { SLAB_GRANULE } else { 4 * SLAB_GRANULE };
-        let magic = u64::MAX / SIZES[class] as u64 + 1;
+        let slab_bytes = match slot_bytes {
+            0..=8192 => SLAB_GRANULE,
+            8193..=MAX_SMALL => 4 * SLAB_GRANULE,
+            _ => slot_bytes,
+        };
+        // Of one slot the start is what 1 divides with nothing left.
+        let magic = match slab_bytes / slot_bytes {
+            1 => 1,
+            _ => (1_u64 << MAGIC_BITS).div_ceil(SIZES[class] as u64),
+        };
         shapes[class] = Shape { slot_bytes, slab_bytes, slots: slab_bytes / slot_bytes, magic };
         class += 1;
     }
@@ -80,6 +107,42 @@ static SHAPES: [Shape; CLASS_PLACES] = {
 };
 
 impl Class {
+    /// The class of small or large requests that serves `size` bytes aligned to the power of two `align`, if one does.
+    #[inline]
+    pub(crate) fn of_any(size: usize, align: usize) -> Option<Self> {
+        match size {
+            0..=MAX_SMALL => Self::of(size, align).or_else(|| Self::of_large(size, align)),
+            _ => Self::of_large(size, align),
+        }
+    }
+
+    /// The class that serves more than [`MAX_SMALL`] bytes, if one does.
+    #[inline]
+    pub(crate) fn of_large(size: usize, align: usize) -> Option<Self> {
+        const FIRST: u32 = SLAB_GRANULE.ilog2();
+        const STEP_BITS: u32 = LARGE_STEPS.ilog2();
+        if size > MAX_LARGE || align > SLAB_GRANULE {
+            return None;
+        }
+        // A small size with an alignment that no small class has is served as the smallest large one. Up to the first
+        // doubling the steps are granules, then they double with each doubling.
+        let last = size.max(1) - 1;
+        let shift = (last | SLAB_GRANULE << STEP_BITS).ilog2() - STEP_BITS;
+        let index = (shift - FIRST) as usize * LARGE_STEPS + (last >> shift);
+        Some(Self::numbered(SMALL_COUNT + index))
+    }
+
+    /// Whether its slabs have one slot.
+    #[inline]
+    pub(crate) const fn is_large(self) -> bool {
+        self.index() >= SMALL_COUNT
+    }
+
+    /// Which waiting descriptors serve a slab of this class: those of all large classes are alike.
+    pub(crate) const fn descriptor_index(self) -> usize {
+        if self.is_large() { SMALL_COUNT } else { self.index() }
+    }
+
     /// The class that serves `size` bytes (at most `isize::MAX`, like every layout's size) aligned to the power of two
     /// `align`, if one does.
     #[inline]
@@ -98,18 +161,27 @@ impl Class {
         if size > MAX_SMALL || align > MAX_SMALL {
             return None;
         }
-        let class = Self::of(size.max(1).next_multiple_of(align), 8)?;
-        if class.shape().slot_bytes.is_multiple_of(align) {
+        let whole = align_up(size.max(1), align)?;
+        let class = Self::of(whole, 8)?;
+        if class.shape().slot_bytes & (align - 1) == 0 {
             return Some(class);
         }
         Self::of(size.max(align).next_power_of_two(), 8)
     }
 
     /// The class with this number.
-    #[expect(clippy::cast_possible_truncation, reason = "60 classes of 32 bytes")]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 128 classes of 32 bytes")]
+    #[inline]
     const fn numbered(index: usize) -> Self {
         assert!(index < CLASS_COUNT, "there is such a class");
         Self((index * CLASS_STRIDE) as u16)
+    }
+
+    /// The class of which [`Class::distance`] is this.
+    #[inline]
+    pub(crate) const fn at_distance(distance: u16) -> Self {
+        debug_assert!((distance as usize) < CLASS_COUNT * CLASS_STRIDE, "of a class there is");
+        Self(distance)
     }
 
     /// Its number, below [`CLASS_PLACES`].
@@ -120,14 +192,19 @@ impl Class {
 
     /// Its number times [`CLASS_STRIDE`].
     #[inline]
-    pub(crate) const fn distance(self) -> usize {
-        self.0 as usize
+    pub(crate) const fn distance(self) -> u16 {
+        self.0
     }
 
     /// What its slabs look like.
     #[inline]
     pub(crate) const fn shape(self) -> &'static Shape {
         &SHAPES[self.index()]
+    }
+
+    /// The classes of one slot a slab, in the order of their sizes.
+    pub(crate) fn all_large() -> impl Iterator<Item = Self> {
+        (SMALL_COUNT..CLASS_COUNT).map(Self::numbered)
     }
 
     /// All classes, in the order of their sizes.
@@ -137,16 +214,27 @@ impl Class {
 }
 
 const _: () = {
-    assert!(SIZES[CLASS_COUNT - 1] as usize == MAX_SMALL, "the last class is the largest");
+    assert!(SIZES[SMALL_COUNT - 1] == MAX_SMALL, "the last small class is the largest");
+    assert!(SIZES[CLASS_COUNT - 1] == MAX_LARGE, "so is the last large one");
+    assert!(CLASS_COUNT <= CLASS_PLACES, "each class has its place");
     let mut class = 0;
     while class < CLASS_COUNT {
-        // With e = magic * size - 2^64 < size: offset * e < 2^64 makes the high half exact, and the low half of a
-        // slot's start, e * index, stays below magic, which is what an interior offset adds at least.
         let Shape { slot_bytes, slab_bytes, slots, magic } = SHAPES[class];
-        let e = magic.wrapping_mul(slot_bytes as u64);
-        assert!(e < slot_bytes as u64, "magic is the least that will do");
-        assert!((slots as u64 + 1) * e < magic, "a start is told from an interior offset");
-        assert!(slab_bytes.is_power_of_two() && slots >= 8, "a slab holds a few slots");
+        let (one, last) = (1_u64 << MAGIC_BITS, slab_bytes as u64 - 1);
+        assert!(last.checked_mul(magic).is_some(), "the product is exact");
+        if class < SMALL_COUNT {
+            // With e = magic * size - 2^40 < size: offset * e < 2^40 makes the upper bits exact, and the lower ones of a
+            // slot's start, e * index, stay below magic, which is what an interior offset adds at least.
+            let e = magic * slot_bytes as u64 - one;
+            assert!(e < slot_bytes as u64, "magic is the least that will do");
+            assert!(
+                last * e < one && (slots as u64 + 1) * e < magic,
+                "a start is told from others"
+            );
+            assert!(slots >= 8 && slab_bytes.is_multiple_of(SLAB_GRANULE), "a few slots");
+        } else {
+            assert!(last * magic < one && magic == 1 && slots == 1, "only offset 0 is below 1");
+        }
         class += 1;
     }
 };
@@ -164,6 +252,14 @@ mod tests {
             assert!(smaller.is_none_or(|smaller| smaller.shape().slot_bytes < size), "{size}");
         }
         assert_eq!(Class::of(MAX_SMALL + 1, 8), None);
+        for size in (MAX_SMALL + 1..=MAX_LARGE).step_by(61).chain([MAX_LARGE]) {
+            let class = Class::of_any(size, 4096).expect("a large size");
+            assert!(class.is_large() && class.shape().slot_bytes >= size, "{size}");
+            let smaller = Class::all().take_while(|other| *other != class).last();
+            assert!(smaller.is_none_or(|smaller| smaller.shape().slot_bytes < size), "{size}");
+        }
+        assert_eq!(Class::of_any(MAX_LARGE + 1, 8), None);
+        assert_eq!(Class::of_any(8, 2 * SLAB_GRANULE), None);
         assert_eq!(Class::of(isize::MAX as usize, 8), None);
     }
 

@@ -64,6 +64,12 @@ impl Magazine {
         }
     }
 
+    /// A number that no other magazine has.
+    #[inline]
+    pub(crate) fn place(&self) -> usize {
+        (&raw const *self).addr()
+    }
+
     /// Takes the newest slot and hands it out: its address.
     #[inline]
     pub(crate) fn hand_out(&self) -> Option<usize> {

@@ -1,8 +1,9 @@
-//! Floors 4 and 6: small blocks, up to 32 KiB. Slabs cut into slots of one class, and a heap for each thread.
+//! Floors 4 and 6: small blocks, up to 32 KiB, and large ones, up to 4 MiB. Slabs cut into slots of one class, and a heap
+//! for each thread.
 //!
 //! From the ground up: [`class`] which slot serves a request; [`slab`] the slots and their states; [`handover`] how a slot
 //! comes home from another thread; [`owners`] from an address to its slab; [`magazine`] a stack of free slots;
-//! [`thread_heap`] what one thread has; [`pool`] what all share; [`thread`] which heap is the calling thread's;
+//! [`thread_heap`] what one thread has, with [`slab_lists`] and [`large`]; [`pool`] what all share; [`thread`] which heap is the calling thread's;
 //! [`process`] the process heap that is made of all this and of the free list below; [`walk`] looking inside;
 //! [`fork`] the same in the child of a fork.
 //!
@@ -12,11 +13,13 @@
 pub(crate) mod class;
 mod fork;
 mod handover;
+mod large;
 mod magazine;
 mod owners;
 mod pool;
 pub(crate) mod process;
 mod slab;
+mod slab_lists;
 mod sync;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@
 //! the descriptor's `start` tells.
 #![allow(unsafe_code, reason = "reads descriptors by address")]
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::class::SLAB_GRANULE;
 use super::slab::Slab;
@@ -25,7 +26,7 @@ pub(crate) struct Owners {
     /// Bytes of addresses it speaks of now.
     covered: AtomicUsize,
     /// Where its words are.
-    words: AtomicUsize,
+    words: AtomicPtr<AtomicUsize>,
     /// Bytes of addresses it may ever speak of.
     limit: AtomicUsize,
 }
@@ -36,7 +37,7 @@ impl Owners {
         Self {
             base: AtomicUsize::new(0),
             covered: AtomicUsize::new(0),
-            words: AtomicUsize::new(0),
+            words: AtomicPtr::new(ptr::null_mut()),
             limit: AtomicUsize::new(0),
         }
     }
@@ -45,7 +46,7 @@ impl Owners {
     pub(super) fn begin(&self, base: usize, len: usize) -> Result<(), OutOfMemory> {
         let bytes = align_up(len / SLAB_GRANULE * size_of::<usize>(), STEP).ok_or(OutOfMemory)?;
         let words = System.reserve(bytes)?;
-        self.words.store(addr::expose(words), Ordering::Relaxed);
+        self.words.store(words.cast().as_ptr(), Ordering::Relaxed);
         self.base.store(align_up(base, SLAB_GRANULE).ok_or(OutOfMemory)?, Ordering::Relaxed);
         self.limit.store(bytes / size_of::<usize>() * SLAB_GRANULE, Ordering::Relaxed);
         Ok(())
@@ -76,41 +77,46 @@ impl Owners {
         }
         let (old, new) = (covered / SLAB_GRANULE * 8, end.div_ceil(SLAB_GRANULE) * 8);
         let new = align_up(new, STEP).ok_or(OutOfMemory)?;
-        let place = addr::pointer(self.words.load(Ordering::Relaxed) + old).ok_or(OutOfMemory)?;
+        let words = NonNull::new(self.words.load(Ordering::Relaxed)).ok_or(OutOfMemory)?;
+        // SAFETY: the table's reservation reaches at least to the limit (I1).
+        let place = unsafe { words.cast::<u8>().add(old) };
         // SAFETY: the run is the untouched tail of the table's own reservation (I1).
         unsafe { System.commit(place, new - old) }?;
         self.covered.store(new / 8 * SLAB_GRANULE, Ordering::Release);
         Ok(())
     }
 
-    /// The word for `address`, if the table speaks of it.
+    /// The number of the granule that has `address`, if the table speaks of it.
     #[inline]
-    fn word(&self, address: usize) -> Option<&AtomicUsize> {
+    fn granule(&self, address: usize) -> Option<usize> {
         // Whoever sees the first slab's `covered` has to see where the table is, too: a thread may look up the address of
         // a large block that is older than the table.
         let covered = self.covered.load(Ordering::Acquire);
         let offset = address.wrapping_sub(self.base.load(Ordering::Relaxed));
-        if offset >= covered {
-            return None;
-        }
-        let place = self.words.load(Ordering::Relaxed) + offset / SLAB_GRANULE * size_of::<usize>();
-        let word = addr::raw_pointer(place).cast::<AtomicUsize>();
-        // SAFETY: the word lies in the committed part of the table (I1), which is never unmapped.
-        Some(unsafe { &*word })
+        (offset < covered).then_some(offset / SLAB_GRANULE)
+    }
+
+    /// The word of a granule that [`Owners::granule`] gave.
+    #[inline]
+    fn word(&self, granule: usize) -> *const AtomicUsize {
+        self.words.load(Ordering::Relaxed).cast_const().wrapping_add(granule)
     }
 
     /// The slab whose granule has `address`. It may end at any moment unless the caller holds a slot of it.
     #[inline]
     pub(crate) fn find(&self, address: usize) -> Option<&'static Slab> {
-        slab_at(self.word(address)?.load(Ordering::Relaxed))
+        let word = self.word(self.granule(address)?);
+        // SAFETY: the word lies in the committed part of the table (I1), which is never unmapped.
+        slab_at(unsafe { &*word }.load(Ordering::Relaxed))
     }
 
     /// Enters `slab`, or nothing, for all granules of a run.
     pub(super) fn set(&self, start: usize, len: usize, slab: Option<&'static Slab>) {
         let name = slab.map_or(0, slab_name);
-        for granule in (start..start + len).step_by(SLAB_GRANULE) {
-            if let Some(word) = self.word(granule) {
-                word.store(name, Ordering::Release);
+        for address in (start..start + len).step_by(SLAB_GRANULE) {
+            if let Some(granule) = self.granule(address) {
+                // SAFETY: as in `find`.
+                unsafe { &*self.word(granule) }.store(name, Ordering::Release);
             }
         }
     }

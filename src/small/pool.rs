@@ -106,6 +106,16 @@ impl Pool {
         heap.next_retired.set(self.retired.replace(heap));
     }
 
+    /// Makes the owner table speak of a run, if it can.
+    fn cover(&mut self, start: usize, len: usize) -> bool {
+        // A chained zone may lie where the first one gave its tail up, far behind everything the table speaks of so far.
+        let is_in_first_zone = PROCESS.heap.block_range().is_some_and(|(first, zone_len)| {
+            let offset = start.wrapping_sub(first);
+            offset < zone_len && len <= zone_len - offset
+        });
+        is_in_first_zone && PROCESS.owners.cover(start, len).is_ok()
+    }
+
     fn new_descriptor(&mut self, class: Class) -> Option<&'static Slab> {
         let slots = class.shape().slots;
         let words = slots.div_ceil(WORD_SLOTS);
@@ -133,9 +143,9 @@ pub(super) fn places(space: &Cell<(usize, usize)>, count: usize) -> Option<Place
     Some(unsafe { slice::from_raw_parts(start.as_ptr().cast(), count) })
 }
 
-/// A new slab of `class` for `owner`.
-pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<&'static Slab> {
-    let shape = class.shape();
+/// A new slab of `class` for `owner`, and whether its bytes are all zero because they were never handed out.
+pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<(&'static Slab, bool)> {
+    let slab_bytes = class.shape().slab_bytes;
     let mut pool = PROCESS.pool.lock();
     if !PROCESS.owners.has_begun() {
         let (start, len) = PROCESS.heap.block_range()?;
@@ -145,29 +155,46 @@ pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<&'sta
         pool.refusals -= 1;
         return None;
     }
+    if class.is_large() && PROCESS.heap.has_address_limit() {
+        // What a large slot leaves unused costs nothing but addresses, and these are counted.
+        return None;
+    }
     let slab = owner.take_waiting(class).or_else(|| pool.new_descriptor(class))?;
-    let Some(block) = PROCESS.heap.allocate_kept(shape.slab_bytes, shape.slab_bytes) else {
+    let Some(run) = PROCESS.heap.allocate_kept(slab_bytes, SLAB_GRANULE) else {
         owner.put_back_waiting(slab);
-        pool.refusals = REFUSALS;
+        if !class.is_large() {
+            pool.refusals = REFUSALS;
+        }
         return None;
     };
-    let start = block.start.addr().get();
-    // A chained zone may lie where the first one gave its tail up, far behind everything the table speaks of so far.
-    let is_in_first_zone = PROCESS.heap.block_range().is_some_and(|(first, len)| {
-        let offset = start.wrapping_sub(first);
-        offset < len && shape.slab_bytes <= len - offset
-    });
-    if !is_in_first_zone || PROCESS.owners.cover(start, shape.slab_bytes).is_err() {
+    let start = run.start.addr().get();
+    if !pool.cover(start, slab_bytes) {
         // The run lies in a chained zone, or there is no memory for the table: this request is served without a slab.
         pool.refusals = REFUSALS;
         PROCESS.heap.release_kept(start);
         owner.put_back_waiting(slab);
         return None;
     }
-    slab.begin(start, owner);
-    PROCESS.owners.set(start, shape.slab_bytes, Some(slab));
-    pool.slab_bytes += shape.slab_bytes;
-    Some(slab)
+    slab.begin(start, class, owner);
+    PROCESS.owners.set(start, slab_bytes, Some(slab));
+    pool.slab_bytes += slab_bytes;
+    Some((slab, run.is_zero))
+}
+
+/// Makes the one slot of a slab, which is live, one of another class without moving it. `false` where there is no room.
+pub(super) fn resize_slab(slab: &'static Slab, class: Class) -> bool {
+    let mut pool = PROCESS.pool.lock();
+    let (start, old, new) = (slab.start(), slab.shape().slab_bytes, class.shape().slab_bytes);
+    if new > old && !pool.cover(start, new) || !PROCESS.heap.resize_kept(start, new) {
+        return false;
+    }
+    if new < old {
+        PROCESS.owners.set(start, old, None);
+    }
+    slab.change_class(class);
+    PROCESS.owners.set(start, new, Some(slab));
+    pool.slab_bytes = pool.slab_bytes - old + new;
+    true
 }
 
 /// Gives the run of an empty slab back to the heap. The descriptor stays with its owner.

@@ -1,9 +1,9 @@
-//! The process heap: small requests to magazines and slabs, all others to the free list.
+//! The process heap: small and large requests to magazines and slabs, all others to the free list.
 //!
 //! The paths of one block: [`Process::malloc`] pops a slot off the calling thread's magazine; if it is empty, the
 //! thread's heap refills it. [`Process::free`] finds the slab of the address in the owner table, the slot by one
 //! multiplication, swaps its state byte, and pushes it onto the magazine; a slot of another heap's slab goes to the
-//! outbox. What lies in no slab is the free list's affair.
+//! outbox. Large blocks go the same way, as slabs of one slot. What lies in no slab is the free list's affair.
 //!
 //! Locks, in their order: `shared` (the heap of threads without one of their own), `pool`, then those of the heap below.
 
@@ -46,12 +46,6 @@ pub(crate) struct Process {
     pub(super) shared: Lock<Option<&'static ThreadHeap>>,
 }
 
-/// A slot that somebody frees, found and claimed.
-struct Freed {
-    slab: &'static Slab,
-    entry: Entry,
-}
-
 /// Sends everything home and retires the heap of a thread that ends.
 #[cfg(feature = "std")]
 pub(super) fn retire(heap: &'static ThreadHeap) {
@@ -71,7 +65,7 @@ impl Process {
         {
             match thread::current().magazine(class).hand_out() {
                 Some(slot) => addr::raw_pointer(slot),
-                None => malloc_slot_slow(class, size, align),
+                None => malloc_slot_slow(size, align, class),
             }
         } else {
             malloc_other(size, align)
@@ -80,22 +74,23 @@ impl Process {
 
     /// As [`Process::malloc`], with what is known of the bytes.
     pub(crate) fn allocate(&self, size: usize, align: usize) -> Option<Allocation> {
-        match Class::of(size, align) {
+        match Class::of_any(size, align) {
             Some(class) => self.allocate_slot(class, size, align),
             None => self.heap.allocate(size, align),
         }
     }
 
     fn allocate_slot(&self, class: Class, size: usize, align: usize) -> Option<Allocation> {
-        let take = |heap: &'static ThreadHeap| {
-            heap.magazine(class).hand_out().or_else(|| heap.refill(class))
+        let take = |heap: &'static ThreadHeap| match heap.hand_out(class) {
+            Some(slot) => Some((slot, false)),
+            None => heap.refill(class).map(|slot| (slot, heap.take_fresh(slot))),
         };
         let slot = match thread::current_or_new() {
             Some(heap) => take(heap),
             None => self.with_shared(take),
         };
         match slot {
-            Some(slot) => Some(Allocation { start: addr::pointer(slot)?, is_zero: false }),
+            Some((slot, is_zero)) => Some(Allocation { start: addr::pointer(slot)?, is_zero }),
             // No memory for a slab, but perhaps for a block.
             None => self.heap.allocate(size, align),
         }
@@ -116,19 +111,20 @@ impl Process {
     /// no such block. The fast path takes back a slot of the calling thread's own slabs.
     #[inline]
     pub(crate) fn free(&self, address: usize, size: usize, align: usize) {
-        let heap = thread::current();
         if align <= EVERY_SLOT_ALIGN
             && let Some(class) = Class::of(size, align)
+            && let heap = thread::current()
+            && let magazine = heap.magazine(class)
             && let Some(slab) = self.owners.find(address)
-            && slab.key() == heap.key(class)
-            && let Some(state) = slab.state_at(address)
+            && slab.key() == magazine.place()
+            && let Some(state) = slab.own_state_at(address)
         {
             if state.swap(FREE, Ordering::Relaxed) != LIVE {
                 stop_double_free(address, size);
             }
             let entry = Entry::new(address, state);
-            if !heap.magazine(class).push(entry) {
-                heap.overflow(class, entry);
+            if !magazine.push(entry) {
+                overflow(entry, class);
             }
         } else {
             free_other(address, size, align);
@@ -146,26 +142,23 @@ impl Process {
         let Some(slab) = self.owners.find(address) else {
             return self.heap.release(address, size);
         };
-        let freed = claim(slab, address, layout)?;
-        let class = slab.class();
-        let take = |heap: &'static ThreadHeap| {
-            if freed.slab.key() != heap.key(class) {
-                heap.post(class, freed.entry);
-            } else if !heap.magazine(class).push(freed.entry) {
-                heap.overflow(class, freed.entry);
-            }
-        };
+        let entry = claim(slab, address, layout)?;
+        self.with_heap(|heap| take_in(heap, slab, entry));
+        Ok(())
+    }
+
+    /// Lets `action` use the calling thread's heap, or the shared one. Without memory for either nothing is done: a slot
+    /// stays free then, and is lost.
+    fn with_heap(&self, action: impl FnOnce(&'static ThreadHeap)) {
         match thread::current_or_new() {
-            Some(heap) => take(heap),
+            Some(heap) => action(heap),
             None => {
-                // Without memory for a heap the slot is not used again: it stays free, and is lost.
                 let _ = self.with_shared(|heap| {
-                    take(heap);
+                    action(heap);
                     Some(())
                 });
             }
         }
-        Ok(())
     }
 
     /// Whether a free of `address` with this size and alignment would be accepted.
@@ -206,10 +199,17 @@ impl Process {
     ) -> Result<bool, Misuse> {
         if let Some(slab) = self.owners.find(address) {
             self.validate(address, Some(old))?;
-            return Ok(Class::of(new_size, old.1) == Some(slab.class()));
+            let new = Class::of_any(new_size, old.1);
+            return Ok(match new {
+                Some(class) if class == slab.class() => true,
+                Some(class) if class.is_large() && slab.class().is_large() => {
+                    pool::resize_slab(slab, class)
+                }
+                _ => false,
+            });
         }
-        if Class::of(new_size, old.1).is_some() && Class::of(old.0, old.1).is_none() {
-            // What has become small moves to a slot, so that the large run is free as a whole.
+        if Class::of_any(new_size, old.1).is_some() && Class::of_any(old.0, old.1).is_none() {
+            // What has become so small moves to a slot, so that the run is free as a whole.
             self.heap.validate_address(address, Some(old.0))?;
             return Ok(false);
         }
@@ -235,13 +235,22 @@ impl Process {
 
 #[cold]
 #[inline(never)]
-fn malloc_slot_slow(class: Class, size: usize, align: usize) -> *mut u8 {
+fn malloc_slot_slow(size: usize, align: usize, class: Class) -> *mut u8 {
     start_of(PROCESS.allocate_slot(class, size, align))
 }
 
 /// Large blocks, and those with a special alignment.
 #[inline(never)]
 fn malloc_other(size: usize, align: usize) -> *mut u8 {
+    match Class::of_any(size, align).and_then(|class| thread::current().hand_out(class)) {
+        Some(slot) => addr::raw_pointer(slot),
+        None => malloc_slow(size, align),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn malloc_slow(size: usize, align: usize) -> *mut u8 {
     start_of(PROCESS.allocate(size, align))
 }
 
@@ -249,11 +258,83 @@ fn start_of(allocation: Option<Allocation>) -> *mut u8 {
     allocation.map_or(ptr::null_mut(), |allocation| allocation.start.as_ptr())
 }
 
-/// A free that is not of an own slot: another heap's slot, a block of the free list, or a mistake.
+/// A slot for which the calling thread's magazine has no place.
+#[cold]
+#[inline(never)]
+fn overflow(entry: Entry, class: Class) {
+    thread::current().overflow(class, entry);
+}
+
+/// A free that is not of an own small slot: an own large one, one of another heap's slab, a block of the free list, or a
+/// mistake.
 #[inline(never)]
 fn free_other(address: usize, size: usize, align: usize) {
+    if let Some(class) = Class::of_any(size, align)
+        && let heap = thread::current()
+        && let Some(slab) = PROCESS.owners.find(address)
+    {
+        if slab.key() != heap.key(class) {
+            return free_remote(address, size, align, slab);
+        }
+        if let Some(state) = slab.own_state_at(address) {
+            if state.swap(FREE, Ordering::Relaxed) != LIVE {
+                stop_double_free(address, size);
+            }
+            let entry = Entry::new(address, state);
+            if class.is_large() && heap.push_large(class, entry) {
+                return;
+            }
+            return free_claimed(entry, slab);
+        }
+    }
+    free_slow(address, size, align);
+}
+
+/// A free of another heap's slot, or a mistake.
+#[inline(never)]
+fn free_remote(address: usize, size: usize, align: usize, slab: &'static Slab) {
+    let class = slab.class();
+    if Class::of_any(size, align) == Some(class)
+        && let Some(state) = slab.state_at(address)
+        && take_state(slab, state, address)
+    {
+        let entry = Entry::new(address, state);
+        if !thread::current().outbox(class).push(entry) {
+            free_claimed(entry, slab);
+        }
+    } else {
+        free_slow(address, size, align);
+    }
+}
+
+/// The rest of a free whose slot is claimed and has no place in the calling thread's caches.
+#[cold]
+#[inline(never)]
+fn free_claimed(entry: Entry, slab: &'static Slab) {
+    PROCESS.with_heap(|heap| take_in(heap, slab, entry));
+}
+
+#[cold]
+#[inline(never)]
+fn free_slow(address: usize, size: usize, align: usize) {
     if let Err(misuse) = PROCESS.release(address, Some((size, align))) {
         stop(&misuse);
+    }
+}
+
+/// Takes a claimed slot into a heap that is the caller's for the moment.
+fn take_in(heap: &'static ThreadHeap, slab: &Slab, entry: Entry) {
+    let class = slab.class();
+    if slab.key() != heap.key(class) {
+        return heap.post(class, entry);
+    }
+    let is_in = if class.is_large() {
+        heap.push_large(class, entry)
+    } else {
+        heap.magazine(class).push(entry)
+    };
+    if !is_in {
+        heap.overflow(class, entry);
     }
 }
 
@@ -279,7 +360,7 @@ fn check_slot(
 ) -> Result<&'static AtomicU8, Misuse> {
     let Some(state) = slab.state_at(address) else { return Err(interior(slab, address, layout)) };
     match layout {
-        Some((size, align)) if Class::of(size, align) != Some(slab.class()) => {
+        Some((size, align)) if Class::of_any(size, align) != Some(slab.class()) => {
             Err(wrong_class(slab, state, address, layout))
         }
         _ => Ok(state),
@@ -292,12 +373,12 @@ fn claim(
     slab: &'static Slab,
     address: usize,
     layout: Option<(usize, usize)>,
-) -> Result<Freed, Misuse> {
+) -> Result<Entry, Misuse> {
     let state = check_slot(slab, address, layout)?;
     if !take_state(slab, state, address) {
         return Err(not_live(address, layout));
     }
-    Ok(Freed { slab, entry: Entry::new(address, state) })
+    Ok(Entry::new(address, state))
 }
 
 /// Makes a slot free through the state byte that was found for `address`, if it is live.

@@ -1,8 +1,8 @@
 //! A slab: an aligned run of the heap cut into slots of one class, and its descriptor, which lies elsewhere.
 //!
-//! A descriptor is made once and never unmapped; when its slab goes it waits for another slab *of the same class*. So
-//! whoever holds a stale reference reads valid memory, of the same shape, and its `start` says whether it still is the
-//! slab that was meant.
+//! A descriptor is made once and never unmapped; when its slab goes it waits for another slab *of the same class*, or of
+//! any other class of one slot. So whoever holds a stale reference reads valid memory, of the same shape, and its `start`
+//! says whether it still is the slab that was meant.
 //!
 //! Who may touch what: the *state bytes* belong to everybody: a free changes one with an atomic swap, so of two frees
 //! one loses; malloc stores it, and nobody but the holder of a slot does. The *free words* and the lists belong to the
@@ -15,15 +15,18 @@
 
 use core::cell::Cell;
 use core::fmt;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use super::class::{Class, Shape};
+use super::class::{Class, MAGIC_BITS, Shape};
 use super::thread_heap::ThreadHeap;
 
 /// The state byte of a slot that is handed out. Every other slot's is [`FREE`].
 pub(crate) const LIVE: u8 = 1;
 /// The state byte of a slot that is not handed out.
 pub(crate) const FREE: u8 = 0;
+
+/// Bits of a word above the fraction of a product with [`Shape::magic`].
+const UPPER_BITS: u32 = u64::BITS - MAGIC_BITS;
 
 /// Slots of a word.
 pub(crate) const WORD_SLOTS: usize = 64;
@@ -35,11 +38,13 @@ pub(crate) struct Slab {
     /// The first address of the slab; 0 while there is none.
     start: AtomicUsize,
     magic: u64,
-    /// Owner and class in one word: see [`ThreadHeap::key`].
-    key: AtomicU64,
+    /// `magic` at the upper end of the word, where it is compared.
+    bound: u64,
+    /// Owner and class in one word: see [`ThreadHeap::key`]. 0 while there is no slab.
+    key: AtomicUsize,
     states: &'static [AtomicU8],
-    slab_bytes: usize,
-    class: Class,
+    /// The distance of its class, which changes only where there is one slot.
+    class: AtomicU16,
     // What the owner alone changes.
     free: &'static [AtomicU64],
     free_count: Cell<u32>,
@@ -79,10 +84,10 @@ impl Slab {
         Self {
             start: AtomicUsize::new(0),
             magic: shape.magic,
-            key: AtomicU64::new(u64::MAX),
+            bound: shape.magic << UPPER_BITS,
+            key: AtomicUsize::new(0),
             states,
-            slab_bytes: shape.slab_bytes,
-            class,
+            class: AtomicU16::new(class.distance()),
             free,
             free_count: Cell::new(0),
             hint: Cell::new(0),
@@ -99,13 +104,13 @@ impl Slab {
     /// Its class.
     #[inline]
     pub(crate) fn class(&self) -> Class {
-        self.class
+        Class::at_distance(self.class.load(Ordering::Relaxed))
     }
 
     /// What it looks like.
     #[inline]
     pub(crate) fn shape(&self) -> &'static Shape {
-        self.class.shape()
+        self.class().shape()
     }
 
     /// Its first address, 0 while it has none.
@@ -116,24 +121,26 @@ impl Slab {
 
     /// Owner and class in one word.
     #[inline]
-    pub(crate) fn key(&self) -> u64 {
+    pub(crate) fn key(&self) -> usize {
         self.key.load(Ordering::Relaxed)
     }
 
     /// The number of the slot that starts at `address`.
-    ///
-    /// One multiplication answers both questions: of `offset * ceil(2^64 / size)` the high half is `offset / size`, and
-    /// the low half is below the factor exactly if nothing remains.
     #[inline]
     pub(crate) fn slot_index(&self, address: usize) -> Option<usize> {
         let offset = address.wrapping_sub(self.start());
-        if offset >= self.slab_bytes {
-            return None;
-        }
-        let product = offset as u128 * u128::from(self.magic);
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves of the product")]
-        let (index, remainder) = ((product >> 64) as usize, product as u64);
-        (remainder < self.magic).then_some(index)
+        if offset < self.shape().slab_bytes { self.slot_index_at(offset) } else { None }
+    }
+
+    /// The number of the slot that starts `offset` bytes into the slab.
+    ///
+    /// One factor answers both questions: of `offset * ceil(2^40 / size)` the bits from 2^40 on are `offset / size`, and
+    /// those below are less than the factor exactly if nothing remains.
+    #[inline]
+    fn slot_index_at(&self, offset: usize) -> Option<usize> {
+        let product = (offset as u64).wrapping_mul(self.magic);
+        let index = (product >> MAGIC_BITS) as usize;
+        (product << UPPER_BITS < self.bound).then_some(index)
     }
 
     /// The number of the slot that has `address`, and whether it starts there.
@@ -157,9 +164,21 @@ impl Slab {
 
     /// The state byte of the slot that starts at `address`.
     #[inline]
-    #[expect(unsafe_code, reason = "the bound follows from the shape")]
     pub(crate) fn state_at(&self, address: usize) -> Option<&'static AtomicU8> {
-        let index = self.slot_index(address)?;
+        self.states.get(self.slot_index(address)?)
+    }
+
+    /// As [`Slab::state_at`], for an address that the owner table names this slab for, asked by the slab's owner: then
+    /// the slab cannot end meanwhile, and the address lies in it.
+    #[inline]
+    #[expect(unsafe_code, reason = "the bound follows from the shape")]
+    pub(crate) fn own_state_at(&self, address: usize) -> Option<&'static AtomicU8> {
+        let offset = address.wrapping_sub(self.start());
+        debug_assert!(
+            offset < self.shape().slab_bytes,
+            "the table names no other slab's addresses"
+        );
+        let index = self.slot_index_at(offset)?;
         // SAFETY: `index` is `offset / slot_bytes` with `offset < slab_bytes`, so at most `slots`, and there is one byte
         // more than there are slots (I3).
         Some(unsafe { self.states.get_unchecked(index) })
@@ -195,8 +214,9 @@ impl Slab {
         ThreadHeap::at(self.owner.load(Ordering::Acquire))
     }
 
-    /// Makes it a slab of `owner` at `start`, all free. There is no slab, and the caller holds the pool's lock.
-    pub(super) fn begin(&self, start: usize, owner: &'static ThreadHeap) {
+    /// Makes it a slab of `class` and `owner` at `start`, all free. There is no slab, and the caller holds the pool's lock.
+    pub(super) fn begin(&self, start: usize, class: Class, owner: &'static ThreadHeap) {
+        self.class.store(class.distance(), Ordering::Relaxed);
         for (index, word) in self.free.iter().enumerate() {
             let slots = (self.shape().slots - index * WORD_SLOTS).min(WORD_SLOTS);
             word.store(u64::MAX >> (WORD_SLOTS - slots), Ordering::Relaxed);
@@ -212,13 +232,22 @@ impl Slab {
     pub(super) fn end(&self) {
         debug_assert!(self.is_empty() && self.live_count() == 0, "only an empty slab ends");
         self.start.store(0, Ordering::Relaxed);
-        self.key.store(u64::MAX, Ordering::Relaxed);
+        self.key.store(0, Ordering::Relaxed);
     }
 
     /// Changes the owner. The caller holds whatever lets it act for the old one.
     pub(super) fn give_to(&self, owner: &'static ThreadHeap) {
         self.owner.store(owner.address(), Ordering::Release);
-        self.key.store(owner.key(self.class), Ordering::Release);
+        self.key.store(owner.key(self.class()), Ordering::Release);
+    }
+
+    /// Makes its one slot, which is live, one of another class. The caller holds the pool's lock.
+    pub(super) fn change_class(&self, class: Class) {
+        debug_assert!(self.class().is_large() && class.is_large(), "one slot stays one slot");
+        self.class.store(class.distance(), Ordering::Relaxed);
+        if let Some(owner) = self.owner() {
+            self.key.store(owner.key(class), Ordering::Release);
+        }
     }
 
     /// Whether all slots are in the free words.

@@ -38,7 +38,7 @@ fn heap(number: u64) -> &'static ThreadHeap {
 fn of_all_offsets_the_multiplication_finds_the_slots() {
     for class in Class::all() {
         let (slab, shape) = (descriptor(class), class.shape());
-        slab.begin(NOWHERE, heap(0));
+        slab.begin(NOWHERE, slab.class(), heap(0));
         for offset in 0..shape.slab_bytes {
             let expected = offset / shape.slot_bytes;
             let is_start = offset % shape.slot_bytes == 0;
@@ -120,7 +120,7 @@ fn a_slab_agrees_with_a_set_of_free_slots() {
     for (seed, size) in [(1, 8), (2, 24), (3, 1000), (4, 8192), (5, 10_000), (6, MAX_SMALL)] {
         let (class, mut random) = (class_of(size), SplitMix(seed));
         let slab = descriptor(class);
-        slab.begin(NOWHERE, heap(0));
+        slab.begin(NOWHERE, slab.class(), heap(0));
         let free = (0..class.shape().slots).collect();
         let mut model = Model { free, out: Vec::new(), live: BTreeSet::new() };
         for _ in 0..200 {
@@ -150,7 +150,7 @@ fn the_owner_table_ends_where_it_ends() {
     let bytes = slab.shape().slab_bytes;
     for start in [first, first + bytes, first + (1 << 30)] {
         owners.cover(start, bytes).expect("memory for the table");
-        slab.begin(start, heap(0));
+        slab.begin(start, slab.class(), heap(0));
         owners.set(start, bytes, Some(slab));
         for address in [start, start + SLAB_GRANULE - 1, start + SLAB_GRANULE, start + bytes - 1] {
             assert!(owners.find(address).is_some_and(|found| found.start() == start));
@@ -176,7 +176,7 @@ fn the_owner_table_ends_where_it_ends() {
 fn a_stale_free_leaves_a_slot_of_a_moved_slab_alone() {
     let (class, owner) = (class_of(100), heap(0));
     let slab = descriptor(class);
-    slab.begin(NOWHERE, owner);
+    slab.begin(NOWHERE, slab.class(), owner);
     let address = slab.slot_start(7);
     let state = slab.state_at(address).expect("a slot");
     assert!(!take_state(slab, state, address), "it is not live");
@@ -184,7 +184,7 @@ fn a_stale_free_leaves_a_slot_of_a_moved_slab_alone() {
     assert!(take_state(slab, state, address));
     slab.end();
     assert!(!take_state(slab, state, address));
-    slab.begin(NOWHERE + SLAB_GRANULE, owner);
+    slab.begin(NOWHERE + SLAB_GRANULE, slab.class(), owner);
     state.store(LIVE, Ordering::Relaxed);
     assert!(!take_state(slab, state, address), "the block is another one");
     assert!(slab.is_live(7), "and stays");
@@ -196,7 +196,7 @@ fn a_stale_free_leaves_a_slot_of_a_moved_slab_alone() {
 fn news_of_an_adopted_slab_is_forwarded() {
     let (old, new) = (heap(1), heap(2));
     let slab = descriptor(class_of(100));
-    slab.begin(NOWHERE, old);
+    slab.begin(NOWHERE, slab.class(), old);
     slab.take(usize::MAX >> 1, |_, _| ());
     handover::enter(&slab.remote[0], 1 << 5);
     assert!(handover::notify(&slab.is_notified));
@@ -217,11 +217,11 @@ fn news_of_an_adopted_slab_is_forwarded() {
 fn a_late_notice_of_an_ended_slab_is_harmless() {
     let owner = heap(3);
     let slab = descriptor(class_of(32_000));
-    slab.begin(NOWHERE, owner);
+    slab.begin(NOWHERE, slab.class(), owner);
     slab.end();
     assert!(handover::notify(&slab.is_notified));
     owner.accept_notice(slab);
-    slab.begin(NOWHERE + (1 << 30), owner);
+    slab.begin(NOWHERE + (1 << 30), slab.class(), owner);
     assert!(owner.drain() && !slab.is_listed.get() && slab.is_empty());
     assert!(handover::notify(&slab.is_notified), "the next notice is heard");
 }
@@ -231,7 +231,7 @@ fn a_late_notice_of_an_ended_slab_is_harmless() {
 fn a_notice_that_vanished_with_its_thread_keeps_no_later_one_away() {
     let owner = heap(4);
     let slab = descriptor(class_of(32_000));
-    slab.begin(NOWHERE, owner);
+    slab.begin(NOWHERE, slab.class(), owner);
     slab.end();
     owner.put_back_waiting(slab);
     assert!(handover::notify(&slab.is_notified));
@@ -269,7 +269,7 @@ mod threads {
     }
 
     /// Slots of the slabs with a key that are nowhere but in a cache.
-    fn cached(key: u64) -> usize {
+    fn cached(key: usize) -> usize {
         let slabs = PROCESS.owners.all().filter(|slab| slab.key() == key);
         slabs.map(|slab| slab.cached_count(slab.live_count())).sum()
     }

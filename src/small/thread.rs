@@ -19,8 +19,8 @@ static NOBODY: ThreadHeap = ThreadHeap::new(NOBODY_NUMBER, None);
 /// The heap of a thread that is ending.
 #[cfg(feature = "std")]
 static GONE: ThreadHeap = ThreadHeap::new(NOBODY_NUMBER, None);
-/// A number that no heap gets.
-const NOBODY_NUMBER: u64 = (1 << 47) - 1;
+/// The number of heaps that are no thread's.
+const NOBODY_NUMBER: u64 = 0;
 
 #[cfg(feature = "std")]
 mod word {

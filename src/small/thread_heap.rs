@@ -21,6 +21,7 @@ use super::owners::{slab_at, slab_name};
 use super::pool;
 use super::process::PROCESS;
 use super::slab::{Slab, WORD_SLOTS};
+use super::slab_lists::ClassLists;
 use crate::base::addr;
 
 /// The first capacity of a magazine.
@@ -36,30 +37,19 @@ const MAGAZINE_BYTES: usize = 256 << 10;
 const OUTBOX_CAPACITY: usize = 64;
 /// See [`OUTBOX_CAPACITY`].
 const OUTBOX_BYTES: usize = 64 << 10;
-/// Bytes of empty slabs that a heap keeps of each class.
-const KEPT_EMPTY_BYTES: usize = 512 << 10;
-/// How far a slab that gets its first free slot looks for its place in the list, which is in address order so far.
-const SORT_STEPS: usize = 8;
-
-/// What a heap has of one class beside its magazine.
-#[derive(Debug)]
-struct ClassLists {
-    /// Slabs with slots in their free words, lowest addresses first.
-    listed: Cell<Option<&'static Slab>>,
-    /// How many of them are empty.
-    empty: Cell<usize>,
-    /// Descriptors without a slab.
-    waiting: Cell<Option<&'static Slab>>,
-}
-
 /// A thread's heap.
 #[repr(C, align(64))]
 pub(crate) struct ThreadHeap {
-    /// Its number, in the place where a key has it.
-    number: u64,
+    /// First, so that a class's magazine is found with one addition.
     pub(super) magazines: [Magazine; CLASS_PLACES],
+    /// Its number; 0 is that of heaps that are nobody's.
+    number: u64,
     outboxes: [Magazine; CLASS_PLACES],
     lists: [ClassLists; CLASS_PLACES],
+    /// Bytes of large slots in the magazines.
+    pub(super) large_bytes: Cell<usize>,
+    /// The slot of the newest slab of one slot, if its bytes were never handed out.
+    pub(super) fresh_slot: Cell<usize>,
     /// Memory for further places: next and end.
     space: Cell<(usize, usize)>,
     /// Whether its thread has ended: then empty slabs stay until somebody with the pool's lock takes them.
@@ -96,19 +86,15 @@ struct Bits {
 }
 
 impl ThreadHeap {
-    /// A heap without slots, whose key is no slab's. `number` is below 2^32.
+    /// A heap without slots.
     pub(super) const fn new(number: u64, made_before: Option<&'static Self>) -> Self {
         Self {
-            number: number << 16,
+            number,
             magazines: [const { Magazine::empty() }; CLASS_PLACES],
             outboxes: [const { Magazine::empty() }; CLASS_PLACES],
-            lists: [const {
-                ClassLists {
-                    listed: Cell::new(None),
-                    empty: Cell::new(0),
-                    waiting: Cell::new(None),
-                }
-            }; CLASS_PLACES],
+            lists: [const { ClassLists::new() }; CLASS_PLACES],
+            large_bytes: Cell::new(0),
+            fresh_slot: Cell::new(0),
             space: Cell::new((0, 0)),
             is_retired: Cell::new(false),
             next_retired: Cell::new(None),
@@ -140,10 +126,10 @@ impl ThreadHeap {
         (&raw const *self).expose_provenance()
     }
 
-    /// The key of its slabs of a class.
+    /// The key of its slabs of a class: where its magazine for them is, which no other heap and class have.
     #[inline]
-    pub(super) fn key(&self, class: Class) -> u64 {
-        self.number | class.distance() as u64
+    pub(super) fn key(&self, class: Class) -> usize {
+        self.magazine(class).place()
     }
 
     /// The magazine of a class.
@@ -152,13 +138,24 @@ impl ThreadHeap {
     pub(super) fn magazine(&self, class: Class) -> &Magazine {
         let first = (&raw const self.magazines).cast::<Magazine>();
         // SAFETY: a class's distance is its number, which is below the array's length, times the size of a magazine.
-        let magazine = unsafe { first.byte_add(class.distance()) };
+        let magazine = unsafe { first.byte_add(class.distance() as usize) };
         // SAFETY: it is an element of the array.
         unsafe { &*magazine }
     }
 
-    fn list(&self, class: Class) -> &ClassLists {
+    pub(super) fn list(&self, class: Class) -> &ClassLists {
         &self.lists[class.index()]
+    }
+
+    /// Where descriptors wait for a slab of a class.
+    pub(super) fn waiting(&self, class: Class) -> &Cell<Option<&'static Slab>> {
+        &self.lists[class.descriptor_index()].waiting
+    }
+
+    /// The outbox of a class.
+    #[inline]
+    pub(super) fn outbox(&self, class: Class) -> &Magazine {
+        &self.outboxes[class.index()]
     }
 
     // ---- malloc ------------------------------------------------------------------------------------------------
@@ -176,11 +173,26 @@ impl ThreadHeap {
             self.drain();
         }
         if self.list(class).listed.get().is_none() && !self.reuse_outbox(class) {
-            let slab = pool::adopt(self, class).or_else(|| pool::new_slab(self, class))?;
-            self.enlist(slab);
+            let slab = match pool::adopt(self, class) {
+                Some(slab) => slab,
+                None => {
+                    let (slab, is_fresh) = pool::new_slab(self, class)?;
+                    self.fresh_slot.set(if is_fresh && class.is_large() {
+                        slab.start()
+                    } else {
+                        0
+                    });
+                    slab
+                }
+            };
+            self.list_new(slab);
         }
         self.take_from_slabs(class);
-        magazine.hand_out()
+        let slot = magazine.hand_out();
+        if class.is_large() {
+            self.count_large();
+        }
+        slot
     }
 
     /// Fills half of a magazine from the first listed slab.
@@ -214,7 +226,7 @@ impl ThreadHeap {
 
     /// Moves slots of other heaps that wait for delivery into the magazine.
     fn reuse_outbox(&'static self, class: Class) -> bool {
-        let (outbox, magazine) = (&self.outboxes[class.index()], self.magazine(class));
+        let (outbox, magazine) = (self.outbox(class), self.magazine(class));
         let room = magazine.capacity() - magazine.len();
         outbox.take_oldest(room, |entry| {
             magazine.push(entry);
@@ -233,6 +245,9 @@ impl ThreadHeap {
             magazine.has_missed.set(false);
             self.enlarge(magazine, class);
         }
+        if class.is_large() {
+            return self.overflow_large(class, entry);
+        }
         if !magazine.push(entry) {
             self.send_home(magazine, magazine.capacity().div_ceil(2));
             if !magazine.push(entry) {
@@ -244,7 +259,7 @@ impl ThreadHeap {
     /// Takes in a slot of another heap's slab.
     #[inline(never)]
     pub(super) fn post(&'static self, class: Class, entry: Entry) {
-        let outbox = &self.outboxes[class.index()];
+        let outbox = self.outbox(class);
         if outbox.push(entry) {
             return;
         }
@@ -262,13 +277,13 @@ impl ThreadHeap {
     }
 
     /// Sends the oldest `count` entries to their slabs.
-    fn send_home(&'static self, magazine: &Magazine, count: usize) {
+    pub(super) fn send_home(&'static self, magazine: &Magazine, count: usize) {
         let mut gathered = Bits { slab: None, word: 0, bits: 0 };
         magazine.take_oldest(count, |entry| self.gather(&mut gathered, entry));
         self.put(&gathered);
     }
 
-    fn send_entry_home(&'static self, entry: Entry) {
+    pub(super) fn send_entry_home(&'static self, entry: Entry) {
         let mut gathered = Bits { slab: None, word: 0, bits: 0 };
         self.gather(&mut gathered, entry);
         self.put(&gathered);
@@ -336,99 +351,16 @@ impl ThreadHeap {
         }
     }
 
-    // ---- the lists of slabs ------------------------------------------------------------------------------------
-
-    /// Sees to a slab that got slots into its free words: it is listed (I3), and goes if it is one empty slab too many.
-    fn enlist(&'static self, slab: &'static Slab) {
-        let lists = self.list(slab.class());
-        if !slab.is_listed.get() {
-            self.list_by_address(slab, lists);
-        }
-        if slab.is_empty() {
-            let kept = KEPT_EMPTY_BYTES / slab.shape().slab_bytes;
-            if lists.empty.get() < kept || self.is_retired.get() {
-                lists.empty.update(|empty| empty + 1);
-            } else {
-                self.unlist(slab);
-                pool::end_slab(slab);
-                self.wait(slab);
-            }
-        }
-    }
-
-    fn list_by_address(&self, slab: &'static Slab, lists: &ClassLists) {
-        let (mut before, mut behind) = (None::<&'static Slab>, lists.listed.get());
-        for _ in 0..SORT_STEPS {
-            match behind {
-                Some(other) if other.start() < slab.start() => {
-                    (before, behind) = (behind, other.next.get());
-                }
-                _ => break,
-            }
-        }
-        slab.prev.set(before);
-        slab.next.set(behind);
-        match before {
-            Some(before) => before.next.set(Some(slab)),
-            None => lists.listed.set(Some(slab)),
-        }
-        if let Some(behind) = behind {
-            behind.prev.set(Some(slab));
-        }
-        slab.is_listed.set(true);
-    }
-
-    /// Takes a slab out of the list of its class.
-    fn unlist(&self, slab: &'static Slab) {
-        let (prev, next) = (slab.prev.take(), slab.next.take());
-        match prev {
-            Some(prev) => prev.next.set(next),
-            None => self.list(slab.class()).listed.set(next),
-        }
-        if let Some(next) = next {
-            next.prev.set(prev);
-        }
-        slab.is_listed.set(false);
-    }
-
-    /// Keeps a descriptor whose slab has ended.
-    fn wait(&self, slab: &'static Slab) {
-        let waiting = &self.list(slab.class()).waiting;
-        slab.next.set(waiting.replace(Some(slab)));
-    }
-
-    /// A descriptor that waits for a slab.
-    pub(super) fn take_waiting(&self, class: Class) -> Option<&'static Slab> {
-        let waiting = &self.list(class).waiting;
-        let slab = waiting.get()?;
-        waiting.set(slab.next.take());
-        Some(slab)
-    }
-
-    /// Puts a descriptor back that [`ThreadHeap::take_waiting`] gave.
-    pub(super) fn put_back_waiting(&self, slab: &'static Slab) {
-        self.wait(slab);
-    }
-
-    /// Gives a slab with free slots away; the caller holds the pool's lock and this heap is retired (I2).
-    pub(super) fn give_slab(&'static self, class: Class) -> Option<&'static Slab> {
-        let slab = self.list(class).listed.get()?;
-        if slab.is_empty() {
-            self.list(class).empty.update(|empty| empty - 1);
-        }
-        self.unlist(slab);
-        Some(slab)
-    }
-
     // ---- the end -----------------------------------------------------------------------------------------------
 
     /// Sends every cached slot home and takes in what others sent.
     pub(super) fn flush(&'static self) {
         for class in Class::all() {
-            for magazine in [self.magazine(class), &self.outboxes[class.index()]] {
+            for magazine in [self.magazine(class), self.outbox(class)] {
                 self.send_home(magazine, magazine.len());
             }
         }
+        self.large_bytes.set(0);
         self.drain();
     }
 
@@ -453,14 +385,15 @@ impl ThreadHeap {
     pub(super) fn forget_all(&self) {
         for class in Class::all() {
             self.magazine(class).forget();
-            self.outboxes[class.index()].forget();
+            self.outbox(class).forget();
             self.list(class).listed.set(None);
             self.list(class).empty.set(0);
             // A late notice may have vanished on its way to a list: the next slab must be heard of all the same.
-            let waiting = self.list(class).waiting.get();
+            let waiting = self.waiting(class).get();
             core::iter::successors(waiting, |slab| slab.next.get())
                 .for_each(|slab| handover::clear_notice(&slab.is_notified));
         }
+        self.large_bytes.set(0);
         self.notified.0.store(0, Ordering::Relaxed);
     }
 
@@ -469,7 +402,7 @@ impl ThreadHeap {
     pub(super) fn forget_places(&self) {
         for class in Class::all() {
             self.magazine(class).forget_places();
-            self.outboxes[class.index()].forget_places();
+            self.outbox(class).forget_places();
         }
         self.space.set((0, 0));
     }

@@ -262,12 +262,25 @@ impl FreeList {
     /// what it gains comes from there. Returns whether there was room; nothing has changed if not. The caller has
     /// reserved one change. O(log n).
     pub(crate) fn resize(&mut self, address: usize, size: usize) -> Result<bool, NotABlock> {
+        let (path, block) = self.block_at(address, None)?;
+        Ok(self.resize_segment(path, block, Extent::process(size)))
+    }
+
+    /// As [`FreeList::resize`], for the kept block at `start`.
+    pub(crate) fn resize_kept(&mut self, start: usize, size: usize) -> bool {
+        let Some(path) = self.segments.locate(start) else { return false };
+        let block = self.segments.segment(path.cursor());
+        debug_assert!(block.start == start && block.extent.is_kept(), "a kept block");
+        self.resize_segment(path, block, Extent::kept(size))
+    }
+
+    fn resize_segment(&mut self, mut path: Path, block: Segment, extent: Extent) -> bool {
+        let size = extent.size();
         debug_assert!(size > 0 && size.is_multiple_of(self.measures.granule), "L8");
-        let (mut path, block) = self.block_at(address, None)?;
         let right = self.hole_beside(self.segments.next(path.cursor()), block.span);
         let end = right.map_or(block.end(), |right| right.end());
         if size > end - block.start {
-            return Ok(false);
+            return false;
         }
         let mut removed = 1 + usize::from(right.is_some());
         if let Some(right) = right
@@ -276,10 +289,10 @@ impl FreeList {
             if let Some(path) = self.segments.locate(right.start) {
                 self.segments.splice(&path, 1, &[]);
             }
-            (path, _) = self.block_at(address, None)?;
-            removed = 1;
+            let Some(again) = self.segments.locate(block.start) else { return false };
+            (path, removed) = (again, 1);
         }
-        let block_after = Segment::process(address, size, block.span);
+        let block_after = Segment { extent, ..block };
         let is_clean =
             right.is_some_and(|right| right.extent.is_clean_hole()) && size >= block.size();
         let rest = Segment {
@@ -295,6 +308,6 @@ impl FreeList {
         }
         let span = self.account(block.span, &[block], parts);
         span.fresh = span.fresh.max(block_after.end());
-        Ok(true)
+        true
     }
 }
