@@ -24,6 +24,13 @@ pub(crate) const fn align_down(value: usize, align: usize) -> usize {
     value & !(align - 1)
 }
 
+/// Start and length of the whole pages between two addresses, if there are any.
+pub(crate) fn whole_pages(start: usize, end: usize, page_size: usize) -> Option<(usize, usize)> {
+    let first = align_up(start, page_size)?;
+    let len = align_down(end, page_size).checked_sub(first)?;
+    (len > 0).then_some((first, len))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -145,8 +145,7 @@ impl MemsAlloc {
     /// Gives every whole page that no block lies on back to the system. Returns their bytes. O(segments), with one
     /// system call for each hole that has such pages.
     pub fn trim(&self) -> usize {
-        PROCESS.flush();
-        PROCESS.heap.trim()
+        PROCESS.trim()
     }
 
     /// Sends the free slots that the calling thread has cached back to their slabs, and empty slabs back to the free

@@ -11,7 +11,7 @@ use super::Heap;
 use super::root::Root;
 use crate::base::addr;
 use crate::base::os::Os;
-use crate::base::round::{align_down, align_up};
+use crate::base::round::whole_pages;
 use crate::chain::node_arena::Id;
 use crate::chain::segment::Segment;
 
@@ -118,13 +118,6 @@ impl<O: Os> Heap<O> {
         root.chains.lock().list.settle_claim(claimed.start, true, Some(first));
         len
     }
-}
-
-/// Start and length of the whole pages between two addresses, if there are any.
-fn whole_pages(start: usize, end: usize, page_size: usize) -> Option<(usize, usize)> {
-    let first = align_up(start, page_size)?;
-    let len = align_down(end, page_size).checked_sub(first)?;
-    (len > 0).then_some((first, len))
 }
 
 #[cfg(test)]

@@ -19,11 +19,17 @@ const SMALL_COUNT: usize = 60;
 const LARGE_STEPS: usize = 4;
 /// Classes.
 pub(crate) const CLASS_COUNT: usize =
-    SMALL_COUNT + LARGE_STEPS * (1 + (MAX_LARGE / SLAB_GRANULE / LARGE_STEPS).ilog2() as usize);
+    SMALL_COUNT + LARGE_STEPS * (1 + (MAX_LARGE / LARGE_GRANULE / LARGE_STEPS).ilog2() as usize);
 /// What an array with a place for each class is made for: a power of two, so that an index is masked, not tested.
 pub(crate) const CLASS_PLACES: usize = 128;
 /// The unit in which owners of addresses are looked up; slabs are aligned to it and multiples of it.
-pub(crate) const SLAB_GRANULE: usize = 64 << 10;
+pub(crate) const SLAB_GRANULE: usize = 16 << 10;
+/// Large slots are multiples of this and aligned to it, as are slabs of slots that have large alignments.
+const LARGE_GRANULE: usize = 64 << 10;
+/// How many times larger the slabs of a class are once a heap has [`FEW_SLABS`] of it.
+const GROWTH: usize = 4;
+/// See [`GROWTH`]. Many threads with a little of everything need little memory, few with much of one class few slabs.
+pub(crate) const FEW_SLABS: usize = 4;
 
 /// What a thread heap has of one class beside one another: the table holds classes as distances, so that the fast paths
 /// need not multiply.
@@ -44,7 +50,7 @@ const SIZES: [usize; CLASS_COUNT] = {
     while class < CLASS_COUNT {
         sizes[class] = size;
         if class + 1 == SMALL_COUNT {
-            (size, step) = (0, SLAB_GRANULE);
+            (size, step) = (0, LARGE_GRANULE);
         } else if class > SMALL_COUNT && size.is_power_of_two() && size >= 4 * step {
             step = size / 4;
         } else if class < SMALL_COUNT && size >= 128 && size.is_power_of_two() {
@@ -70,37 +76,48 @@ static BY_SIZE: [Class; MAX_SMALL / 8 + 1] = {
     classes
 };
 
-/// What a slab of a class looks like.
+/// What slots of a class look like, and how many a slab has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     /// The size of a slot, in bytes.
     pub(crate) slot_bytes: usize,
-    /// The size of the slab, in bytes. It is aligned to [`SLAB_GRANULE`].
-    pub(crate) slab_bytes: usize,
-    /// Slots of the slab.
-    pub(crate) slots: usize,
+    /// Slots of the first slabs of a heap, and of further ones.
+    pub(crate) slots: [u32; 2],
+    /// The alignment of a slab.
+    pub(crate) slab_align: usize,
     /// `ceil(2^40 / slot_bytes)`: see [`Slab::slot_index`](super::slab::Slab::slot_index).
     pub(crate) magic: u64,
 }
 
+impl Shape {
+    /// The bytes of a slab with so many slots.
+    #[inline]
+    pub(crate) const fn slab_bytes(&self, slots: usize) -> usize {
+        (slots * self.slot_bytes).next_multiple_of(SLAB_GRANULE)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
 static SHAPES: [Shape; CLASS_PLACES] = {
-    let none = Shape { slot_bytes: 1, slab_bytes: SLAB_GRANULE, slots: 0, magic: 0 };
+    let none = Shape { slot_bytes: 1, slots: [0; 2], slab_align: SLAB_GRANULE, magic: 0 };
     let mut shapes = [none; CLASS_PLACES];
     let mut class = 0;
     while class < CLASS_COUNT {
         let slot_bytes = SIZES[class];
-        // At least 8 slots a slab; pages of slots that were never handed out are not resident.
-        let slab_bytes = match slot_bytes {
-            0..=8192 => SLAB_GRANULE,
-            8193..=MAX_SMALL => 4 * SLAB_GRANULE,
+        // A handful of slots a slab; pages of slots that were never handed out are not resident.
+        let first = match slot_bytes {
+            0..=1024 => SLAB_GRANULE,
+            1025..=8192 => GROWTH * SLAB_GRANULE,
+            8193..=MAX_SMALL => GROWTH * GROWTH * SLAB_GRANULE,
             _ => slot_bytes,
         };
+        let is_large = slot_bytes > MAX_SMALL;
+        let further = if is_large { first } else { GROWTH * first };
+        let slots = [(first / slot_bytes) as u32, (further / slot_bytes) as u32];
+        let slab_align = if slot_bytes > SLAB_GRANULE { LARGE_GRANULE } else { SLAB_GRANULE };
         // Of one slot the start is what 1 divides with nothing left.
-        let magic = match slab_bytes / slot_bytes {
-            1 => 1,
-            _ => (1_u64 << MAGIC_BITS).div_ceil(SIZES[class] as u64),
-        };
-        shapes[class] = Shape { slot_bytes, slab_bytes, slots: slab_bytes / slot_bytes, magic };
+        let magic = if is_large { 1 } else { (1_u64 << MAGIC_BITS).div_ceil(slot_bytes as u64) };
+        shapes[class] = Shape { slot_bytes, slots, slab_align, magic };
         class += 1;
     }
     shapes
@@ -119,15 +136,15 @@ impl Class {
     /// The class that serves more than [`MAX_SMALL`] bytes, if one does.
     #[inline]
     pub(crate) fn of_large(size: usize, align: usize) -> Option<Self> {
-        const FIRST: u32 = SLAB_GRANULE.ilog2();
+        const FIRST: u32 = LARGE_GRANULE.ilog2();
         const STEP_BITS: u32 = LARGE_STEPS.ilog2();
-        if size > MAX_LARGE || align > SLAB_GRANULE {
+        if size > MAX_LARGE || align > LARGE_GRANULE {
             return None;
         }
         // A small size with an alignment that no small class has is served as the smallest large one. Up to the first
         // doubling the steps are granules, then they double with each doubling.
         let last = size.max(1) - 1;
-        let shift = (last | SLAB_GRANULE << STEP_BITS).ilog2() - STEP_BITS;
+        let shift = (last | LARGE_GRANULE << STEP_BITS).ilog2() - STEP_BITS;
         let index = (shift - FIRST) as usize * LARGE_STEPS + (last >> shift);
         Some(Self::numbered(SMALL_COUNT + index))
     }
@@ -219,7 +236,8 @@ const _: () = {
     assert!(CLASS_COUNT <= CLASS_PLACES, "each class has its place");
     let mut class = 0;
     while class < CLASS_COUNT {
-        let Shape { slot_bytes, slab_bytes, slots, magic } = SHAPES[class];
+        let Shape { slot_bytes, slots: [few, slots], magic, .. } = SHAPES[class];
+        let slab_bytes = SHAPES[class].slab_bytes(slots as usize);
         let (one, last) = (1_u64 << MAGIC_BITS, slab_bytes as u64 - 1);
         assert!(last.checked_mul(magic).is_some(), "the product is exact");
         if class < SMALL_COUNT {
@@ -231,7 +249,9 @@ const _: () = {
                 last * e < one && (slots as u64 + 1) * e < magic,
                 "a start is told from others"
             );
-            assert!(slots >= 8 && slab_bytes.is_multiple_of(SLAB_GRANULE), "a few slots");
+            assert!(few >= 8 && slots >= few, "a few slots");
+            // The byte behind the last slot's is asked for at the most.
+            assert!((slab_bytes - 1) / slot_bytes <= slots as usize, "no room for a slot is left");
         } else {
             assert!(last * magic < one && magic == 1 && slots == 1, "only offset 0 is below 1");
         }
@@ -259,7 +279,7 @@ mod tests {
             assert!(smaller.is_none_or(|smaller| smaller.shape().slot_bytes < size), "{size}");
         }
         assert_eq!(Class::of_any(MAX_LARGE + 1, 8), None);
-        assert_eq!(Class::of_any(8, 2 * SLAB_GRANULE), None);
+        assert_eq!(Class::of_any(8, 2 * LARGE_GRANULE), None);
         assert_eq!(Class::of(isize::MAX as usize, 8), None);
     }
 

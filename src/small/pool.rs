@@ -116,8 +116,7 @@ impl Pool {
         is_in_first_zone && PROCESS.owners.cover(start, len).is_ok()
     }
 
-    fn new_descriptor(&mut self, class: Class) -> Option<&'static Slab> {
-        let slots = class.shape().slots;
+    fn new_descriptor(&mut self, class: Class, slots: usize) -> Option<&'static Slab> {
         let words = slots.div_ceil(WORD_SLOTS);
         // Words that others write do not share a cache line with those that only the owner does.
         let states = self.records::<AtomicU8>((slots + 1).next_multiple_of(64), 64)?;
@@ -145,7 +144,6 @@ pub(super) fn places(space: &Cell<(usize, usize)>, count: usize) -> Option<Place
 
 /// A new slab of `class` for `owner`, and whether its bytes are all zero because they were never handed out.
 pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<(&'static Slab, bool)> {
-    let slab_bytes = class.shape().slab_bytes;
     let mut pool = PROCESS.pool.lock();
     if !PROCESS.owners.has_begun() {
         let (start, len) = PROCESS.heap.block_range()?;
@@ -159,8 +157,10 @@ pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<(&'st
         // What a large slot leaves unused costs nothing but addresses, and these are counted.
         return None;
     }
-    let slab = owner.take_waiting(class).or_else(|| pool.new_descriptor(class))?;
-    let Some(run) = PROCESS.heap.allocate_kept(slab_bytes, SLAB_GRANULE) else {
+    let (shape, slots) = (class.shape(), owner.wanted_slots(class));
+    let slab = owner.take_waiting(class, slots).or_else(|| pool.new_descriptor(class, slots))?;
+    let slab_bytes = shape.slab_bytes(slots);
+    let Some(run) = PROCESS.heap.allocate_kept(slab_bytes, shape.slab_align) else {
         owner.put_back_waiting(slab);
         if !class.is_large() {
             pool.refusals = REFUSALS;
@@ -184,7 +184,7 @@ pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<(&'st
 /// Makes the one slot of a slab, which is live, one of another class without moving it. `false` where there is no room.
 pub(super) fn resize_slab(slab: &'static Slab, class: Class) -> bool {
     let mut pool = PROCESS.pool.lock();
-    let (start, old, new) = (slab.start(), slab.shape().slab_bytes, class.shape().slab_bytes);
+    let (start, old, new) = (slab.start(), slab.slab_bytes(), class.shape().slab_bytes(1));
     if new > old && !pool.cover(start, new) || !PROCESS.heap.resize_kept(start, new) {
         return false;
     }
@@ -203,7 +203,7 @@ pub(super) fn end_slab(slab: &'static Slab) {
 }
 
 fn end_slab_locked(pool: &mut Pool, slab: &'static Slab) {
-    let (start, len) = (slab.start(), slab.shape().slab_bytes);
+    let (start, len) = (slab.start(), slab.slab_bytes());
     PROCESS.owners.set(start, len, None);
     slab.end();
     pool.slab_bytes -= len;
@@ -228,8 +228,16 @@ pub(super) fn acquire_heap() -> Option<&'static ThreadHeap> {
     Some(heap)
 }
 
+/// All heaps whose threads have ended, the caller's until it gives each to [`retire_heap`].
+pub(super) fn take_retired() -> Option<&'static ThreadHeap> {
+    let mut pool = PROCESS.pool.lock();
+    let first = pool.retired.take();
+    core::iter::successors(first, |heap| heap.next_retired.get())
+        .for_each(|heap| heap.is_retired.set(false));
+    first
+}
+
 /// Takes the heap of a thread that ended, its caches flushed.
-#[cfg(feature = "std")]
 pub(super) fn retire_heap(heap: &'static ThreadHeap) {
     PROCESS.pool.lock().retire(heap);
 }

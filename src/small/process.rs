@@ -14,6 +14,7 @@ use super::class::Class;
 use super::magazine::Entry;
 use super::owners::Owners;
 use super::pool::{self, Pool};
+use super::purge;
 use super::slab::{FREE, LIVE, Slab};
 use super::thread;
 use super::thread_heap::ThreadHeap;
@@ -214,6 +215,12 @@ impl Process {
             return Ok(false);
         }
         self.heap.resize(address, Some(old.0), new_size)
+    }
+
+    /// Gives back what [`Process::flush`] frees, all holes, and the free pages in slabs. Returns their bytes.
+    pub(crate) fn trim(&self) -> usize {
+        self.flush();
+        purge::purge_slabs() + self.heap.trim()
     }
 
     /// Sends the calling thread's cached slots home and ends its empty slabs, and those of threads that ended.

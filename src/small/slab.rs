@@ -50,6 +50,10 @@ pub(crate) struct Slab {
     free_count: Cell<u32>,
     /// No word below this one has a bit.
     hint: Cell<u32>,
+    /// Slots from here on were never taken.
+    carved: Cell<u32>,
+    /// Whether the whole pages of its free slots have gone back since a slot was last taken.
+    pub(super) is_purged: Cell<bool>,
     pub(super) prev: Cell<Option<&'static Slab>>,
     pub(super) next: Cell<Option<&'static Slab>>,
     pub(super) is_listed: Cell<bool>,
@@ -72,8 +76,8 @@ impl fmt::Debug for Slab {
 }
 
 impl Slab {
-    /// A descriptor without a slab. `states` has one place more than the class has slots, `free` and `remote` a bit
-    /// for each slot; all are zero.
+    /// A descriptor without a slab. `states` has one place more than the slab has slots, `free` and `remote` a bit for each
+    /// slot; all are zero.
     pub(super) fn new(
         class: Class,
         states: &'static [AtomicU8],
@@ -91,6 +95,8 @@ impl Slab {
             free,
             free_count: Cell::new(0),
             hint: Cell::new(0),
+            carved: Cell::new(0),
+            is_purged: Cell::new(false),
             prev: Cell::new(None),
             next: Cell::new(None),
             is_listed: Cell::new(false),
@@ -125,11 +131,23 @@ impl Slab {
         self.key.load(Ordering::Relaxed)
     }
 
+    /// Slots it has.
+    #[inline]
+    pub(crate) fn slots(&self) -> usize {
+        self.states.len() - 1
+    }
+
+    /// Bytes it has.
+    #[inline]
+    pub(crate) fn slab_bytes(&self) -> usize {
+        self.shape().slab_bytes(self.slots())
+    }
+
     /// The number of the slot that starts at `address`.
     #[inline]
     pub(crate) fn slot_index(&self, address: usize) -> Option<usize> {
         let offset = address.wrapping_sub(self.start());
-        if offset < self.shape().slab_bytes { self.slot_index_at(offset) } else { None }
+        if offset < self.slab_bytes() { self.slot_index_at(offset) } else { None }
     }
 
     /// The number of the slot that starts `offset` bytes into the slab.
@@ -147,7 +165,7 @@ impl Slab {
     pub(crate) fn slot_with(&self, address: usize) -> Option<(usize, bool)> {
         let offset = address.wrapping_sub(self.start());
         let index = offset / self.shape().slot_bytes;
-        (index < self.shape().slots).then(|| (index, self.slot_index(address).is_some()))
+        (index < self.slots()).then(|| (index, self.slot_index(address).is_some()))
     }
 
     /// Where slot `index` starts.
@@ -174,10 +192,7 @@ impl Slab {
     #[expect(unsafe_code, reason = "the bound follows from the shape")]
     pub(crate) fn own_state_at(&self, address: usize) -> Option<&'static AtomicU8> {
         let offset = address.wrapping_sub(self.start());
-        debug_assert!(
-            offset < self.shape().slab_bytes,
-            "the table names no other slab's addresses"
-        );
+        debug_assert!(offset < self.slab_bytes(), "the table names no other slab's addresses");
         let index = self.slot_index_at(offset)?;
         // SAFETY: `index` is `offset / slot_bytes` with `offset < slab_bytes`, so at most `slots`, and there is one byte
         // more than there are slots (I3).
@@ -200,7 +215,7 @@ impl Slab {
             words.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum()
         };
         let home = (ones(self.free) + ones(self.remote)) as usize;
-        self.shape().slots.saturating_sub(live + home)
+        self.slots().saturating_sub(live + home)
     }
 
     /// Whether slot `index` waits in the free words.
@@ -218,12 +233,13 @@ impl Slab {
     pub(super) fn begin(&self, start: usize, class: Class, owner: &'static ThreadHeap) {
         self.class.store(class.distance(), Ordering::Relaxed);
         for (index, word) in self.free.iter().enumerate() {
-            let slots = (self.shape().slots - index * WORD_SLOTS).min(WORD_SLOTS);
+            let slots = (self.slots() - index * WORD_SLOTS).min(WORD_SLOTS);
             word.store(u64::MAX >> (WORD_SLOTS - slots), Ordering::Relaxed);
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
-        self.free_count.set(self.shape().slots as u32);
+        self.free_count.set(self.slots() as u32);
         self.hint.set(0);
+        self.carved.set(0);
         self.give_to(owner);
         self.start.store(start, Ordering::Release);
     }
@@ -252,12 +268,17 @@ impl Slab {
 
     /// Whether all slots are in the free words.
     pub(super) fn is_empty(&self) -> bool {
-        self.free_count.get() as usize == self.shape().slots
+        self.free_count.get() as usize == self.slots()
     }
 
     /// Whether some slot is in the free words.
     pub(super) fn has_free(&self) -> bool {
         self.free_count.get() > 0
+    }
+
+    /// Slots in the free words that were taken before, so that their pages may be resident. They are the lowest ones.
+    pub(super) fn recycled_count(&self) -> usize {
+        (self.free_count.get() + self.carved.get()) as usize - self.slots()
     }
 
     /// Puts the slots of `bits` of word `index` into the free words.
@@ -268,6 +289,7 @@ impl Slab {
         debug_assert!(before & bits == 0, "a slot is in one place (I1)");
         word.store(before | bits, Ordering::Relaxed);
         self.free_count.set(self.free_count.get() + bits.count_ones());
+        self.is_purged.set(false);
         #[expect(clippy::cast_possible_truncation, reason = "at most 128 words")]
         self.hint.set(self.hint.get().min(index as u32));
     }
@@ -275,7 +297,7 @@ impl Slab {
     /// Takes up to `most` slots, lowest first, out of the free words and hands each to `take`.
     #[inline]
     pub(super) fn take(&self, most: usize, mut take: impl FnMut(usize, &'static AtomicU8)) {
-        let (mut left, mut index) = (most, self.hint.get() as usize);
+        let (mut left, mut index, mut end) = (most, self.hint.get() as usize, 0);
         let slot_bytes = self.shape().slot_bytes;
         while left > 0
             && let Some(word) = self.free.get(index)
@@ -285,7 +307,7 @@ impl Slab {
             while bits != 0 && left > 0 {
                 let slot = first + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                left -= 1;
+                (left, end) = (left - 1, slot + 1);
                 if let Some(state) = self.states.get(slot) {
                     take(self.start() + slot * slot_bytes, state);
                 }
@@ -299,9 +321,33 @@ impl Slab {
             clippy::cast_possible_truncation,
             reason = "at most 128 words, at most 8 Ki slots"
         )]
-        let (hint, taken) = (index as u32, (most - left) as u32);
+        let (hint, taken, end) = (index as u32, (most - left) as u32, end as u32);
         self.hint.set(hint);
         self.free_count.set(self.free_count.get() - taken);
+        self.carved.set(self.carved.get().max(end));
+        self.is_purged.set(false);
+    }
+
+    /// The runs of slots in the free words that were taken before: first slot and number.
+    pub(super) fn free_runs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let end = self.carved.get() as usize;
+        let mut next = 0;
+        core::iter::from_fn(move || {
+            let first = (next..end).find(|slot| self.is_in_free_words(*slot))?;
+            let behind = (first..end).find(|slot| !self.is_in_free_words(*slot)).unwrap_or(end);
+            next = behind;
+            Some((first, behind - first))
+        })
+    }
+
+    /// Takes free slots out of the free words for good: their memory is not there any more.
+    pub(super) fn lose(&self, first: usize, count: usize) {
+        for slot in first..first + count {
+            if let Some(word) = self.free.get(slot / WORD_SLOTS) {
+                word.fetch_and(!(1 << (slot % WORD_SLOTS)), Ordering::Relaxed);
+                self.free_count.update(|count| count - 1);
+            }
+        }
     }
 
     /// Makes the free words say what the state bytes say, and the remote words nothing: after a fork, when nobody knows
@@ -310,7 +356,7 @@ impl Slab {
         let mut count = 0;
         for (index, word) in self.free.iter().enumerate() {
             let first = index * WORD_SLOTS;
-            let slots = (self.shape().slots - first).min(WORD_SLOTS);
+            let slots = (self.slots() - first).min(WORD_SLOTS);
             let free = (0..slots).filter(|slot| !self.is_live(first + slot));
             let bits = free.fold(0_u64, |bits, slot| bits | 1 << slot);
             word.store(bits, Ordering::Relaxed);
@@ -320,6 +366,8 @@ impl Slab {
         self.is_notified.store(0, Ordering::Relaxed);
         self.free_count.set(count);
         self.hint.set(0);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
+        self.carved.set(self.slots() as u32);
         self.prev.set(None);
         self.next.set(None);
         self.is_listed.set(false);

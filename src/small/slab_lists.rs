@@ -3,7 +3,7 @@
 
 use core::cell::Cell;
 
-use super::class::Class;
+use super::class::{Class, FEW_SLABS};
 use super::pool;
 use super::slab::Slab;
 use super::thread_heap::ThreadHeap;
@@ -20,14 +20,21 @@ pub(super) struct ClassLists {
     pub(super) listed: Cell<Option<&'static Slab>>,
     /// How many of them are empty.
     pub(super) empty: Cell<usize>,
-    /// Descriptors without a slab.
-    pub(super) waiting: Cell<Option<&'static Slab>>,
+    /// Slabs of the class, listed or not.
+    pub(super) count: Cell<usize>,
+    /// Descriptors without a slab: of those with few slots, and of the others.
+    pub(super) waiting: [Cell<Option<&'static Slab>>; 2],
 }
 
 impl ClassLists {
     /// No slabs.
     pub(super) const fn new() -> Self {
-        Self { listed: Cell::new(None), empty: Cell::new(0), waiting: Cell::new(None) }
+        Self {
+            listed: Cell::new(None),
+            empty: Cell::new(0),
+            count: Cell::new(0),
+            waiting: [const { Cell::new(None) }; 2],
+        }
     }
 }
 
@@ -39,8 +46,10 @@ impl ThreadHeap {
             self.list_by_address(slab, lists);
         }
         if slab.is_empty() {
-            let kept = KEPT_EMPTY_BYTES / slab.shape().slab_bytes;
-            if lists.empty.get() < kept || self.is_retired.get() {
+            let bytes = (lists.empty.get() + 1) * slab.slab_bytes();
+            let is_kept =
+                !slab.class().is_large() && (bytes <= KEPT_EMPTY_BYTES || lists.empty.get() == 0);
+            if is_kept || self.is_retired.get() {
                 lists.empty.update(|empty| empty + 1);
             } else {
                 self.unlist(slab);
@@ -50,9 +59,22 @@ impl ThreadHeap {
         }
     }
 
-    /// Lists a slab that slots are going to be taken from at once.
+    /// A listed slab with free slots that were used before: the first one, or the one behind it if that is new.
+    pub(super) fn recycled_slab(&self, class: Class) -> Option<&'static Slab> {
+        let first = self.list(class).listed.get()?;
+        [Some(first), first.next.get()].into_iter().flatten().find(|slab| slab.recycled_count() > 0)
+    }
+
+    /// How many slots the next slab of a class ought to have.
+    pub(super) fn wanted_slots(&self, class: Class) -> usize {
+        let [few, many] = class.shape().slots;
+        (if self.list(class).count.get() < FEW_SLABS { few } else { many }) as usize
+    }
+
+    /// Lists a slab that has become this heap's; slots are going to be taken from it at once.
     pub(super) fn list_new(&self, slab: &'static Slab) {
         let lists = self.list(slab.class());
+        lists.count.update(|count| count + 1);
         self.list_by_address(slab, lists);
         lists.empty.update(|empty| empty + usize::from(slab.is_empty()));
     }
@@ -94,13 +116,19 @@ impl ThreadHeap {
 
     /// Keeps a descriptor whose slab has ended.
     pub(super) fn wait(&self, slab: &'static Slab) {
-        let waiting = self.waiting(slab.class());
-        slab.next.set(waiting.replace(Some(slab)));
+        self.list(slab.class()).count.update(|count| count.saturating_sub(1));
+        self.put_back_waiting(slab);
+    }
+
+    /// Where descriptors with so many slots wait for a slab of a class. Those of all large classes are alike.
+    fn waiting(&self, class: Class, slots: usize) -> &Cell<Option<&'static Slab>> {
+        let is_few = slots == class.shape().slots[0] as usize;
+        &self.lists[class.descriptor_index()].waiting[usize::from(!is_few)]
     }
 
     /// A descriptor that waits for a slab.
-    pub(super) fn take_waiting(&self, class: Class) -> Option<&'static Slab> {
-        let waiting = self.waiting(class);
+    pub(super) fn take_waiting(&self, class: Class, slots: usize) -> Option<&'static Slab> {
+        let waiting = self.waiting(class, slots);
         let slab = waiting.get()?;
         waiting.set(slab.next.take());
         Some(slab)
@@ -108,7 +136,8 @@ impl ThreadHeap {
 
     /// Puts a descriptor back that [`ThreadHeap::take_waiting`] gave.
     pub(super) fn put_back_waiting(&self, slab: &'static Slab) {
-        self.wait(slab);
+        let waiting = self.waiting(slab.class(), slab.slots());
+        slab.next.set(waiting.replace(Some(slab)));
     }
 
     /// Gives a slab with free slots away; the caller holds the pool's lock and this heap is retired (I2).
@@ -118,6 +147,7 @@ impl ThreadHeap {
             self.list(class).empty.update(|empty| empty - 1);
         }
         self.unlist(slab);
+        self.list(class).count.update(|count| count.saturating_sub(1));
         Some(slab)
     }
 }

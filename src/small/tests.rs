@@ -24,7 +24,7 @@ fn leaked<T>(count: usize, make: impl Fn() -> T) -> &'static [T] {
 }
 
 fn descriptor(class: Class) -> &'static Slab {
-    let slots = class.shape().slots;
+    let slots = class.shape().slots[1] as usize;
     let words = || leaked(slots.div_ceil(WORD_SLOTS), || AtomicU64::new(0));
     let states = leaked(slots + 1, || AtomicU8::new(FREE));
     Box::leak(Box::new(Slab::new(class, states, words(), words())))
@@ -39,19 +39,21 @@ fn of_all_offsets_the_multiplication_finds_the_slots() {
     for class in Class::all() {
         let (slab, shape) = (descriptor(class), class.shape());
         slab.begin(NOWHERE, slab.class(), heap(0));
-        for offset in 0..shape.slab_bytes {
+        for offset in 0..slab.slab_bytes() {
             let expected = offset / shape.slot_bytes;
             let is_start = offset % shape.slot_bytes == 0;
             assert_eq!(slab.slot_index(NOWHERE + offset), is_start.then_some(expected));
             assert_eq!(slab.state_at(NOWHERE + offset).is_some(), is_start);
             let slot = slab.slot_with(NOWHERE + offset);
-            assert_eq!(slot, (expected < shape.slots).then_some((expected, is_start)));
+            assert_eq!(slot, (expected < slab.slots()).then_some((expected, is_start)));
         }
-        for outside in [0, NOWHERE - 1, NOWHERE + shape.slab_bytes, usize::MAX] {
+        for outside in [0, NOWHERE - 1, NOWHERE + slab.slab_bytes(), usize::MAX] {
             assert_eq!(slab.slot_index(outside), None);
             assert_eq!(slab.slot_with(outside), None);
         }
-        assert!(slab.state(shape.slots).is_some_and(|state| state.load(Ordering::Relaxed) == FREE));
+        assert!(
+            slab.state(slab.slots()).is_some_and(|state| state.load(Ordering::Relaxed) == FREE)
+        );
     }
 }
 
@@ -97,14 +99,14 @@ impl Model {
         slab.is_notified.store(1, Ordering::Relaxed);
         slab.rebuild();
         self.out.retain(|slot| self.live.contains(slot));
-        self.free = (0..slab.shape().slots).filter(|slot| !self.live.contains(slot)).collect();
+        self.free = (0..slab.slots()).filter(|slot| !self.live.contains(slot)).collect();
         assert!(slab.remote.iter().all(|word| word.load(Ordering::Relaxed) == 0));
         assert!(handover::notify(&slab.is_notified), "nobody is notified any more");
         handover::clear_notice(&slab.is_notified);
     }
 
     fn compare(&self, slab: &Slab) {
-        let slots = slab.shape().slots;
+        let slots = slab.slots();
         assert_eq!(slab.has_free(), !self.free.is_empty());
         assert_eq!(slab.is_empty(), self.free.len() == slots);
         assert_eq!(slab.live_count(), self.live.len());
@@ -121,7 +123,7 @@ fn a_slab_agrees_with_a_set_of_free_slots() {
         let (class, mut random) = (class_of(size), SplitMix(seed));
         let slab = descriptor(class);
         slab.begin(NOWHERE, slab.class(), heap(0));
-        let free = (0..class.shape().slots).collect();
+        let free = (0..slab.slots()).collect();
         let mut model = Model { free, out: Vec::new(), live: BTreeSet::new() };
         for _ in 0..200 {
             match random.below(20) {
@@ -147,7 +149,7 @@ fn the_owner_table_ends_where_it_ends() {
     let first = NOWHERE + SLAB_GRANULE;
     assert!(owners.find(first).is_none(), "nothing is covered yet");
     let slab = descriptor(class_of(MAX_SMALL));
-    let bytes = slab.shape().slab_bytes;
+    let bytes = slab.slab_bytes();
     for start in [first, first + bytes, first + (1 << 30)] {
         owners.cover(start, bytes).expect("memory for the table");
         slab.begin(start, slab.class(), heap(0));
@@ -236,7 +238,11 @@ fn a_notice_that_vanished_with_its_thread_keeps_no_later_one_away() {
     owner.put_back_waiting(slab);
     assert!(handover::notify(&slab.is_notified));
     owner.forget_all();
-    assert!(owner.take_waiting(slab.class()).is_some_and(|other| core::ptr::eq(other, slab)));
+    assert!(
+        owner
+            .take_waiting(slab.class(), slab.slots())
+            .is_some_and(|other| core::ptr::eq(other, slab))
+    );
     assert!(handover::notify(&slab.is_notified));
 }
 
@@ -352,14 +358,14 @@ mod threads {
         {
             assert_eq!(refused(block, size, align), MisuseKind::WrongSize, "{size} {align}");
         }
-        let free: Vec<_> = (0..shape.slots).filter(|slot| !slab.is_live(*slot)).collect();
+        let free: Vec<_> = (0..slab.slots()).filter(|slot| !slab.is_live(*slot)).collect();
         for address in free.into_iter().map(|slot| slab.slot_start(slot)) {
             assert_eq!(refused(address, SIZE, 8), MisuseKind::DoubleFree);
             assert_eq!(refused(address, SLAB_GRANULE, SLAB_GRANULE), MisuseKind::DoubleFree);
         }
-        let tail = start + shape.slots * shape.slot_bytes;
+        let tail = start + slab.slots() * shape.slot_bytes;
         assert_eq!(refused(tail, SIZE, 8), MisuseKind::DoubleFree);
-        assert_eq!(refused(start + shape.slab_bytes - 8, SIZE, 8), MisuseKind::DoubleFree);
+        assert_eq!(refused(start + slab.slab_bytes() - 8, SIZE, 8), MisuseKind::DoubleFree);
         PROCESS.free(block, SIZE, 8);
         PROCESS.flush();
         // Asked, not done: by now the place may be somebody else's.

@@ -32,11 +32,11 @@ const MISS_CAPACITY: usize = 16;
 /// took a fifth longer, and no program less memory: a magazine grows only where slots go in and out by so many.
 const MAX_CAPACITY: usize = 1024;
 /// See [`MAX_CAPACITY`].
-const MAGAZINE_BYTES: usize = 256 << 10;
+const MAGAZINE_BYTES: usize = 512 << 10;
 /// Slots of an outbox, and their bytes.
 const OUTBOX_CAPACITY: usize = 64;
 /// See [`OUTBOX_CAPACITY`].
-const OUTBOX_BYTES: usize = 64 << 10;
+const OUTBOX_BYTES: usize = 16 << 10;
 /// A thread's heap.
 #[repr(C, align(64))]
 pub(crate) struct ThreadHeap {
@@ -45,7 +45,7 @@ pub(crate) struct ThreadHeap {
     /// Its number; 0 is that of heaps that are nobody's.
     number: u64,
     outboxes: [Magazine; CLASS_PLACES],
-    lists: [ClassLists; CLASS_PLACES],
+    pub(super) lists: [ClassLists; CLASS_PLACES],
     /// Bytes of large slots in the magazines.
     pub(super) large_bytes: Cell<usize>,
     /// The slot of the newest slab of one slot, if its bytes were never handed out.
@@ -147,11 +147,6 @@ impl ThreadHeap {
         &self.lists[class.index()]
     }
 
-    /// Where descriptors wait for a slab of a class.
-    pub(super) fn waiting(&self, class: Class) -> &Cell<Option<&'static Slab>> {
-        &self.lists[class.descriptor_index()].waiting
-    }
-
     /// The outbox of a class.
     #[inline]
     pub(super) fn outbox(&self, class: Class) -> &Magazine {
@@ -169,25 +164,7 @@ impl ThreadHeap {
             self.enlarge(magazine, class);
         }
         magazine.has_missed.set(true);
-        if self.list(class).listed.get().is_none() {
-            self.drain();
-        }
-        if self.list(class).listed.get().is_none() && !self.reuse_outbox(class) {
-            let slab = match pool::adopt(self, class) {
-                Some(slab) => slab,
-                None => {
-                    let (slab, is_fresh) = pool::new_slab(self, class)?;
-                    self.fresh_slot.set(if is_fresh && class.is_large() {
-                        slab.start()
-                    } else {
-                        0
-                    });
-                    slab
-                }
-            };
-            self.list_new(slab);
-        }
-        self.take_from_slabs(class);
+        self.restock(class)?;
         let slot = magazine.hand_out();
         if class.is_large() {
             self.count_large();
@@ -195,11 +172,42 @@ impl ThreadHeap {
         slot
     }
 
-    /// Fills half of a magazine from the first listed slab.
-    fn take_from_slabs(&'static self, class: Class) {
+    /// Puts slots into an empty magazine. Those that were used before come first, lowest addresses first, wherever they
+    /// are; then those that would make further pages resident.
+    fn restock(&'static self, class: Class) -> Option<()> {
+        let recycled = || self.recycled_slab(class);
+        if let Some(slab) = recycled().or_else(|| if self.drain() { recycled() } else { None }) {
+            self.take_from(slab, slab.recycled_count());
+        } else if !self.reuse_outbox(class) {
+            let slab = match self.list(class).listed.get() {
+                Some(slab) => slab,
+                None => self.another_slab(class)?,
+            };
+            self.take_from(slab, usize::MAX);
+        }
+        Some(())
+    }
+
+    /// Lists a slab of a thread that ended, or a new one.
+    #[cold]
+    fn another_slab(&'static self, class: Class) -> Option<&'static Slab> {
+        let slab = match pool::adopt(self, class) {
+            Some(slab) => slab,
+            None => {
+                let (slab, is_fresh) = pool::new_slab(self, class)?;
+                self.fresh_slot.set(if is_fresh && class.is_large() { slab.start() } else { 0 });
+                slab
+            }
+        };
+        self.list_new(slab);
+        Some(slab)
+    }
+
+    /// Takes up to `most` slots of a listed slab into the magazine, but no more than half of what that holds.
+    fn take_from(&'static self, slab: &'static Slab, most: usize) {
+        let class = slab.class();
         let magazine = self.magazine(class);
-        let wanted = (magazine.capacity() / 2).saturating_sub(magazine.len());
-        let Some(slab) = self.list(class).listed.get() else { return };
+        let wanted = (magazine.capacity() / 2).saturating_sub(magazine.len()).min(most);
         let before = magazine.len();
         if wanted > 0 && slab.is_empty() {
             self.list(class).empty.update(|empty| empty - 1);
@@ -389,9 +397,11 @@ impl ThreadHeap {
             self.list(class).listed.set(None);
             self.list(class).empty.set(0);
             // A late notice may have vanished on its way to a list: the next slab must be heard of all the same.
-            let waiting = self.waiting(class).get();
-            core::iter::successors(waiting, |slab| slab.next.get())
-                .for_each(|slab| handover::clear_notice(&slab.is_notified));
+            self.list(class).count.set(0);
+            for waiting in &self.list(class).waiting {
+                core::iter::successors(waiting.get(), |slab| slab.next.get())
+                    .for_each(|slab| handover::clear_notice(&slab.is_notified));
+            }
         }
         self.large_bytes.set(0);
         self.notified.0.store(0, Ordering::Relaxed);
@@ -409,6 +419,7 @@ impl ThreadHeap {
 
     /// Lists a slab that was rebuilt, if it has free slots.
     pub(super) fn take_rebuilt(&'static self, slab: &'static Slab) {
+        self.list(slab.class()).count.update(|count| count + 1);
         if slab.has_free() {
             self.enlist(slab);
         }

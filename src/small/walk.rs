@@ -31,8 +31,8 @@ struct SlabWalk {
 impl SlabWalk {
     /// The next block or run of free slots. Nothing more once the slab has ended.
     fn next(&mut self) -> Option<HeapSegment> {
-        let shape = self.slab.shape();
-        if self.index >= shape.slots || self.slab.start() != self.start {
+        let (shape, slots) = (self.slab.shape(), self.slab.slots());
+        if self.index >= slots || self.slab.start() != self.start {
             return None;
         }
         let first = self.index;
@@ -41,11 +41,11 @@ impl SlabWalk {
             self.index += 1;
             return Some(HeapSegment { start, size: shape.slot_bytes, kind: SegmentKind::Process });
         }
-        while self.index < shape.slots && !self.slab.is_live(self.index) {
+        while self.index < slots && !self.slab.is_live(self.index) {
             self.index += 1;
         }
-        let end = if self.index == shape.slots {
-            shape.slab_bytes
+        let end = if self.index == slots {
+            self.slab.slab_bytes()
         } else {
             self.index * shape.slot_bytes
         };
@@ -104,7 +104,7 @@ pub(crate) struct SlabSums {
 pub(crate) fn slab_sums(segment: &HeapSegment) -> Option<SlabSums> {
     let slab = slab_of(segment)?;
     let shape = slab.shape();
-    Some(SlabSums { live: slab.live_count(), slots: shape.slots, slot_bytes: shape.slot_bytes })
+    Some(SlabSums { live: slab.live_count(), slots: slab.slots(), slot_bytes: shape.slot_bytes })
 }
 
 impl Process {
@@ -134,10 +134,10 @@ impl Process {
                 }
             }
             None => {
-                let tail = shape.slots * shape.slot_bytes;
+                let tail = slab.slots() * shape.slot_bytes;
                 Found::Hole(HeapSegment {
                     start: slab.start() + tail,
-                    size: shape.slab_bytes - tail,
+                    size: slab.slab_bytes() - tail,
                     kind: SegmentKind::Hole,
                 })
             }
@@ -153,11 +153,11 @@ impl Process {
         for slab in self.owners.all() {
             let shape = slab.shape();
             let live = slab.live_count();
-            stats.slabs += 1;
+            stats.slabs += usize::from(!slab.class().is_large());
             stats.blocks = (stats.blocks + live).saturating_sub(1);
             let live_bytes = live * shape.slot_bytes;
-            stats.allocated = (stats.allocated + live_bytes).saturating_sub(shape.slab_bytes);
-            stats.free += shape.slab_bytes - live_bytes;
+            stats.allocated = (stats.allocated + live_bytes).saturating_sub(slab.slab_bytes());
+            stats.free += slab.slab_bytes() - live_bytes;
             stats.cached += slab.cached_count(live) * shape.slot_bytes;
         }
         stats
@@ -169,11 +169,11 @@ impl Process {
         let _pool = self.pool.lock();
         self.heap.check()?;
         for slab in self.owners.all() {
-            let (start, shape) = (slab.start(), slab.shape());
+            let (start, shape, slots) = (slab.start(), slab.shape(), slab.slots());
             let run = self.heap.find_address(start);
-            let is_block = run == Some(Found::Block(Block { start, size: shape.slab_bytes }));
+            let is_block = run == Some(Found::Block(Block { start, size: slab.slab_bytes() }));
             law(is_block, "a slab is a block of the free list", start)?;
-            for index in 0..shape.slots {
+            for index in 0..slots {
                 // A slot may be handed out and come home between two looks: only what stays so is broken.
                 let is_both = (0..LOOKS).all(|_| {
                     slab.is_in_free_words(index)
@@ -182,7 +182,7 @@ impl Process {
                 });
                 law(!is_both, "a slot is live or free", start + index * shape.slot_bytes)?;
             }
-            law(!slab.is_live(shape.slots), "the place behind the last slot is never live", start)?;
+            law(!slab.is_live(slots), "the place behind the last slot is never live", start)?;
         }
         Ok(())
     }
