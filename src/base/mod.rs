@@ -3,6 +3,7 @@
 //! [`os`] is the only place that maps and unmaps; [`addr`] the only one where a number becomes a pointer.
 
 pub(crate) mod addr;
+pub(crate) mod clock;
 pub(crate) mod fatal;
 pub(crate) mod law;
 pub(crate) mod lock;

@@ -200,12 +200,11 @@ unsafe impl GlobalAlloc for MemsAlloc {
         let Some(block) = PROCESS.allocate(layout.size(), layout.align()) else {
             return ptr::null_mut();
         };
-        let start = block.start.as_ptr();
-        if !block.is_zero {
-            // SAFETY: the block is live, `layout.size()` bytes long, and nobody else's.
-            unsafe { start.write_bytes(0, layout.size()) };
+        if PROCESS.heap.clear(&block, layout.size()) {
+            block.start.as_ptr()
+        } else {
+            ptr::null_mut()
         }
-        start
     }
 
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {

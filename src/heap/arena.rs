@@ -22,11 +22,11 @@ unsafe impl<O: Os> Allocator for &Heap<O> {
 
     fn allocate_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let block = Heap::allocate(self, layout.size(), layout.align()).ok_or(AllocError)?;
-        if !block.is_zero {
-            // SAFETY: the block is live, `layout.size()` bytes long, and nobody else's.
-            unsafe { block.start.write_bytes(0, layout.size()) };
+        if self.clear(&block, layout.size()) {
+            Ok(slice(block.start, layout.size()))
+        } else {
+            Err(AllocError)
         }
-        Ok(slice(block.start, layout.size()))
     }
 
     unsafe fn deallocate(&self, start: NonNull<u8>, layout: Layout) {

@@ -4,14 +4,18 @@
 //! no moment in which another thread's `mmap` could take the addresses. The run is claimed in the free list meanwhile,
 //! so the system call is made without the `chains` lock.
 //!
-//! When: the pages of a block of [`AT_ONCE_BYTES`] or more go when it is freed; all others when
-//! [`trim`](Heap::trim) is called, which also lets go of spans that are all hole.
+//! When: the pages of a block of [`AT_ONCE_BYTES`] or more go when it is freed; all others when they have been idle for
+//! a while ([`decay`](super::decay)), or when [`trim`](Heap::trim) is called, which also lets go of spans that are all
+//! hole.
+
+use core::sync::atomic::Ordering;
 
 use super::Heap;
-use super::root::Root;
-use crate::base::addr;
+use super::root::{Chains, Root};
+use crate::base::lock::LockGuard;
 use crate::base::os::Os;
 use crate::base::round::whole_pages;
+use crate::base::{addr, clock};
 use crate::chain::node_arena::Id;
 use crate::chain::segment::Segment;
 
@@ -22,7 +26,78 @@ pub(super) const AT_ONCE_BYTES: usize = 32 << 20;
 /// Segments looked at under one hold of the lock.
 const BATCH: usize = 64;
 
+/// Idle holes that are smaller stay: a system call for each would cost more than the pages are worth.
+const MIN_IDLE_BYTES: usize = 256 << 10;
+/// What one look gives back at the most: so many holes, and no further one when so many bytes have gone.
+const IDLE_HOLES: usize = 16;
+/// See [`IDLE_HOLES`].
+const IDLE_BYTES: usize = 64 << 20;
+/// Segments that one look goes over.
+const IDLE_STEPS: usize = 512;
+
 impl<O: Os> Heap<O> {
+    /// Notes how many bytes are dirty, and opens the lock. Returns how many ought to go back.
+    #[inline]
+    pub(super) fn note_dirty(&self, root: &Root, mut chains: LockGuard<'_, Chains>) -> usize {
+        let live = chains.list.totals().process_bytes;
+        let dirty = chains.dirty_bytes(root.page_size);
+        let idle = chains.decay.note(dirty, live);
+        // Whoever holds another lock leaves the work to the next one who does not.
+        let next_look = if idle > 0 { 0 } else { chains.decay.next_look() };
+        root.next_look.store(next_look, Ordering::Relaxed);
+        idle
+    }
+
+    /// As [`Heap::note_dirty`], and gives some of the idle bytes back. The caller holds no lock but this one.
+    #[inline]
+    pub(super) fn look(&self, root: &Root, chains: LockGuard<'_, Chains>) {
+        let idle = self.note_dirty(root, chains);
+        self.give_back_idle(idle);
+    }
+
+    /// As [`Heap::look`], for those who do not use the free list, now and then. The caller holds no lock.
+    #[inline]
+    pub(crate) fn look_now_and_then(&self) {
+        if let Some(root) = self.root()
+            && clock::milliseconds() >= root.next_look.load(Ordering::Relaxed)
+            && let Some(chains) = root.chains.try_lock()
+        {
+            self.look(root, chains);
+        }
+    }
+
+    /// Gives about `wanted` idle bytes back, from the highest addresses down; the rest the next time. The caller holds no
+    /// lock.
+    #[inline]
+    pub(super) fn give_back_idle(&self, wanted: usize) {
+        if wanted > 0
+            && let Some(root) = self.root()
+        {
+            self.give_back_holes(root, wanted);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_back_holes(&self, root: &Root, wanted: usize) {
+        let most = wanted.min(IDLE_BYTES);
+        let (mut given_back, mut steps) = (0, IDLE_STEPS);
+        for _ in 0..IDLE_HOLES {
+            let mut chains = root.chains.lock();
+            let hole = chains.dirty_hole_below(chains.decay.below, MIN_IDLE_BYTES, &mut steps);
+            chains.decay.below = hole.map_or_else(|below| below, |hole| hole.start);
+            drop(chains);
+            match hole {
+                Ok(hole) => given_back += self.trim_hole(root, hole.start),
+                Err(_) => break,
+            }
+            if given_back >= most {
+                break;
+            }
+        }
+        self.note_dirty(root, root.chains.lock());
+    }
+
     /// Gives every whole page that no block lies on back to the system. Returns their bytes. O(segments), with one
     /// system call for each hole that has such pages; other threads go on meanwhile.
     pub fn trim(&self) -> usize {

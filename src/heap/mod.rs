@@ -4,7 +4,7 @@
 //! when pages go back. In this version every block is a segment of the free list, 16 bytes or a multiple of them.
 //!
 //! Files: [`root`] the record everything hangs off, with its locks; [`zone`] and [`zones`] the reserved addresses;
-//! [`misuse`] wrong addresses; [`give_back`] pages that go back to the OS; [`walk`] and [`stats`] looking inside.
+//! [`misuse`] wrong addresses; [`clear`] zero bytes; [`give_back`] pages that go back to the OS, and [`decay`] when; [`walk`] and [`stats`] looking inside.
 //!
 //! Invariants: **I1** an address is compared, never dereferenced, until the free list knows it as a live block;
 //! **I2** no system call is made under the `chains` lock; **I3** pointers handed out are made from the heap's own
@@ -13,6 +13,8 @@
 
 #[cfg(feature = "allocator-api2")]
 mod arena;
+mod clear;
+mod decay;
 mod give_back;
 mod misuse;
 mod root;
@@ -137,22 +139,25 @@ impl<O: Os> Heap<O> {
     /// As [`Heap::mems_malloc`], with what is known of the bytes.
     #[inline]
     pub(crate) fn allocate(&self, size: usize, align: usize) -> Option<Allocation> {
-        self.allocate_as(size, align, Chains::hand_out)
+        let (allocation, idle) = self.allocate_as(size, align, Chains::hand_out)?;
+        self.give_back_idle(idle);
+        Some(allocation)
     }
 
     /// As [`Heap::allocate`], a block that the heap keeps to itself: from the first moment on [`Heap::release`] refuses
     /// it, and only [`Heap::release_kept`] takes it back.
     pub(crate) fn allocate_kept(&self, size: usize, align: usize) -> Option<Allocation> {
-        self.allocate_as(size, align, Chains::hand_out_kept)
+        self.allocate_as(size, align, Chains::hand_out_kept).map(|(allocation, _)| allocation)
     }
 
+    /// A block, and how many idle bytes ought to go back.
     #[inline]
     fn allocate_as(
         &self,
         size: usize,
         align: usize,
         hand_out: fn(&mut Chains, usize, usize) -> Option<Allocation>,
-    ) -> Option<Allocation> {
+    ) -> Option<(Allocation, usize)> {
         if !align.is_power_of_two() {
             return None;
         }
@@ -162,10 +167,10 @@ impl<O: Os> Heap<O> {
         if chains.reserve_for_change().is_ok()
             && let Some(allocation) = hand_out(&mut chains, size, align)
         {
-            return Some(allocation);
+            return Some((allocation, self.note_dirty(root, chains)));
         }
         drop(chains);
-        self.allocate_slow(root, size, align, hand_out)
+        Some((self.allocate_slow(root, size, align, hand_out)?, 0))
     }
 
     /// Grows the heap until the request can be served. One thread at a time grows; the others go on meanwhile.
@@ -277,7 +282,10 @@ impl<O: Os> Heap<O> {
         let expected = size.map(|size| block_size(size).unwrap_or(0));
         let mut chains = root.chains.lock();
         match chains.list.release_or_claim(address, expected, AT_ONCE_BYTES) {
-            Ok(None) => Ok(()),
+            Ok(None) => {
+                self.look(root, chains);
+                Ok(())
+            }
             Ok(Some(claimed)) => {
                 drop(chains);
                 self.give_back_claimed(root, claimed, claimed.end());
@@ -290,7 +298,9 @@ impl<O: Os> Heap<O> {
     /// Takes a block back that [`Heap::allocate_kept`] gave.
     pub(crate) fn release_kept(&self, start: usize) {
         if let Some(root) = self.root() {
-            root.chains.lock().list.release_kept(start);
+            let mut chains = root.chains.lock();
+            chains.list.release_kept(start);
+            self.note_dirty(root, chains);
         }
     }
 

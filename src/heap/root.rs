@@ -8,13 +8,15 @@
 //! (spans, segments and their nodes; no system call is made under it, every operation takes it in one place).
 
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicU64;
 
+use super::decay::Decay;
 use super::zone::Run;
 use super::zones::{Use, Zones};
 use crate::base::addr;
 use crate::base::lock::Lock;
 use crate::base::os::{Os, OutOfMemory};
-use crate::base::round::align_up;
+use crate::base::round::{align_down, align_up};
 use crate::chain::free_list::{FreeList, Measures};
 use crate::chain::node_arena::ChunkSource;
 use crate::chain::segment::Segment;
@@ -22,7 +24,7 @@ use crate::chain::segment::Segment;
 /// The first bytes of a root record.
 const MAGIC: [u8; 8] = *b"MeMSroot";
 /// The layout of the record. A reader refuses any other.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Every block of the process heap starts at a multiple of this, and its size is one.
 pub(super) const GRANULE: usize = 16;
@@ -40,6 +42,8 @@ pub(super) struct Root {
     list_at: usize,
     pub(super) zones: Lock<Zones>,
     pub(super) chains: Lock<Chains>,
+    /// When somebody ought to look whether bytes are idle: see [`Decay`].
+    pub(super) next_look: AtomicU64,
 }
 
 /// What the second lock guards.
@@ -48,6 +52,7 @@ pub(super) struct Root {
 pub(super) struct Chains {
     pub(super) list: FreeList,
     nodes: NodeSpace,
+    pub(super) decay: Decay,
 }
 
 /// Committed memory for chunks of nodes, taken from the front. Never given back: nodes are recycled.
@@ -107,6 +112,46 @@ impl Chains {
         }
     }
 
+    /// Bytes of holes whose pages may be resident. O(spans), and there are few.
+    pub(super) fn dirty_bytes(&self, page_size: usize) -> usize {
+        let totals = self.list.totals();
+        let (mut fresh, mut next) = (0, self.list.first_span());
+        while let Some(id) = next.some() {
+            let span = self.list.span(id);
+            fresh += align_down(span.end(), page_size)
+                .saturating_sub(span.fresh.next_multiple_of(page_size));
+            next = span.next;
+        }
+        (totals.hole_page_bytes - totals.clean_page_bytes).saturating_sub(fresh)
+    }
+
+    /// The next hole below an address that is not clean and has at least `least` bytes that may be resident. Goes over
+    /// `steps` segments at the most and counts them down; an error says below which address to go on.
+    pub(super) fn dirty_hole_below(
+        &self,
+        below: usize,
+        least: usize,
+        steps: &mut usize,
+    ) -> Result<Segment, usize> {
+        let mut at = self.list.last_below(below);
+        while let Some(here) = at {
+            let segment = self.list.segment(here);
+            let end = segment.end().min(self.list.span(segment.span).fresh);
+            if segment.is_hole()
+                && !segment.extent.is_clean_hole()
+                && end.saturating_sub(segment.start) >= least
+            {
+                return Ok(segment);
+            }
+            if *steps == 0 {
+                return Err(segment.start);
+            }
+            *steps -= 1;
+            at = self.list.prev(here);
+        }
+        Err(usize::MAX)
+    }
+
     /// Takes the span that starts at `start` out of the main chain, if it is all hole.
     pub(super) fn remove_empty_span(&mut self, start: usize) -> bool {
         let Some(hole) = self.list.find(start).filter(Segment::is_hole) else { return false };
@@ -143,10 +188,12 @@ impl Root {
             page_size,
             zones_at: 0,
             list_at: 0,
+            next_look: AtomicU64::new(0),
             zones: Lock::new(zones),
             chains: Lock::new(Chains {
                 list: FreeList::new(measures),
                 nodes: NodeSpace { next, end: run.end() },
+                decay: Decay::new(),
             }),
         };
         // SAFETY: the run was just committed, is page-aligned, at least as long as the record, and nobody else's.

@@ -5,7 +5,6 @@ use core::fmt;
 use super::Heap;
 use crate::base::law::BrokenLaw;
 use crate::base::os::Os;
-use crate::base::round::align_down;
 
 /// The sums of a heap. Bytes, unless the name says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,15 +73,8 @@ impl<O: Os> Heap<O> {
         };
         let chains = root.chains.lock();
         let totals = chains.list.totals();
-        let (mut fresh, mut next) = (0, chains.list.first_span());
-        while let Some(id) = next.some() {
-            let span = chains.list.span(id);
-            fresh += align_down(span.end(), root.page_size)
-                .saturating_sub(span.fresh.next_multiple_of(root.page_size));
-            next = span.next;
-        }
         let active = totals.span_bytes - totals.hole_page_bytes;
-        let dirty = (totals.hole_page_bytes - totals.clean_page_bytes).saturating_sub(fresh);
+        let dirty = chains.dirty_bytes(root.page_size);
         HeapStats {
             allocated: totals.process_bytes,
             active,

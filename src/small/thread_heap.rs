@@ -164,6 +164,7 @@ impl ThreadHeap {
             self.enlarge(magazine, class);
         }
         magazine.has_missed.set(true);
+        PROCESS.heap.look_now_and_then();
         self.restock(class)?;
         let slot = magazine.hand_out();
         if class.is_large() {

@@ -5,7 +5,7 @@ use super::super::order::{Cursor, Path};
 use super::super::segment::{Extent, Segment};
 use super::super::span::Span;
 use super::FreeList;
-use crate::base::round::align_up;
+use crate::base::round::{align_down, align_up};
 
 /// A block that was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(crate) struct Block {
     pub(crate) start: usize,
     /// The span it is a part of.
     pub(crate) span: Id<Span>,
-    /// Whether none of its bytes was ever handed out before.
+    /// Whether none of its bytes was handed out since its pages came from the OS.
     pub(crate) is_fresh: bool,
 }
 
@@ -67,8 +67,13 @@ impl FreeList {
     /// Makes `size` bytes at `start` of a hole a block that is handed out.
     #[inline]
     fn hand_out(&mut self, path: &Path, hole: Segment, start: usize, size: usize) -> Block {
+        let page = self.measures.page;
+        // The whole pages of a clean hole have gone back, and come anew.
+        let is_clean = hole.extent.is_clean_hole()
+            && align_up(hole.start, page).is_some_and(|first| first <= start)
+            && start + size <= align_down(hole.end(), page);
         let span = self.carve(path, hole, start, size);
-        let is_fresh = start >= span.fresh;
+        let is_fresh = is_clean || start >= span.fresh;
         span.fresh = span.fresh.max(start + size);
         Block { start, span: hole.span, is_fresh }
     }

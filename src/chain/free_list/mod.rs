@@ -195,6 +195,11 @@ impl FreeList {
         self.segments.segment(path.cursor()).contains(address).then(|| path.cursor())
     }
 
+    /// The place of the last segment that starts below `address`. O(log n).
+    pub(crate) fn last_below(&self, address: usize) -> Option<Cursor> {
+        self.segments.locate(address.checked_sub(1)?).map(|path| path.cursor())
+    }
+
     /// The segment at a place.
     pub(crate) fn segment(&self, at: Cursor) -> Segment {
         self.segments.segment(at)

@@ -1,0 +1,108 @@
+//! How many dirty bytes have been idle, and when they go back.
+//!
+//! Dirty bytes are those of holes whose pages may be resident. Their number goes up and down with the program's work; the
+//! *lowest* number within the last [`DECAY_MS`] says how many were not needed in all that time, whichever they were. What
+//! is idle beyond what the heap keeps goes back, from the highest addresses down, since first fit needs those last.
+//! (The low-water mark is what tcmalloc's caches shrink by; here it is taken over a sliding window of quarters.)
+//!
+//! There is no thread for it: whoever uses the free list, or refills a magazine, looks at the clock.
+
+use crate::base::clock;
+
+/// How long bytes must have been idle, in milliseconds.
+const DECAY_MS: u64 = 1000;
+/// Parts of that time whose low-water marks are kept.
+const QUARTERS: usize = 4;
+/// One of them, in milliseconds.
+const QUARTER_MS: u64 = DECAY_MS / QUARTERS as u64;
+/// So many idle bytes are kept whatever the heap holds, and this part of its live bytes.
+const KEPT_BYTES: usize = 4 << 20;
+/// See [`KEPT_BYTES`].
+const KEPT_SHARE: usize = 8;
+
+/// The low-water marks.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Decay {
+    /// The lowest number of dirty bytes in each of the last quarters, the oldest first.
+    lowest: [usize; QUARTERS],
+    /// The lowest number in the quarter that runs.
+    current: usize,
+    /// The number at the last look.
+    last: usize,
+    /// The quarter that runs.
+    quarter: u64,
+    /// Holes from here on have been looked at in this round.
+    pub(super) below: usize,
+}
+
+impl Decay {
+    /// Nothing is dirty yet.
+    pub(super) const fn new() -> Self {
+        Self { lowest: [0; QUARTERS], current: 0, last: 0, quarter: 0, below: usize::MAX }
+    }
+
+    /// Notes how many bytes are dirty. Returns how many ought to go back, where `live` bytes are in use.
+    pub(super) fn note(&mut self, dirty: usize, live: usize) -> usize {
+        self.note_at(clock::milliseconds() / QUARTER_MS, dirty, live)
+    }
+
+    fn note_at(&mut self, quarter: u64, dirty: usize, live: usize) -> usize {
+        let passed = quarter.saturating_sub(self.quarter);
+        self.quarter = self.quarter.max(quarter);
+        for _ in 0..passed.min(QUARTERS as u64 + 1) {
+            self.lowest.rotate_left(1);
+            self.lowest[QUARTERS - 1] = self.current;
+            // Nobody came by until now, so nothing changed.
+            self.current = self.last;
+        }
+        (self.current, self.last) = (self.current.min(dirty), dirty);
+        let idle = self.lowest.iter().fold(self.current, |lowest, other| lowest.min(*other));
+        let kept = KEPT_BYTES.max(live / KEPT_SHARE);
+        // A little more than what is kept is not worth a system call.
+        if idle > kept + kept / 4 { idle - kept } else { 0 }
+    }
+
+    /// The first millisecond of the next quarter.
+    pub(super) const fn next_look(&self) -> u64 {
+        (self.quarter + 1) * QUARTER_MS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn what_was_idle_for_the_whole_time_goes() {
+        let mut decay = Decay::new();
+        assert_eq!(decay.note_at(10, 0, 100 * MIB), 0);
+        assert_eq!(decay.note_at(10, 100 * MIB, 0), 0, "it has just become dirty");
+        assert_eq!(decay.note_at(12, 100 * MIB, 0), 0);
+        assert_eq!(decay.note_at(13, 90 * MIB, 0), 0);
+        assert_eq!(decay.note_at(15, 100 * MIB, 0), 86 * MIB, "90 MiB were not needed at any time");
+        assert_eq!(
+            decay.note_at(15, 14 * MIB, 0),
+            10 * MIB,
+            "what has gone is not asked for again"
+        );
+        assert_eq!(decay.note_at(15, 4 * MIB, 0), 0);
+    }
+
+    #[test]
+    fn who_comes_back_after_long_finds_it_idle_and_who_uses_it_keeps_it() {
+        let mut decay = Decay::new();
+        decay.note_at(1, 500 * MIB, 0);
+        assert_eq!(decay.note_at(1000, 500 * MIB, 0), 496 * MIB);
+        let mut busy = Decay::new();
+        for quarter in 1..100 {
+            assert_eq!(busy.note_at(quarter, 256 * MIB, 0), 0);
+            assert_eq!(busy.note_at(quarter, 0, 256 * MIB), 0, "each quarter needs all of it");
+        }
+        let mut large = Decay::new();
+        large.note_at(1, 100 * MIB, 1000 * MIB);
+        assert_eq!(large.note_at(50, 100 * MIB, 1000 * MIB), 0, "a large heap keeps more");
+    }
+}
