@@ -188,6 +188,7 @@ impl<O: Os> Heap<O> {
         let mut run = None;
         loop {
             let mut chains = root.chains.lock();
+            chains.huge = zones.huge_range();
             if chains.reserve_for_growth().is_err() {
                 drop(chains);
                 let Ok(nodes) = zones.commit(&self.os, Use::Nodes, NODE_STEP) else {
@@ -198,14 +199,20 @@ impl<O: Os> Heap<O> {
                 root.chains.lock().add_node_space(nodes);
                 continue;
             }
-            if let Some(run) = run.take() {
-                chains.add_room(run);
-            }
+            let has_more = run.take().map(|run| chains.add_room(run)).is_some();
             if let Some(allocation) = hand_out(&mut chains, size, align) {
                 return Some(allocation);
             }
+            if has_more {
+                // It is not in the zone meant for such a block, since that is full.
+                return chains.hand_out_anywhere(size, align, hand_out);
+            }
             drop(chains);
-            run = Some(zones.commit(&self.os, Use::Blocks, room).ok()?);
+            match zones.commit_for(&self.os, Use::Blocks, size >= HUGE_FROM, room) {
+                Ok(more) => run = Some(more),
+                // The last resort: room that is meant for blocks of another kind.
+                Err(_) => return root.chains.lock().hand_out_anywhere(size, align, hand_out),
+            }
         }
     }
 
@@ -354,14 +361,39 @@ impl<O: Os> Heap<O> {
             Ok(block) => block,
             Err(why) => return Err(chains.misuse(why, address, old_size)),
         };
-        match block_size(new_size) {
-            Some(size) if size == block.size() => Ok(true),
-            Some(size) if chains.reserve_for_change().is_ok() => {
-                let resized = chains.list.resize(address, size);
-                resized.map_err(|why| chains.misuse(why, address, old_size))
-            }
-            _ => Ok(false),
+        let Some(size) = block_size(new_size) else { return Ok(false) };
+        if size == block.size() {
+            return Ok(true);
         }
+        let mut is_done = chains.reserve_for_change().is_ok()
+            && chains.list.resize(address, size).is_ok_and(|is_done| is_done);
+        if !is_done && size > block.size() && size >= HUGE_FROM {
+            drop(chains);
+            is_done = self.extend_behind(root, block, size);
+        }
+        Ok(is_done)
+    }
+
+    /// Makes a block larger whose zone has no committed addresses behind it but a hole, if that is so. The caller's
+    /// user holds the block, so nobody else frees or resizes it.
+    #[cold]
+    fn extend_behind(&self, root: &Root, block: Segment, size: usize) -> bool {
+        let mut zones = root.zones.lock();
+        let mut chains = root.chains.lock();
+        if chains.reserve_for_growth().is_err() {
+            return false;
+        }
+        let end = chains.list.end_with_hole(block);
+        let missing = (block.start + size).saturating_sub(end);
+        drop(chains);
+        let Ok(run) = zones.commit_behind(&self.os, end, missing) else { return false };
+        let mut chains = root.chains.lock();
+        if chains.reserve_for_growth().is_err() {
+            zones.retreat(Use::Blocks, run);
+            return false;
+        }
+        chains.add_room(run);
+        chains.list.resize(block.start, size).is_ok_and(|is_done| is_done)
     }
 
     /// The bytes that the block at `pointer` has, at least as many as were asked for; `None` where it is not the start
@@ -378,15 +410,41 @@ impl<O: Os> Heap<O> {
     }
 }
 
+/// Blocks of at least this size lie in a zone of their own, if there is one.
+const HUGE_FROM: usize = 4 << 20;
+
 /// Node memory is committed in steps of this many bytes, or more.
 const NODE_STEP: usize = 256 << 10;
 
 impl Chains {
     #[inline]
     fn hand_out(&mut self, size: usize, align: usize) -> Option<Allocation> {
-        let block = self.list.allocate(size, align)?;
+        let block = if size >= HUGE_FROM && !self.huge.is_empty() {
+            self.list.allocate_in(size, align, &self.huge)?
+        } else {
+            let (below, above) = (0..self.huge.start, self.huge.end..usize::MAX);
+            let block = self.list.allocate_in(size, align, &below);
+            block.or_else(|| self.list.allocate_in(size, align, &above))?
+        };
         let start = addr::pointer(self.list.memory_of(block.span, block.start))?;
         Some(Allocation { start, is_zero: block.is_fresh })
+    }
+
+    /// As `hand_out`, from any zone.
+    #[cold]
+    fn hand_out_anywhere(
+        &mut self,
+        size: usize,
+        align: usize,
+        hand_out: fn(&mut Self, usize, usize) -> Option<Allocation>,
+    ) -> Option<Allocation> {
+        if self.reserve_for_change().is_err() {
+            return None;
+        }
+        let huge = core::mem::replace(&mut self.huge, usize::MAX..usize::MAX);
+        let allocation = hand_out(self, size, align);
+        self.huge = huge;
+        allocation
     }
 
     /// As [`Chains::hand_out`], under the same hold of the lock a kept block.

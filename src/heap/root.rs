@@ -7,6 +7,7 @@
 //! Locks, in the order in which they may be taken: `zones` (growing; system calls are made under it) before `chains`
 //! (spans, segments and their nodes; no system call is made under it, every operation takes it in one place).
 
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU64;
 
@@ -53,6 +54,8 @@ pub(super) struct Chains {
     pub(super) list: FreeList,
     nodes: NodeSpace,
     pub(super) decay: Decay,
+    /// Where huge blocks go, and nothing else.
+    pub(super) huge: Range<usize>,
 }
 
 /// Committed memory for chunks of nodes, taken from the front. Never given back: nodes are recycled.
@@ -178,6 +181,7 @@ impl Root {
         };
         let place = addr::pointer(run.start).ok_or(OutOfMemory)?.cast::<Self>();
         let page_size = os.page_size();
+        let huge = zones.huge_range();
         let measures = Measures { granule: GRANULE, page: page_size, anchor: 0 };
         let next = run.start + size_of::<Self>().next_multiple_of(64);
         let root = Self {
@@ -194,6 +198,7 @@ impl Root {
                 list: FreeList::new(measures),
                 nodes: NodeSpace { next, end: run.end() },
                 decay: Decay::new(),
+                huge,
             }),
         };
         // SAFETY: the run was just committed, is page-aligned, at least as long as the record, and nobody else's.

@@ -17,6 +17,8 @@ pub(super) struct Zone {
     pub(super) start: usize,
     pub(super) reserved: usize,
     pub(super) committed: usize,
+    /// Whether it is for huge blocks alone.
+    pub(super) is_huge: bool,
 }
 
 /// A run of committed bytes.
@@ -37,7 +39,7 @@ impl Run {
 
 impl Zone {
     /// No addresses.
-    pub(super) const NONE: Self = Self { start: 0, reserved: 0, committed: 0 };
+    pub(super) const NONE: Self = Self { start: 0, reserved: 0, committed: 0, is_huge: false };
 
     /// Whether it has addresses at all.
     pub(super) const fn is_none(&self) -> bool {
@@ -47,6 +49,11 @@ impl Zone {
     /// Whether `address` is committed.
     pub(super) const fn contains(&self, address: usize) -> bool {
         address.wrapping_sub(self.start) < self.committed
+    }
+
+    /// The first address behind the committed ones.
+    pub(super) const fn committed_end(&self) -> usize {
+        self.start + self.committed
     }
 
     /// Bytes that can still be committed.

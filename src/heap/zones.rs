@@ -7,11 +7,16 @@
 //! The ladder: a reservation is tried at the size wished for and then at a quarter of it, and so on, because some
 //! environments (valgrind, address-space limits) refuse large ones.
 
+use core::ops::Range;
+
 use super::zone::{Run, Zone};
 use crate::base::addr;
 use crate::base::os::{Os, OutOfMemory};
 use crate::base::round::{align_down, align_up};
 
+/// A first reservation of at least this size has a zone for huge blocks, its upper half: what is small never lands behind
+/// them, so they can grow where they are.
+const HUGE_ZONE_FROM: usize = 1 << 40;
 /// Zones of one kind. Each further one is at least [`CHAINED_RESERVATION`] or what the limits leave, so this is ample.
 const MAX_ZONES: usize = 128;
 /// The smallest first reservation.
@@ -58,12 +63,19 @@ fn reserve(os: &impl Os, wish: usize, least: usize) -> Result<Zone, OutOfMemory>
         let whole = align_up(len, os.page_size()).ok_or(OutOfMemory)?;
         match os.reserve(whole) {
             Ok(start) => {
-                return Ok(Zone { start: addr::expose(start), reserved: whole, committed: 0 });
+                let start = addr::expose(start);
+                return Ok(Zone { start, reserved: whole, ..Zone::NONE });
             }
             Err(OutOfMemory) if len == least => return Err(OutOfMemory),
             Err(OutOfMemory) => len = (len / 4).max(least),
         }
     }
+}
+
+/// How much a zone is committed by where `need` bytes are needed.
+fn step(zone: &Zone, need: usize, os: &impl Os) -> Result<usize, OutOfMemory> {
+    let step = (zone.committed / 8).clamp(MIN_STEP, MAX_STEP);
+    align_up(need.max(step), os.page_size()).ok_or(OutOfMemory)
 }
 
 impl Zones {
@@ -75,8 +87,17 @@ impl Zones {
         let nodes = align_down(whole.reserved / NODE_SHARE, os.page_size().max(MIN_STEP));
         let mut zones = Self { zones: [[Zone::NONE; MAX_ZONES]; 2], counts: [1, 1], limit };
         zones.zones[Use::Nodes as usize][0] = Zone { reserved: nodes, ..whole };
+        let is_ample = limit.is_none() && whole.reserved >= HUGE_ZONE_FROM;
+        let huge = if is_ample { align_down(whole.reserved / 2, os.page_size()) } else { 0 };
+        let blocks = whole.reserved - nodes - huge;
         zones.zones[Use::Blocks as usize][0] =
-            Zone { start: whole.start + nodes, reserved: whole.reserved - nodes, committed: 0 };
+            Zone { start: whole.start + nodes, reserved: blocks, ..whole };
+        if is_ample {
+            let start = whole.start + nodes + blocks;
+            let huge_zone = Zone { start, reserved: huge, is_huge: true, ..whole };
+            zones.zones[Use::Blocks as usize][1] = huge_zone;
+            zones.counts[Use::Blocks as usize] = 2;
+        }
         Ok(zones)
     }
 
@@ -88,6 +109,26 @@ impl Zones {
     /// The zones of one use.
     pub(super) fn all(&self, what: Use) -> &[Zone] {
         self.zones[what as usize].get(..self.counts[what as usize]).unwrap_or_default()
+    }
+
+    /// The zone for huge blocks, at the end of all addresses if there is none. It ends where its tail was given up.
+    pub(super) fn huge_range(&self) -> Range<usize> {
+        let huge = self.all(Use::Blocks).iter().find(|zone| zone.is_huge);
+        huge.map_or(usize::MAX..usize::MAX, |zone| zone.start..zone.start + zone.reserved)
+    }
+
+    /// Commits at least `need` bytes behind `end`, if that is where the committed part of a zone for blocks ends.
+    pub(super) fn commit_behind(
+        &mut self,
+        os: &impl Os,
+        end: usize,
+        need: usize,
+    ) -> Result<Run, OutOfMemory> {
+        let need = align_up(need, os.page_size()).ok_or(OutOfMemory)?;
+        let mut zones = self.all_mut(Use::Blocks);
+        let is_wanted = |zone: &&mut Zone| zone.committed_end() == end && zone.room() >= need;
+        let zone = zones.find(is_wanted).ok_or(OutOfMemory)?;
+        zone.commit(os, need, step(zone, need, os)?)
     }
 
     /// The zone for blocks with the lowest start that is not below `start`.
@@ -113,8 +154,21 @@ impl Zones {
         what: Use,
         need: usize,
     ) -> Result<Run, OutOfMemory> {
+        self.commit_for(os, what, false, need)
+    }
+
+    /// As [`Zones::commit`], for huge blocks where that is said and there is a zone for them.
+    pub(super) fn commit_for(
+        &mut self,
+        os: &impl Os,
+        what: Use,
+        is_huge: bool,
+        need: usize,
+    ) -> Result<Run, OutOfMemory> {
         let need = align_up(need, os.page_size()).ok_or(OutOfMemory)?;
-        if let Ok(run) = self.commit_once(os, what, need) {
+        let is_huge =
+            is_huge && self.all(what).iter().any(|zone| zone.is_huge && zone.room() >= need);
+        if let Ok(run) = self.commit_once(os, what, is_huge, need) {
             return Ok(run);
         }
         // Giving tails up helps only against a limit on addresses, and only if the limit could be met at all.
@@ -126,22 +180,26 @@ impl Zones {
         let mut gave_up = false;
         for kind in [Use::Blocks, Use::Nodes] {
             for zone in self.all_mut(kind) {
-                let is_wanted = kind == what && zone.room() >= need;
+                let is_wanted = kind == what && zone.is_huge == is_huge && zone.room() >= need;
                 gave_up |= zone.give_up_tail(os, if is_wanted { need } else { 0 });
             }
         }
-        if gave_up { self.commit_once(os, what, need) } else { Err(OutOfMemory) }
+        if gave_up { self.commit_once(os, what, is_huge, need) } else { Err(OutOfMemory) }
     }
 
-    fn commit_once(&mut self, os: &impl Os, what: Use, need: usize) -> Result<Run, OutOfMemory> {
-        if !self.all(what).iter().any(|zone| zone.room() >= need) {
+    fn commit_once(
+        &mut self,
+        os: &impl Os,
+        what: Use,
+        is_huge: bool,
+        need: usize,
+    ) -> Result<Run, OutOfMemory> {
+        let has_room = |zone: &Zone| zone.is_huge == is_huge && zone.room() >= need;
+        if !is_huge && !self.all(what).iter().any(has_room) {
             self.chain(os, what, need)?;
         }
-        let mut all = self.all_mut(what);
-        let zone = all.find(|zone| zone.room() >= need).ok_or(OutOfMemory)?;
-        let step = (zone.committed / 8).clamp(MIN_STEP, MAX_STEP);
-        let wish = align_up(need.max(step), os.page_size()).ok_or(OutOfMemory)?;
-        zone.commit(os, need, wish)
+        let zone = self.all_mut(what).find(|zone| has_room(zone)).ok_or(OutOfMemory)?;
+        zone.commit(os, need, step(zone, need, os)?)
     }
 
     /// Puts a further zone behind the last one of a use.
@@ -171,8 +229,8 @@ impl Zones {
         let Some(index) = zones.iter().take(*count).position(|zone| zone.start == start) else {
             return;
         };
-        if index == 0 {
-            return zones[0].vacate(os);
+        if index == 0 || zones[index].is_huge {
+            return zones[index].vacate(os);
         }
         zones[index].release(os);
         zones.copy_within(index + 1..*count, index);

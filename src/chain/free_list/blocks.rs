@@ -1,5 +1,7 @@
 //! The verbs of the sub chain: a block comes, changes its size, goes.
 
+use core::ops::Range;
+
 use super::super::node_arena::Id;
 use super::super::order::{Cursor, Path};
 use super::super::segment::{Extent, Segment};
@@ -41,27 +43,55 @@ impl FreeList {
     /// holes. The caller has reserved one change. O(log n).
     #[inline]
     pub(crate) fn allocate(&mut self, size: usize, align: usize) -> Option<Block> {
+        self.allocate_in(size, align, &(0..usize::MAX))
+    }
+
+    /// As [`FreeList::allocate`], from holes that begin in a range of addresses.
+    #[inline]
+    pub(crate) fn allocate_in(
+        &mut self,
+        size: usize,
+        align: usize,
+        range: &Range<usize>,
+    ) -> Option<Block> {
         debug_assert!(size > 0 && size.is_multiple_of(self.measures.granule), "L8");
         if align > self.measures.granule {
-            return self.allocate_aligned(size, align);
+            return self.allocate_aligned(size, align, range);
         }
-        if size > Extent::MAX_SIZE {
-            return None;
-        }
-        let path = self.segments.first_fit(size)?;
+        let path = self.first_fit_in(size, range)?;
         let hole = self.segments.segment(path.cursor());
         Some(self.hand_out(&path, hole, hole.start, size))
     }
 
-    /// As [`FreeList::allocate`], where holes do not begin aligned by themselves.
+    /// As [`FreeList::allocate_in`], where holes do not begin aligned by themselves.
     #[inline(never)]
-    fn allocate_aligned(&mut self, size: usize, align: usize) -> Option<Block> {
+    fn allocate_aligned(
+        &mut self,
+        size: usize,
+        align: usize,
+        range: &Range<usize>,
+    ) -> Option<Block> {
         let wanted = size.checked_add(align - self.measures.granule)?;
-        if wanted > Extent::MAX_SIZE {
+        let (path, hole, padding) = self.aligned_fit(size, wanted, align, range)?;
+        Some(self.hand_out(&path, hole, hole.start + padding, size))
+    }
+
+    /// The first hole of at least `size` bytes that begins in a range.
+    #[inline]
+    fn first_fit_in(&self, size: usize, range: &Range<usize>) -> Option<Path> {
+        if size > Extent::MAX_SIZE {
             return None;
         }
-        let (path, hole, padding) = self.aligned_fit(size, wanted, align)?;
-        Some(self.hand_out(&path, hole, hole.start + padding, size))
+        let from = if range.start == 0 { None } else { self.segments.locate(range.start) };
+        let path = match from {
+            None => self.segments.first_fit(size)?,
+            Some(path) => {
+                let here = self.segments.segment(path.cursor());
+                let is_fit = here.is_hole() && here.start >= range.start && here.size() >= size;
+                if is_fit { path } else { self.segments.next_fit(&path, size)? }
+            }
+        };
+        (self.segments.segment(path.cursor()).start < range.end).then_some(path)
     }
 
     /// Makes `size` bytes at `start` of a hole a block that is handed out.
@@ -85,14 +115,18 @@ impl FreeList {
         size: usize,
         wanted: usize,
         align: usize,
+        range: &Range<usize>,
     ) -> Option<(Path, Segment, usize)> {
         let fit = |path: Path| {
             let hole = self.segments.segment(path.cursor());
+            if hole.start >= range.end {
+                return None;
+            }
             let memory = self.memory_of(hole.span, hole.start);
             let padding = align_up(memory, align)?.wrapping_sub(memory);
             (padding.checked_add(size)? <= hole.size()).then_some((path, hole, padding))
         };
-        let mut next = self.segments.first_fit(size);
+        let mut next = self.first_fit_in(size, range);
         for _ in 0..ALIGNED_TRIES {
             let path = next?;
             if let Some(fit) = fit(path) {
@@ -100,7 +134,7 @@ impl FreeList {
             }
             next = self.segments.next_fit(&path, size);
         }
-        fit(self.segments.first_fit(wanted)?)
+        fit(self.first_fit_in(wanted, range)?)
     }
 
     /// Makes `size` bytes at `start` of a hole a block. Returns the span.

@@ -195,6 +195,13 @@ impl FreeList {
         self.segments.segment(path.cursor()).contains(address).then(|| path.cursor())
     }
 
+    /// Where a block ends, or the hole behind it. O(log n).
+    pub(crate) fn end_with_hole(&self, block: Segment) -> usize {
+        let behind = self.find(block.end());
+        let hole = behind.filter(|behind| behind.is_hole() && behind.span == block.span);
+        hole.map_or(block.end(), |hole| hole.end())
+    }
+
     /// The place of the last segment that starts below `address`. O(log n).
     pub(crate) fn last_below(&self, address: usize) -> Option<Cursor> {
         self.segments.locate(address.checked_sub(1)?).map(|path| path.cursor())
