@@ -69,7 +69,8 @@ pub(crate) struct Allocation {
 pub struct Heap<O: Os = System> {
     os: O,
     reservation: usize,
-    starting: Lock<()>,
+    /// Guards the start, and holds the limit that a heap starts with.
+    starting: Lock<usize>,
     root: AtomicPtr<Root>,
 }
 
@@ -100,7 +101,12 @@ const fn block_size(size: usize) -> Option<usize> {
 impl<O: Os> Heap<O> {
     /// An empty heap on another [`Os`], which reserves `reservation` bytes of addresses at first.
     pub const fn with_os(os: O, reservation: usize) -> Self {
-        Self { os, reservation, starting: Lock::new(()), root: AtomicPtr::new(ptr::null_mut()) }
+        Self {
+            os,
+            reservation,
+            starting: Lock::new(usize::MAX),
+            root: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 
     /// The root record, if there is one yet.
@@ -121,9 +127,9 @@ impl<O: Os> Heap<O> {
 
     #[cold]
     fn start(&self) -> Result<&Root, OutOfMemory> {
-        let _starting = self.starting.lock();
+        let limit = self.starting.lock();
         if self.root().is_none() {
-            let root = Root::create(&self.os, self.reservation)?;
+            let root = Root::create(&self.os, self.reservation, *limit)?;
             self.root.store(root.as_ptr(), Ordering::Release);
         }
         self.root().ok_or(OutOfMemory)
@@ -206,6 +212,16 @@ impl<O: Os> Heap<O> {
             }
             drop(chains);
             run = Some(zones.commit(&self.os, Use::Blocks, room).ok()?);
+        }
+    }
+
+    /// From now on the heap maps no more than `bytes` for blocks and its records. What is mapped already stays; where it is more,
+    /// the heap does not grow. A request that would have to be refused answers `None`; holes are used as ever.
+    pub fn set_limit(&self, bytes: usize) {
+        let mut limit = self.starting.lock();
+        *limit = bytes;
+        if let Some(root) = self.root() {
+            root.zones.lock().limit_bytes = bytes;
         }
     }
 

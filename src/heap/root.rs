@@ -167,8 +167,12 @@ impl Chains {
 impl Root {
     /// Reserves a heap's first zones and puts its root record at their start.
     #[expect(unsafe_code, reason = "places the record in memory that was just committed")]
-    pub(super) fn create(os: &impl Os, reservation: usize) -> Result<NonNull<Self>, OutOfMemory> {
-        let mut zones = Zones::new(os, reservation)?;
+    pub(super) fn create(
+        os: &impl Os,
+        reservation: usize,
+        limit_bytes: usize,
+    ) -> Result<NonNull<Self>, OutOfMemory> {
+        let mut zones = Zones::new(os, reservation, limit_bytes)?;
         let run = match zones.commit(os, Use::Nodes, size_of::<Self>()) {
             Ok(run) => run,
             Err(error) => {

@@ -43,6 +43,8 @@ pub(super) struct Zones {
     counts: [usize; 2],
     /// Bytes of reservations, one half of the address-space limit at the most.
     limit: Option<usize>,
+    /// Bytes that may be committed.
+    pub(super) limit_bytes: usize,
 }
 
 /// A part of the address-space limit, if there is one (RLIMIT_AS).
@@ -68,12 +70,13 @@ fn reserve(os: &impl Os, wish: usize, least: usize) -> Result<Zone, OutOfMemory>
 
 impl Zones {
     /// Reserves the first zones, for a heap that wants `wish` bytes of addresses.
-    pub(super) fn new(os: &impl Os, wish: usize) -> Result<Self, OutOfMemory> {
+    pub(super) fn new(os: &impl Os, wish: usize, limit_bytes: usize) -> Result<Self, OutOfMemory> {
         let limit = address_limit();
         let wish = limit.map_or(wish, |limit| wish.min(limit / 2)).max(MIN_RESERVATION);
         let whole = reserve(os, wish, MIN_RESERVATION)?;
         let nodes = align_down(whole.reserved / NODE_SHARE, os.page_size().max(MIN_STEP));
-        let mut zones = Self { zones: [[Zone::NONE; MAX_ZONES]; 2], counts: [1, 1], limit };
+        let (zones, counts) = ([[Zone::NONE; MAX_ZONES]; 2], [1, 1]);
+        let mut zones = Self { zones, counts, limit, limit_bytes };
         zones.zones[Use::Nodes as usize][0] = Zone { reserved: nodes, ..whole };
         zones.zones[Use::Blocks as usize][0] =
             Zone { start: whole.start + nodes, reserved: whole.reserved - nodes, committed: 0 };
@@ -114,11 +117,15 @@ impl Zones {
         need: usize,
     ) -> Result<Run, OutOfMemory> {
         let need = align_up(need, os.page_size()).ok_or(OutOfMemory)?;
-        if let Ok(run) = self.commit_once(os, what, need) {
+        let held = self.sums().0;
+        let most = align_down(self.limit_bytes.saturating_sub(held), os.page_size());
+        if need > most {
+            return Err(OutOfMemory);
+        }
+        if let Ok(run) = self.commit_once(os, what, need, most) {
             return Ok(run);
         }
         // Giving tails up helps only against a limit on addresses, and only if the limit could be met at all.
-        let held = self.sums().0;
         let Some(limit) = address_limit() else { return Err(OutOfMemory) };
         if need.checked_add(held).is_none_or(|sum| sum > limit) {
             return Err(OutOfMemory);
@@ -130,17 +137,24 @@ impl Zones {
                 gave_up |= zone.give_up_tail(os, if is_wanted { need } else { 0 });
             }
         }
-        if gave_up { self.commit_once(os, what, need) } else { Err(OutOfMemory) }
+        if gave_up { self.commit_once(os, what, need, most) } else { Err(OutOfMemory) }
     }
 
-    fn commit_once(&mut self, os: &impl Os, what: Use, need: usize) -> Result<Run, OutOfMemory> {
+    /// Commits `need` bytes or, if that is cheap, up to `most`.
+    fn commit_once(
+        &mut self,
+        os: &impl Os,
+        what: Use,
+        need: usize,
+        most: usize,
+    ) -> Result<Run, OutOfMemory> {
         if !self.all(what).iter().any(|zone| zone.room() >= need) {
             self.chain(os, what, need)?;
         }
         let mut all = self.all_mut(what);
         let zone = all.find(|zone| zone.room() >= need).ok_or(OutOfMemory)?;
         let step = (zone.committed / 8).clamp(MIN_STEP, MAX_STEP);
-        let wish = align_up(need.max(step), os.page_size()).ok_or(OutOfMemory)?;
+        let wish = align_up(need.max(step), os.page_size()).ok_or(OutOfMemory)?.min(most);
         zone.commit(os, need, wish)
     }
 

@@ -11,6 +11,7 @@ use super::process::take_state;
 use super::slab::{FREE, LIVE, Slab, WORD_SLOTS};
 use super::thread_heap::ThreadHeap;
 use crate::chain::order::tests::SplitMix;
+use crate::settings::Settings;
 
 /// Addresses that no memory of this process has: slabs here are never touched.
 const NOWHERE: usize = 1 << 50;
@@ -265,7 +266,7 @@ mod threads {
     }
 
     fn malloc(size: usize) -> usize {
-        let start = PROCESS.malloc(size, 8);
+        let start = PROCESS.malloc(size, 8, &Settings::DEFAULT);
         assert!(!start.is_null(), "there is memory");
         start.addr()
     }
