@@ -78,6 +78,20 @@ impl Process {
 
     /// As [`Process::malloc`], with what is known of the bytes.
     pub(crate) fn allocate(&self, size: usize, align: usize) -> Option<Allocation> {
+        self.allocate_once(size, align).or_else(|| self.allocate_after_flush(size, align))
+    }
+
+    /// Where there is no more memory, free slots that are cached may stand in the way of a run that would serve.
+    #[cold]
+    fn allocate_after_flush(&self, size: usize, align: usize) -> Option<Allocation> {
+        if size > self.heap.stats().mapped {
+            return None;
+        }
+        self.flush();
+        self.allocate_once(size, align)
+    }
+
+    fn allocate_once(&self, size: usize, align: usize) -> Option<Allocation> {
         match Class::of_any(size, align) {
             Some(class) => self.allocate_slot(class, size, align),
             None => self.heap.allocate(size, align),
@@ -254,7 +268,8 @@ fn malloc_slot_slow(size: usize, align: usize, class: Class, built: &Settings) -
     if !settings::is_plain() {
         return front::malloc(size, align, built);
     }
-    start_of(PROCESS.allocate_slot(class, size, align))
+    let slot = PROCESS.allocate_slot(class, size, align);
+    start_of(slot.or_else(|| PROCESS.allocate_after_flush(size, align)))
 }
 
 /// Large blocks, and those with a special alignment.
