@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod heap_common;
+#[path = "heap_common/misuses.rs"]
+mod misuses;
 
 use core::alloc::GlobalAlloc;
 use core::hint::black_box;
@@ -16,6 +18,7 @@ use heap_common::piece::{MEMS, Piece, layout};
 use heap_common::tally::{Answer, Tally};
 use heap_common::{Rng, scaled};
 use mems::{MemsAlloc, MisuseKind, OnMisuse};
+use misuses::{KINDS, NOT_STOPPED, Scene, live_in};
 
 /// What this program is built with; the environment overrides it.
 #[global_allocator]
@@ -62,7 +65,7 @@ fn free(block: *mut u8, size: usize) {
 /// Writes to the byte at an offset of a block, whether it may be or not.
 fn write_at(block: *mut u8, offset: usize) {
     // SAFETY: the callers that write beyond a block want that to be found.
-    unsafe { block.add(offset).write_volatile(0x5A) };
+    unsafe { block.wrapping_add(offset).write_volatile(0x5A) };
 }
 
 /// Writes one byte behind a block, and frees it.
@@ -89,7 +92,7 @@ fn read_after_free() {
     (0..1000).for_each(|offset| write_at(block, offset));
     free(block, 1000);
     // SAFETY: it is not; the memory of a slab stays mapped.
-    let found = unsafe { block.add(500).read_volatile() };
+    let found = unsafe { block.wrapping_add(500).read_volatile() };
     println!("{found:#x}");
     free(other, 1000);
 }
@@ -100,7 +103,7 @@ fn touch_behind(size: usize) {
     write_at(block, size - 1);
     println!("inside");
     // SAFETY: it is not, which is the point.
-    black_box(unsafe { block.add(size).read_volatile() });
+    black_box(unsafe { block.wrapping_add(size).read_volatile() });
 }
 
 /// A block in quarantine is freed once more, after its neighbours were.
@@ -218,6 +221,29 @@ fn part(name: &str) -> ExitCode {
         _ => panic!("no part {name}"),
     }
     ExitCode::SUCCESS
+}
+
+/// Commits one misuse. Does not come back unless MeMS misses it.
+fn commit(kind: &str, size: &str) -> ExitCode {
+    child::watchdog(PATIENCE_SECONDS);
+    live_in();
+    let (_, misuse) = KINDS.iter().find(|(name, _)| *name == kind).expect("a kind");
+    misuse(&Scene::new(size.parse().expect("a size")));
+    ExitCode::from(NOT_STOPPED)
+}
+
+/// All kinds of misuse are stopped under a mode: a small block's or a large one's, in turns.
+fn all_misuse_is_stopped(mode: (&str, &str)) -> Result<Answer, String> {
+    for (index, (kind, _)) in KINDS.iter().enumerate() {
+        let size = ["64", "70000"][index % 2];
+        let outcome = output_of(this_program(&[kind, size]).envs([mode]));
+        let named = outcome.stdout.lines().last().unwrap_or_default();
+        let is_stopped = outcome.aborted_with("ADDRESS NOT FOUND");
+        if !is_stopped || named.is_empty() || !outcome.stderr.contains(named) {
+            return Err(format!("{kind} of {size} bytes: {outcome:?}"));
+        }
+    }
+    Ok(Answer::Passed(format!("{} kinds", KINDS.len())))
 }
 
 /// An error unless a condition holds.
@@ -368,6 +394,11 @@ fn main() -> ExitCode {
     {
         return part(name);
     }
+    if let [kind, size] = &arguments[..]
+        && !kind.starts_with('-')
+    {
+        return commit(kind, size);
+    }
     let mut tally = Tally::default();
     what_is_in_force(&mut tally);
     where_blocks_lie(&mut tally);
@@ -376,6 +407,11 @@ fn main() -> ExitCode {
         tally.case(&format!("correct work under {}={}", mode.0, mode.1), || {
             says("work", &[mode], &[])
         });
+        if mode.0 != "MEMS_MISUSE" {
+            tally.case(&format!("misuse under {}={}", mode.0, mode.1), || {
+                all_misuse_is_stopped(mode)
+            });
+        }
     }
     tally.case("kinds of misuse are values", || {
         let found = MEMS.validate(core::ptr::without_provenance(16), layout(8, 8));
