@@ -24,6 +24,8 @@ use crate::small::process::PROCESS;
 
 /// The least number of bytes that are marked behind a block.
 const CANARY_BYTES: usize = 8;
+/// The largest number: what a large block leaves unused is not to be touched for marks.
+const MOST_CANARY_BYTES: usize = 256;
 
 /// What the front knows.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Hardened {
         let marked = if settings.canary { CANARY_BYTES } else { 0 };
         let taken = self.take_from_heap(size.checked_add(marked)?, align, settings)?;
         let start = taken.start.addr().get();
-        let end = start + PROCESS.usable_size(start)?;
+        let end = start + PROCESS.usable_size(start)?.min(size.saturating_add(MOST_CANARY_BYTES));
         let known =
             Known { start, size, end, block: start, is_quarantined: false, is_guarded: false };
         Some((known, taken.is_zero))

@@ -238,9 +238,9 @@ impl<O: Os> Heap<O> {
         root.zones.lock().all(Use::Blocks).first().map(|zone| (zone.start, zone.reserved))
     }
 
-    /// Whether there was a limit on the process's addresses when the heap began.
-    pub(crate) fn has_address_limit(&self) -> bool {
-        self.root().is_some_and(|root| root.zones.lock().limit().is_some())
+    /// Whether there was a limit on the process's addresses when the heap began, or there is one on the heap.
+    pub(crate) fn has_limit(&self) -> bool {
+        self.root().is_some_and(|root| root.zones.lock().has_limit())
     }
 
     /// Takes all locks, in their order, for the time of a fork.

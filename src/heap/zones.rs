@@ -83,9 +83,9 @@ impl Zones {
         Ok(zones)
     }
 
-    /// The limit on the process's addresses, as it was when the heap began.
-    pub(super) const fn limit(&self) -> Option<usize> {
-        self.limit
+    /// Whether there was a limit on the process's addresses when the heap began, or there is one on what is committed.
+    pub(super) const fn has_limit(&self) -> bool {
+        self.limit.is_some() || self.limit_bytes < usize::MAX
     }
 
     /// The zones of one use.

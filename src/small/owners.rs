@@ -59,6 +59,9 @@ impl Owners {
 
     /// What a limit on all bytes leaves beside the table, which is never larger than the rest of it here.
     pub(super) const fn share_left_of(limit_bytes: usize) -> usize {
+        if limit_bytes == usize::MAX {
+            return limit_bytes;
+        }
         limit_bytes.saturating_sub(limit_bytes / SLAB_GRANULE * size_of::<usize>() + STEP)
     }
 
