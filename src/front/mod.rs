@@ -39,9 +39,14 @@ pub(crate) fn begin(built: &Settings) -> &'static Settings {
     })
 }
 
-/// The front with the checks, if settings ask for one.
-fn hardened(settings: &Settings) -> Option<LockGuard<'static, Hardened>> {
-    settings.is_hardened().then(|| HARDENED.lock())
+/// The front with the checks and its settings, if they ask for one.
+#[inline]
+fn hardened(built: &Settings) -> Option<(LockGuard<'static, Hardened>, &'static Settings)> {
+    if settings::is_plain() {
+        return None;
+    }
+    let settings = begin(built);
+    settings.is_hardened().then(|| (HARDENED.lock(), settings))
 }
 
 /// Hands out a block: its start, or null.
@@ -53,18 +58,16 @@ pub(crate) fn malloc(size: usize, align: usize, built: &Settings) -> *mut u8 {
 
 /// Hands out a block, with what is known of its bytes.
 pub(crate) fn allocate(size: usize, align: usize, built: &Settings) -> Option<Allocation> {
-    let settings = begin(built);
-    match hardened(settings) {
-        Some(mut front) => front.allocate(size, align, settings),
+    match hardened(built) {
+        Some((mut front, settings)) => front.allocate(size, align, settings),
         None => PROCESS.allocate(size, align),
     }
 }
 
 /// Takes a block back, or says what is wrong with it.
 pub(crate) fn release(address: usize, layout: Option<(usize, usize)>) -> Result<(), Misuse> {
-    let settings = begin(&Settings::DEFAULT);
-    match hardened(settings) {
-        Some(mut front) => front.release(address, layout, settings),
+    match hardened(&Settings::DEFAULT) {
+        Some((mut front, settings)) => front.release(address, layout, settings),
         None => PROCESS.release(address, layout),
     }
 }
@@ -81,33 +84,32 @@ pub(crate) fn free(address: usize, size: usize, align: usize) {
 /// Makes a block serve another size where it is; `false` where it cannot. With checks on blocks always move, so that
 /// whoever uses the old address is found.
 pub(crate) fn resize(address: usize, old: (usize, usize), new_size: usize) -> Result<bool, Misuse> {
-    match hardened(begin(&Settings::DEFAULT)) {
-        Some(front) => front.validate(address, Some(old)).map(|()| false),
+    match hardened(&Settings::DEFAULT) {
+        Some((front, _)) => front.validate(address, Some(old)).map(|()| false),
         None => PROCESS.resize(address, old, new_size),
     }
 }
 
 /// Whether a free would be accepted.
 pub(crate) fn validate(address: usize, layout: Option<(usize, usize)>) -> Result<(), Misuse> {
-    match hardened(begin(&Settings::DEFAULT)) {
-        Some(front) => front.validate(address, layout),
+    match hardened(&Settings::DEFAULT) {
+        Some((front, _)) => front.validate(address, layout),
         None => PROCESS.validate(address, layout),
     }
 }
 
 /// The bytes of the block at `address` that its user may use.
 pub(crate) fn usable_size(address: usize) -> Option<usize> {
-    match hardened(begin(&Settings::DEFAULT)) {
-        Some(front) => front.usable_size(address),
+    match hardened(&Settings::DEFAULT) {
+        Some((front, _)) => front.usable_size(address),
         None => PROCESS.usable_size(address),
     }
 }
 
 /// Checks the heap's records, and the bytes that nobody may change.
 pub(crate) fn check() -> Result<(), BrokenLaw> {
-    let settings = begin(&Settings::DEFAULT);
-    match hardened(settings) {
-        Some(front) => front.check(settings),
+    match hardened(&Settings::DEFAULT) {
+        Some((front, settings)) => front.check(settings),
         None => PROCESS.check(),
     }
 }

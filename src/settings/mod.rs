@@ -125,8 +125,9 @@ pub(crate) fn fix(built: &Settings, put_in_force: impl FnOnce(&Settings)) -> &'s
         put_in_force(&settings);
         settings
     });
-    let is_plain = !settings.is_hardened() && settings.on_misuse == OnMisuse::Abort;
-    IS_PLAIN.store(is_plain, Ordering::Relaxed);
+    if !is_plain() && !settings.is_hardened() && settings.on_misuse == OnMisuse::Abort {
+        IS_PLAIN.store(true, Ordering::Relaxed);
+    }
     settings
 }
 
