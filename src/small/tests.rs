@@ -11,7 +11,6 @@ use super::process::take_state;
 use super::slab::{FREE, LIVE, Slab, WORD_SLOTS};
 use super::thread_heap::ThreadHeap;
 use crate::chain::order::tests::SplitMix;
-use crate::settings::Settings;
 
 /// Addresses that no memory of this process has: slabs here are never touched.
 const NOWHERE: usize = 1 << 50;
@@ -258,6 +257,7 @@ mod threads {
     use super::super::thread::current;
     use super::*;
     use crate::heap::MisuseKind;
+    use crate::settings::Settings;
 
     /// The process heap, one test at a time.
     fn alone() -> MutexGuard<'static, ()> {
