@@ -2,8 +2,8 @@
 //! makes by itself find a front before it.
 //!
 //! Every first call of a thread, and every call that the fast paths of [`small::process`](crate::small::process) do not
-//! serve, passes one test ([`settings::is_plain`]). Where it fails, the call comes here: because settings are not fixed
-//! yet, or because they concern every call. Then no thread has a heap of its own, so all calls come this way.
+//! serve, passes one test ([`settings::is_plain`]). Where it fails, the call comes here: because settings are not
+//! fixed yet, or because they concern every call. Then no thread has a heap of its own, so all calls come this way.
 //!
 //! Files: [`hardened`] the front that knows every block beside the heap; [`ledger`] what it knows; [`quarantine`] freed
 //! blocks that wait; [`marks`] bytes that nobody may change; [`mapped`] the memory all this lies in, outside of the heap.
@@ -39,14 +39,14 @@ pub(crate) fn begin(built: &Settings) -> &'static Settings {
     })
 }
 
-/// The front with the checks and its settings, if they ask for one.
+/// The front with the checks and its settings, if those in force ask for one.
 #[inline]
-fn hardened(built: &Settings) -> Option<(LockGuard<'static, Hardened>, &'static Settings)> {
+fn hardened() -> Option<(LockGuard<'static, Hardened>, &'static Settings)> {
     if settings::is_plain() {
         return None;
     }
-    let settings = begin(built);
-    settings.is_hardened().then(|| (HARDENED.lock(), settings))
+    let settings = settings::in_force().filter(|settings| settings.is_hardened())?;
+    Some((HARDENED.lock(), settings))
 }
 
 /// Hands out a block: its start, or null.
@@ -58,7 +58,8 @@ pub(crate) fn malloc(size: usize, align: usize, built: &Settings) -> *mut u8 {
 
 /// Hands out a block, with what is known of its bytes.
 pub(crate) fn allocate(size: usize, align: usize, built: &Settings) -> Option<Allocation> {
-    match hardened(built) {
+    begin(built);
+    match hardened() {
         Some((mut front, settings)) => front.allocate(size, align, settings),
         None => PROCESS.allocate(size, align),
     }
@@ -66,7 +67,7 @@ pub(crate) fn allocate(size: usize, align: usize, built: &Settings) -> Option<Al
 
 /// Takes a block back, or says what is wrong with it.
 pub(crate) fn release(address: usize, layout: Option<(usize, usize)>) -> Result<(), Misuse> {
-    match hardened(&Settings::DEFAULT) {
+    match hardened() {
         Some((mut front, settings)) => front.release(address, layout, settings),
         None => PROCESS.release(address, layout),
     }
@@ -84,7 +85,7 @@ pub(crate) fn free(address: usize, size: usize, align: usize) {
 /// Makes a block serve another size where it is; `false` where it cannot. With checks on blocks always move, so that
 /// whoever uses the old address is found.
 pub(crate) fn resize(address: usize, old: (usize, usize), new_size: usize) -> Result<bool, Misuse> {
-    match hardened(&Settings::DEFAULT) {
+    match hardened() {
         Some((front, _)) => front.validate(address, Some(old)).map(|()| false),
         None => PROCESS.resize(address, old, new_size),
     }
@@ -92,7 +93,7 @@ pub(crate) fn resize(address: usize, old: (usize, usize), new_size: usize) -> Re
 
 /// Whether a free would be accepted.
 pub(crate) fn validate(address: usize, layout: Option<(usize, usize)>) -> Result<(), Misuse> {
-    match hardened(&Settings::DEFAULT) {
+    match hardened() {
         Some((front, _)) => front.validate(address, layout),
         None => PROCESS.validate(address, layout),
     }
@@ -100,7 +101,7 @@ pub(crate) fn validate(address: usize, layout: Option<(usize, usize)>) -> Result
 
 /// The bytes of the block at `address` that its user may use.
 pub(crate) fn usable_size(address: usize) -> Option<usize> {
-    match hardened(&Settings::DEFAULT) {
+    match hardened() {
         Some((front, _)) => front.usable_size(address),
         None => PROCESS.usable_size(address),
     }
@@ -108,7 +109,7 @@ pub(crate) fn usable_size(address: usize) -> Option<usize> {
 
 /// Checks the heap's records, and the bytes that nobody may change.
 pub(crate) fn check() -> Result<(), BrokenLaw> {
-    match hardened(&Settings::DEFAULT) {
+    match hardened() {
         Some((front, settings)) => front.check(settings),
         None => PROCESS.check(),
     }

@@ -72,9 +72,9 @@ impl MemsAlloc {
         *front::begin(&self.settings)
     }
 
-    /// From now on no more than `bytes` are mapped for blocks and the heap's records (`stats().mapped`); `usize::MAX` for
-    /// no limit. A request that would exceed it answers null, and `try_reserve` an error; blocks that are freed can be
-    /// handed out again. What is mapped already stays: if that is more, the heap does not grow.
+    /// From now on no more than `bytes` are mapped for blocks and the heap's records (`stats().mapped`); `usize::MAX`
+    /// for no limit. A request that would exceed it answers null, and `try_reserve` an error; blocks that are freed can
+    /// be handed out again. What is mapped already stays: if that is more, the heap does not grow.
     pub fn set_limit(&self, bytes: usize) {
         front::begin(&self.settings);
         PROCESS.set_limit(bytes);

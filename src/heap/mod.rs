@@ -215,8 +215,8 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// From now on the heap maps no more than `bytes` for blocks and its records. What is mapped already stays; where it is more,
-    /// the heap does not grow. A request that would have to be refused answers `None`; holes are used as ever.
+    /// From now on the heap maps no more than `bytes` for blocks and its records. What is mapped already stays; where it
+    /// is more, the heap does not grow. A request that would have to be refused answers `None`; holes are used as ever.
     pub fn set_limit(&self, bytes: usize) {
         let mut limit = self.starting.lock();
         *limit = bytes;

@@ -95,8 +95,8 @@ fn find(name: &str) -> Option<&'static CStr> {
         return None;
     }
     loop {
-        // SAFETY: the array ends with a null pointer, which has not been met yet. (Whoever changes the environment while
-        // another thread allocates for the first time of all breaks the contract of setenv(3).)
+        // SAFETY: the array ends with a null pointer, which has not been met yet. (Whoever changes the environment
+        // while another thread allocates for the first time of all breaks the contract of setenv(3).)
         let entry = unsafe { place.read() };
         if entry.is_null() {
             return None;

@@ -117,8 +117,8 @@ pub(crate) fn is_plain() -> bool {
     IS_PLAIN.load(Ordering::Relaxed)
 }
 
-/// The settings in force. If there are none yet, those of the static in use, overridden by the environment, are from now
-/// on; `put_in_force` is called once, with them.
+/// The settings in force. If there are none yet, those of the static in use, overridden by the environment, are from
+/// now on; `put_in_force` is called once, with them.
 pub(crate) fn fix(built: &Settings, put_in_force: impl FnOnce(&Settings)) -> &'static Settings {
     let settings = IN_FORCE.call_once(|| {
         let settings = environment::override_by_environment(*built);

@@ -60,8 +60,8 @@ pub(super) fn retire(heap: &'static ThreadHeap) {
 impl Process {
     /// Hands out `size` bytes aligned to `align`, a power of two: their start, or null.
     ///
-    /// The fast path of the whole allocator: about ten instructions, no call, nothing kept on the stack. `built` is what
-    /// holds from now on if this is the first call of all.
+    /// The fast path of the whole allocator: about ten instructions, no call, nothing kept on the stack. `built` holds
+    /// from now on if this is the first call of all.
     #[inline]
     pub(crate) fn malloc(&self, size: usize, align: usize, built: &Settings) -> *mut u8 {
         if align <= EVERY_SLOT_ALIGN

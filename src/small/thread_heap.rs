@@ -234,8 +234,8 @@ impl ThreadHeap {
         self.give_places(magazine, magazine.capacity() * 2, MAGAZINE_BYTES, class);
     }
 
-    /// Gives a magazine or outbox as many places as are wished for, or as its limit of `bytes` and the settings allow, but two
-    /// in any case.
+    /// Gives a magazine or outbox as many places as are wished for, or as its limit of `bytes` and the settings allow,
+    /// but two in any case.
     fn give_places(&self, magazine: &Magazine, wish: usize, bytes: usize, class: Class) {
         let (slot_bytes, held) = (class.shape().slot_bytes, magazine.capacity());
         let others = self.place_bytes.get() - held * slot_bytes;
