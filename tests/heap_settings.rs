@@ -181,6 +181,24 @@ fn cached() {
     println!("{}", MEMS.stats().cached);
 }
 
+/// Frees 100 MiB and works on for so many rounds, or until all but a little has gone back.
+fn decay(rounds: usize) {
+    let before = MEMS.stats().resident;
+    let blocks: Vec<_> = (0..20).map(|_| allocate(5 * MIB)).collect();
+    for block in &blocks {
+        (0..5 * MIB).step_by(4096).for_each(|offset| write_at(*block, offset));
+    }
+    blocks.iter().for_each(|block| free(*block, 5 * MIB));
+    for _ in 0..rounds {
+        if MEMS.stats().resident <= before + 2 * MIB {
+            return println!("gone");
+        }
+        // A block of the free list, whose user looks at the clock.
+        Piece::new(100, 1 << 17, 1).expect("there is memory").free();
+    }
+    println!("kept");
+}
+
 /// Memory that the kernel might back by huge pages, and what it says of it.
 fn huge_pages() {
     let block = allocate(64 * MIB);
@@ -218,6 +236,8 @@ fn part(name: &str) -> ExitCode {
         "order" => order_of_slots(),
         "cached" => cached(),
         "huge-pages" => huge_pages(),
+        "decay" => decay(usize::MAX),
+        "decay-for-a-while" => decay(50_000),
         _ => panic!("no part {name}"),
     }
     ExitCode::SUCCESS
@@ -332,6 +352,12 @@ fn where_blocks_lie(tally: &mut Tally) {
             return Ok(Answer::Passed(format!("{free} bytes, and {bound} of 16 KiB")));
         }
         Err(format!("{free} bytes cached, {bound} under a bound of 16 KiB"))
+    });
+    tally.case("idle pages go back, or are retained", || {
+        let soon = ("MEMS_DECAY_MS", "4");
+        says("decay", &[("MEMS_RETAINED_BYTES", "0"), soon], &["gone"])?;
+        says("decay-for-a-while", &[("MEMS_RETAINED_BYTES", "1G"), soon], &["kept"])?;
+        says("decay-for-a-while", &[("MEMS_DECAY_MS", "1000000000")], &["kept"])
     });
     tally.case("random slots", || {
         says("order", &[], &["sorted"])?;

@@ -22,7 +22,7 @@ use crate::base::fatal;
 use crate::base::law::BrokenLaw;
 use crate::base::lock::{Lock, LockGuard};
 use crate::base::os::System;
-use crate::heap::{Allocation, Misuse};
+use crate::heap::{Allocation, Misuse, Policy};
 use crate::settings::{self, OnMisuse, Settings};
 use crate::small::process::{PROCESS, stop};
 
@@ -35,6 +35,8 @@ pub(crate) fn begin(built: &Settings) -> &'static Settings {
         if !settings.huge_pages {
             System.decline_huge_pages();
         }
+        let Settings { decay_ms, retained_bytes, .. } = *settings;
+        PROCESS.heap.set_policy(Policy { decay_ms, retained_bytes });
         PROCESS.set_limit(settings.limit_bytes);
     })
 }

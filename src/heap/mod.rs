@@ -32,9 +32,10 @@ use crate::base::os::{Os, OutOfMemory, System};
 use crate::base::round::align_up;
 use crate::chain::free_list::NotABlock;
 use crate::chain::segment::Segment;
+pub(crate) use decay::Policy;
 use give_back::AT_ONCE_BYTES;
 pub use misuse::{Misuse, MisuseKind};
-use root::{Chains, GRANULE, Root};
+use root::{Bounds, Chains, GRANULE, Root};
 pub use stats::HeapStats;
 pub use walk::{Block, Blocks, Found, HeapSegment, HeapSpan, Segments, Spans};
 use zones::Use;
@@ -69,8 +70,8 @@ pub(crate) struct Allocation {
 pub struct Heap<O: Os = System> {
     os: O,
     reservation: usize,
-    /// Guards the start, and holds the limit that a heap starts with.
-    starting: Lock<usize>,
+    /// Guards the start, and holds what a heap starts with.
+    starting: Lock<Bounds>,
     root: AtomicPtr<Root>,
 }
 
@@ -101,12 +102,8 @@ const fn block_size(size: usize) -> Option<usize> {
 impl<O: Os> Heap<O> {
     /// An empty heap on another [`Os`], which reserves `reservation` bytes of addresses at first.
     pub const fn with_os(os: O, reservation: usize) -> Self {
-        Self {
-            os,
-            reservation,
-            starting: Lock::new(usize::MAX),
-            root: AtomicPtr::new(ptr::null_mut()),
-        }
+        let bounds = Bounds { limit_bytes: usize::MAX, policy: Policy::DEFAULT };
+        Self { os, reservation, starting: Lock::new(bounds), root: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// The root record, if there is one yet.
@@ -127,9 +124,9 @@ impl<O: Os> Heap<O> {
 
     #[cold]
     fn start(&self) -> Result<&Root, OutOfMemory> {
-        let limit = self.starting.lock();
+        let bounds = self.starting.lock();
         if self.root().is_none() {
-            let root = Root::create(&self.os, self.reservation, *limit)?;
+            let root = Root::create(&self.os, self.reservation, *bounds)?;
             self.root.store(root.as_ptr(), Ordering::Release);
         }
         self.root().ok_or(OutOfMemory)
@@ -218,11 +215,16 @@ impl<O: Os> Heap<O> {
     /// From now on the heap maps no more than `bytes` for blocks and its records. What is mapped already stays; where it
     /// is more, the heap does not grow. A request that would have to be refused answers `None`; holes are used as ever.
     pub fn set_limit(&self, bytes: usize) {
-        let mut limit = self.starting.lock();
-        *limit = bytes;
+        let mut bounds = self.starting.lock();
+        bounds.limit_bytes = bytes;
         if let Some(root) = self.root() {
             root.zones.lock().limit_bytes = bytes;
         }
+    }
+
+    /// Says when idle pages go back. Heard before the first block only.
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        self.starting.lock().policy = policy;
     }
 
     /// Commits at least `len` bytes for records that are never given back: where they begin and end.

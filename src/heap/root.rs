@@ -10,7 +10,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU64;
 
-use super::decay::Decay;
+use super::decay::{Decay, Policy};
 use super::zone::Run;
 use super::zones::{Use, Zones};
 use crate::base::addr;
@@ -24,10 +24,19 @@ use crate::chain::segment::Segment;
 /// The first bytes of a root record.
 const MAGIC: [u8; 8] = *b"MeMSroot";
 /// The layout of the record. A reader refuses any other.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Every block of the process heap starts at a multiple of this, and its size is one.
 pub(super) const GRANULE: usize = 16;
+
+/// What a heap starts with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Bytes that may be committed.
+    pub(super) limit_bytes: usize,
+    /// When pages go back.
+    pub(super) policy: Policy,
+}
 
 /// The record.
 #[derive(Debug)]
@@ -170,9 +179,9 @@ impl Root {
     pub(super) fn create(
         os: &impl Os,
         reservation: usize,
-        limit_bytes: usize,
+        bounds: Bounds,
     ) -> Result<NonNull<Self>, OutOfMemory> {
-        let mut zones = Zones::new(os, reservation, limit_bytes)?;
+        let mut zones = Zones::new(os, reservation, bounds.limit_bytes)?;
         let run = match zones.commit(os, Use::Nodes, size_of::<Self>()) {
             Ok(run) => run,
             Err(error) => {
@@ -197,7 +206,7 @@ impl Root {
             chains: Lock::new(Chains {
                 list: FreeList::new(measures),
                 nodes: NodeSpace { next, end: run.end() },
-                decay: Decay::new(),
+                decay: Decay::new(bounds.policy),
             }),
         };
         // SAFETY: the run was just committed, is page-aligned, at least as long as the record, and nobody else's.
