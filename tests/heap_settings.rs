@@ -237,7 +237,7 @@ fn part(name: &str) -> ExitCode {
         "cached" => cached(),
         "huge-pages" => huge_pages(),
         "decay" => decay(usize::MAX),
-        "decay-for-a-while" => decay(50_000),
+        "decay-for-a-while" => decay(2_000),
         _ => panic!("no part {name}"),
     }
     ExitCode::SUCCESS
