@@ -47,7 +47,7 @@
 //!
 //! # Locks
 //!
-//! In the order in which they may be taken: `shared` (the heap of threads without thread-local storage), `pool` (slabs
+//! In the order in which they may be taken: `HARDENED` (the front of programs that run with more checks), `shared` (the heap of threads without thread-local storage), `pool` (slabs
 //! that come and go), `starting`, `zones` (growing: system calls are made under it), `chains` (segments; no system call is
 //! made under it). The fast paths take none. A [`Heap`] of your own has the last three. [`Mems`] has none: it is `&mut`.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
@@ -60,9 +60,13 @@ compile_error!(
 
 // From the ground floor up; a module uses only those above it in this list.
 mod base;
+mod settings;
+
 mod chain;
 mod heap;
 mod small;
+// The slow ways of `small` end here where settings concern every call.
+mod front;
 
 mod global;
 mod mems;
@@ -71,7 +75,7 @@ mod report;
 pub use base::law::BrokenLaw;
 pub use base::os::{self, OutOfMemory};
 pub use chain::segment::SegmentKind;
-pub use global::MemsAlloc;
+pub use global::{Builder, MemsAlloc};
 pub use heap::{
     Block, Blocks, Found, Heap, HeapSegment, HeapSpan, HeapStats, Misuse, MisuseKind, Segments,
     Spans,
@@ -80,6 +84,7 @@ pub use mems::{
     AddressNotFound, FIRST_ADDRESS, MallocError, Mems, MemsSegment, MemsSegments, MemsSpan,
     MemsSpans, MemsStats, VirtAddr,
 };
+pub use settings::{OnMisuse, Settings};
 pub use small::walk::{ProcessBlocks, ProcessSegments};
 
 /// The unit tests themselves run on MeMS.

@@ -117,8 +117,47 @@ fn lower_in_mid_run(size: usize, room: usize) {
     MEMS.check().unwrap();
 }
 
+/// A limit of MeMS's own, `room` above what is mapped, is met, lifted, and set below what is mapped.
+fn own_limit(size: usize, room: usize) {
+    let pieces = Vec::with_capacity(100_000);
+    let limit = MEMS.stats().mapped + room;
+    MEMS.set_limit(limit);
+    exhaust(pieces, size, room / 2);
+    assert!(MEMS.stats().mapped <= limit, "{}", MEMS.stats());
+    assert!(Piece::new(limit, 8, 1).is_none(), "more than the limit");
+    MEMS.set_limit(usize::MAX);
+    let after = Piece::new(limit, 8, 1).expect("there is no limit any more");
+    MEMS.set_limit(1);
+    let held: Vec<Piece> = (0..4).filter_map(|stamp| Piece::new(100, 8, stamp)).collect();
+    assert_eq!(held.len(), 4, "what is mapped already serves");
+    after.free();
+    Piece::new(limit, 8, 2).expect("the room of a block that was freed").free();
+    assert!(Piece::new(4 * limit, 8, 1).is_none(), "growth");
+    held.into_iter().for_each(Piece::free);
+    MEMS.check().unwrap();
+}
+
+/// Small blocks fill a limit; when they are freed one large block takes their room, although a thread caches slots.
+fn own_limit_small_then_large() {
+    let mut pieces = Vec::with_capacity(100_000);
+    let limit = MEMS.stats().mapped + 16 * MIB;
+    MEMS.set_limit(limit);
+    while let Some(piece) = Piece::new(600, 8, pieces.len() as u64) {
+        pieces.push(piece);
+    }
+    let (mut rng, count) = (Rng::quiet(SEED), pieces.len());
+    while !pieces.is_empty() {
+        pieces.swap_remove(rng.below(pieces.len())).free();
+    }
+    let large = Piece::new(12 * MIB, 8, 1).expect("the room of the small ones");
+    assert!(MEMS.stats().mapped <= limit, "{}", MEMS.stats());
+    large.free();
+    MEMS.check().unwrap();
+    println!("{count} blocks, then one of 12 MiB");
+}
+
 /// As `lower_in_mid_run`, while 4 threads allocate and verify what they get.
-fn lower_among_threads() {
+fn lower_among_threads(lower: impl FnOnce()) {
     let (start, started) = mpsc::channel();
     let workers: Vec<_> = (0..4_u64)
         .map(|seed| {
@@ -140,8 +179,7 @@ fn lower_among_threads() {
         })
         .collect();
     (0..4).for_each(|_| started.recv().unwrap());
-    let used = status_bytes("VmSize") - MEMS.stats().retained;
-    child::set_limit(libc::RLIMIT_AS, (used + 32 * MIB) as u64);
+    lower();
     workers.into_iter().for_each(|worker| worker.join().unwrap());
     MEMS.check().unwrap();
     println!("4 threads met the limit 200 times each");
@@ -161,7 +199,17 @@ fn part(name: &str) -> ExitCode {
         "lower-large" => lower_in_mid_run(MIB, 64 * MIB),
         "lower-small" => lower_in_mid_run(4000, 64 * MIB),
         "lower-little" => lower_in_mid_run(4000, 4 * MIB),
-        "lower-threads" => lower_among_threads(),
+        "lower-threads" => lower_among_threads(|| {
+            let used = status_bytes("VmSize") - MEMS.stats().retained;
+            child::set_limit(libc::RLIMIT_AS, (used + 32 * MIB) as u64);
+        }),
+        "own-threads" => {
+            lower_among_threads(|| MEMS.set_limit(32 * MIB));
+        }
+        "own-large" => own_limit(MIB, 32 * MIB),
+        "own-small" => own_limit(1000, 32 * MIB),
+        "own-little" => own_limit(40, 3 * MIB),
+        "own-small-then-large" => own_limit_small_then_large(),
         _ => panic!("no part {name}"),
     }
     ExitCode::SUCCESS
@@ -208,6 +256,17 @@ fn main() -> ExitCode {
     });
     for name in ["lower-large", "lower-small", "lower-little", "lower-threads"] {
         tally.case(&format!("limit lowered in mid-run: {name}"), || passed(child::run(&[name])));
+    }
+    for name in ["own-large", "own-small", "own-little", "own-threads", "own-small-then-large"] {
+        tally.case(&format!("limit of the heap's own: {name}"), || passed(child::run(&[name])));
+    }
+    tally.case("both limits: own-large", || {
+        passed(child::run_limited(&["own-large"], (512 * MIB) as u64, 1))
+    });
+    for (limit, name) in [("40M", "exhaust-small"), ("24M", "exhaust-large"), ("64M", "fill-64")] {
+        tally.case(&format!("MEMS_LIMIT={limit}: {name}"), || {
+            passed(child::output_of(child::this_program(&[name]).env("MEMS_LIMIT", limit)))
+        });
     }
     tally.case("under valgrind", under_valgrind);
     tally.finish()

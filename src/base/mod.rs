@@ -8,5 +8,6 @@ pub(crate) mod fatal;
 pub(crate) mod law;
 pub(crate) mod lock;
 pub mod os;
+pub(crate) mod random;
 pub(crate) mod round;
 pub(crate) mod text;

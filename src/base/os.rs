@@ -12,6 +12,7 @@
 use core::ffi::c_void;
 use core::fmt;
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use once_cell::race::OnceNonZeroUsize;
 use rustix::mm::{self, MapFlags, ProtFlags};
@@ -92,6 +93,23 @@ pub unsafe trait Os {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct System;
 
+/// Whether pages are mapped so that the kernel makes no huge ones of them.
+static DECLINES_HUGE_PAGES: AtomicBool = AtomicBool::new(false);
+
+impl System {
+    /// From now on no huge pages: since Linux 6.7 memory that is mapped as a stack gets none. (With `prctl` children would
+    /// inherit it, and `madvise` is a further system call for each run.)
+    pub(crate) fn decline_huge_pages(self) {
+        DECLINES_HUGE_PAGES.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Private pages, as the settings want them.
+fn private() -> MapFlags {
+    let declined = DECLINES_HUGE_PAGES.load(Ordering::Relaxed);
+    MapFlags::PRIVATE | if declined { MapFlags::STACK } else { MapFlags::empty() }
+}
+
 /// Readable and writable pages.
 const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 
@@ -146,7 +164,7 @@ unsafe impl Os for System {
     }
 
     fn map(&self, len: usize) -> Result<NonNull<u8>, OutOfMemory> {
-        map_anywhere(len, READ_WRITE, MapFlags::PRIVATE)
+        map_anywhere(len, READ_WRITE, private())
     }
 
     fn reserve(&self, len: usize) -> Result<NonNull<u8>, OutOfMemory> {
@@ -155,7 +173,7 @@ unsafe impl Os for System {
 
     unsafe fn commit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
         // SAFETY: the caller's contract is that of `map_over`.
-        unsafe { map_over(start, len, READ_WRITE, MapFlags::PRIVATE) }
+        unsafe { map_over(start, len, READ_WRITE, private()) }
     }
 
     unsafe fn decommit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {

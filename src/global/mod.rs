@@ -4,15 +4,21 @@
 //! behind the last destructor, on threads whose thread-local storage is gone, and across `fork`.
 #![allow(unsafe_code, reason = "implements GlobalAlloc")]
 
+mod at_exit;
+mod builder;
+
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 
 use crate::base::law::BrokenLaw;
 use crate::base::{addr, fatal};
+use crate::front;
 use crate::heap::{Found, HeapStats, Misuse, Spans};
 use crate::report;
-use crate::small::process::{PROCESS, stop};
+use crate::settings::Settings;
+use crate::small::process::PROCESS;
 use crate::small::walk::{ProcessBlocks, ProcessSegments};
+pub use builder::Builder;
 
 /// The process heap, as a global allocator and as something to look into.
 ///
@@ -30,14 +36,48 @@ use crate::small::walk::{ProcessBlocks, ProcessSegments};
 /// Every value of this type is a handle to the same heap. A wrong `dealloc` or `realloc` (of an address that is not the
 /// start of a live block, or with a layout of another size class) is recognised in every build: one line on standard
 /// error with the words `ADDRESS NOT FOUND`, then `SIGABRT`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MemsAlloc(());
+///
+/// [`MemsAlloc::builder`] makes a handle with other settings than the defaults. Those of the handle that is used first,
+/// overridden by the `MEMS_*` variables of the environment, are the heap's from then on.
+#[derive(Clone, Copy, Debug)]
+pub struct MemsAlloc {
+    settings: Settings,
+}
+
+impl Default for MemsAlloc {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl MemsAlloc {
     /// A handle to the process heap.
     #[must_use]
     pub const fn new() -> Self {
-        Self(())
+        Self::with_settings(Settings::DEFAULT)
+    }
+
+    /// Settings for a handle, to be named one by one.
+    pub const fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) const fn with_settings(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    /// The settings in force. If the heap has not been used before, they are fixed by this call.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        *front::begin(&self.settings)
+    }
+
+    /// From now on no more than `bytes` are mapped for blocks and the heap's records (`stats().mapped`); `usize::MAX`
+    /// for no limit. A request that would exceed it answers null, and `try_reserve` an error; blocks that are freed can
+    /// be handed out again. What is mapped already stays: if that is more, the heap does not grow.
+    pub fn set_limit(&self, bytes: usize) {
+        front::begin(&self.settings);
+        PROCESS.set_limit(bytes);
     }
 
     /// Hands out `size` bytes at an address that is a multiple of `align`, a power of two. `None` where the system gives
@@ -47,7 +87,7 @@ impl MemsAlloc {
         if size > isize::MAX.cast_unsigned() || !align.is_power_of_two() {
             return None;
         }
-        NonNull::new(PROCESS.malloc(size, align))
+        NonNull::new(PROCESS.malloc(size, align, &self.settings))
     }
 
     /// Takes a block back, whatever its size.
@@ -61,7 +101,7 @@ impl MemsAlloc {
     ///
     /// Nothing uses the block any more.
     pub unsafe fn mems_free(&self, pointer: *mut u8) -> Result<(), Misuse> {
-        PROCESS.release(pointer.addr(), None)
+        front::release(pointer.addr(), None)
     }
 
     /// As [`MemsAlloc::mems_free`], for a block that was asked for with this layout: a block of another class is refused.
@@ -74,7 +114,7 @@ impl MemsAlloc {
     ///
     /// As [`MemsAlloc::mems_free`].
     pub unsafe fn mems_free_sized(&self, pointer: *mut u8, layout: Layout) -> Result<(), Misuse> {
-        PROCESS.release(pointer.addr(), Some((layout.size(), layout.align())))
+        front::release(pointer.addr(), Some((layout.size(), layout.align())))
     }
 
     /// The heap's sums, in jemalloc's words. O(slots), a byte each.
@@ -121,7 +161,7 @@ impl MemsAlloc {
     /// The bytes that the block at `pointer` has; `None` where it is not the start of a live block. O(log n).
     #[must_use]
     pub fn usable_size(&self, pointer: *const u8) -> Option<usize> {
-        PROCESS.usable_size(pointer.addr())
+        front::usable_size(pointer.addr())
     }
 
     /// Whether a `dealloc` of `pointer` with this layout would be accepted. O(log n).
@@ -130,7 +170,7 @@ impl MemsAlloc {
     ///
     /// What is wrong with it.
     pub fn validate(&self, pointer: *const u8, layout: Layout) -> Result<(), Misuse> {
-        PROCESS.validate(pointer.addr(), Some((layout.size(), layout.align())))
+        front::validate(pointer.addr(), Some((layout.size(), layout.align())))
     }
 
     /// Checks every law of the heap's records. O(n), under the lock: other threads wait.
@@ -139,7 +179,7 @@ impl MemsAlloc {
     ///
     /// The first law found broken, and where.
     pub fn check(&self) -> Result<(), BrokenLaw> {
-        PROCESS.check()
+        front::check()
     }
 
     /// Gives every whole page that no block lies on back to the system. Returns their bytes. O(segments), with one
@@ -173,7 +213,7 @@ impl MemsAlloc {
 /// `start` is a live block of `layout`.
 #[cold]
 unsafe fn move_block(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    let moved = PROCESS.malloc(new_size, layout.align());
+    let moved = PROCESS.malloc(new_size, layout.align(), &Settings::DEFAULT);
     if !moved.is_null() {
         let kept = layout.size().min(new_size);
         // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
@@ -188,7 +228,7 @@ unsafe fn move_block(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8
 unsafe impl GlobalAlloc for MemsAlloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PROCESS.malloc(layout.size(), layout.align())
+        PROCESS.malloc(layout.size(), layout.align(), &self.settings)
     }
 
     #[inline]
@@ -197,9 +237,8 @@ unsafe impl GlobalAlloc for MemsAlloc {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let Some(block) = PROCESS.allocate(layout.size(), layout.align()) else {
-            return ptr::null_mut();
-        };
+        let block = front::allocate(layout.size(), layout.align(), &self.settings);
+        let Some(block) = block else { return ptr::null_mut() };
         if PROCESS.heap.clear(&block, layout.size()) {
             block.start.as_ptr()
         } else {
@@ -209,11 +248,14 @@ unsafe impl GlobalAlloc for MemsAlloc {
 
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let old = (layout.size(), layout.align());
-        match PROCESS.resize(start.addr(), old, new_size) {
+        match front::resize(start.addr(), old, new_size) {
             Ok(true) => addr::raw_pointer(start.addr()),
             // SAFETY: `resize` has found the block live, with this layout's size.
             Ok(false) => unsafe { move_block(start, layout, new_size) },
-            Err(misuse) => stop(&misuse),
+            Err(misuse) => {
+                front::refuse(&misuse);
+                ptr::null_mut()
+            }
         }
     }
 }

@@ -1,29 +1,44 @@
 //! How many dirty bytes have been idle, and when they go back.
 //!
 //! Dirty bytes are those of holes whose pages may be resident. Their number goes up and down with the program's work; the
-//! *lowest* number within the last [`DECAY_MS`] says how many were not needed in all that time, whichever they were. What
-//! is idle beyond what the heap keeps goes back, from the highest addresses down, since first fit needs those last.
+//! *lowest* number within the last second, or however long [`Policy`] says, tells how many were not needed in all that
+//! time, whichever they were. What is idle beyond what the heap keeps goes back, from the highest addresses down, since
+//! first fit needs those last.
 //! (The low-water mark is what tcmalloc's caches shrink by; here it is taken over a sliding window of quarters.)
 //!
 //! There is no thread for it: whoever uses the free list, or refills a magazine, looks at the clock.
 
 use crate::base::clock;
 
-/// How long bytes must have been idle, in milliseconds.
-const DECAY_MS: u64 = 1000;
-/// Parts of that time whose low-water marks are kept.
+/// Parts of the time whose low-water marks are kept.
 const QUARTERS: usize = 4;
-/// One of them, in milliseconds.
-const QUARTER_MS: u64 = DECAY_MS / QUARTERS as u64;
 /// So many idle bytes are kept whatever the heap holds, and this part of its live bytes.
 const KEPT_BYTES: usize = 4 << 20;
 /// See [`KEPT_BYTES`].
 const KEPT_SHARE: usize = 8;
 
+/// What goes back, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    /// How long bytes must have been idle, in milliseconds.
+    pub(crate) decay_ms: usize,
+    /// Idle bytes that are kept; `None` for 4 MiB or 1/8 of what is live.
+    pub(crate) retained_bytes: Option<usize>,
+}
+
+impl Policy {
+    /// What holds where nothing else is wanted.
+    pub(super) const DEFAULT: Self = Self { decay_ms: 1000, retained_bytes: None };
+}
+
 /// The low-water marks.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Decay {
+    /// The length of a quarter, in milliseconds.
+    quarter_ms: u64,
+    /// Idle bytes that are kept.
+    retained_bytes: Option<usize>,
     /// The lowest number of dirty bytes in each of the last quarters, the oldest first.
     lowest: [usize; QUARTERS],
     /// The lowest number in the quarter that runs.
@@ -38,13 +53,21 @@ pub(super) struct Decay {
 
 impl Decay {
     /// Nothing is dirty yet.
-    pub(super) const fn new() -> Self {
-        Self { lowest: [0; QUARTERS], current: 0, last: 0, quarter: 0, below: usize::MAX }
+    pub(super) fn new(policy: Policy) -> Self {
+        Self {
+            quarter_ms: (policy.decay_ms / QUARTERS).max(1) as u64,
+            retained_bytes: policy.retained_bytes,
+            lowest: [0; QUARTERS],
+            current: 0,
+            last: 0,
+            quarter: 0,
+            below: usize::MAX,
+        }
     }
 
     /// Notes how many bytes are dirty. Returns how many ought to go back, where `live` bytes are in use.
     pub(super) fn note(&mut self, dirty: usize, live: usize) -> usize {
-        self.note_at(clock::milliseconds() / QUARTER_MS, dirty, live)
+        self.note_at(clock::milliseconds() / self.quarter_ms, dirty, live)
     }
 
     fn note_at(&mut self, quarter: u64, dirty: usize, live: usize) -> usize {
@@ -58,14 +81,14 @@ impl Decay {
         }
         (self.current, self.last) = (self.current.min(dirty), dirty);
         let idle = self.lowest.iter().fold(self.current, |lowest, other| lowest.min(*other));
-        let kept = KEPT_BYTES.max(live / KEPT_SHARE);
+        let kept = self.retained_bytes.unwrap_or(KEPT_BYTES.max(live / KEPT_SHARE));
         // A little more than what is kept is not worth a system call.
         if idle > kept + kept / 4 { idle - kept } else { 0 }
     }
 
     /// The first millisecond of the next quarter.
     pub(super) const fn next_look(&self) -> u64 {
-        (self.quarter + 1) * QUARTER_MS
+        (self.quarter + 1).saturating_mul(self.quarter_ms)
     }
 }
 
@@ -77,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_was_idle_for_the_whole_time_goes() {
-        let mut decay = Decay::new();
+        let mut decay = Decay::new(Policy::DEFAULT);
         assert_eq!(decay.note_at(10, 0, 100 * MIB), 0);
         assert_eq!(decay.note_at(10, 100 * MIB, 0), 0, "it has just become dirty");
         assert_eq!(decay.note_at(12, 100 * MIB, 0), 0);
@@ -93,16 +116,27 @@ mod tests {
 
     #[test]
     fn who_comes_back_after_long_finds_it_idle_and_who_uses_it_keeps_it() {
-        let mut decay = Decay::new();
+        let mut decay = Decay::new(Policy::DEFAULT);
         decay.note_at(1, 500 * MIB, 0);
         assert_eq!(decay.note_at(1000, 500 * MIB, 0), 496 * MIB);
-        let mut busy = Decay::new();
+        let mut busy = Decay::new(Policy::DEFAULT);
         for quarter in 1..100 {
             assert_eq!(busy.note_at(quarter, 256 * MIB, 0), 0);
             assert_eq!(busy.note_at(quarter, 0, 256 * MIB), 0, "each quarter needs all of it");
         }
-        let mut large = Decay::new();
+        let mut large = Decay::new(Policy::DEFAULT);
         large.note_at(1, 100 * MIB, 1000 * MIB);
         assert_eq!(large.note_at(50, 100 * MIB, 1000 * MIB), 0, "a large heap keeps more");
+    }
+
+    #[test]
+    fn another_policy_keeps_what_it_says_for_as_long_as_it_says() {
+        let policy = Policy { decay_ms: 0, retained_bytes: Some(0) };
+        let mut decay = Decay::new(policy);
+        decay.note_at(1, 100 * MIB, 1000 * MIB);
+        assert_eq!(decay.note_at(7, 100 * MIB, 1000 * MIB), 100 * MIB);
+        assert_eq!(decay.next_look(), 8, "a quarter is a millisecond at the least");
+        let mut never = Decay::new(Policy { decay_ms: usize::MAX, retained_bytes: None });
+        assert_eq!(never.note(100 * MIB, 0) + never.note(100 * MIB, 0), 0);
     }
 }

@@ -22,6 +22,17 @@ pub enum MisuseKind {
     Foreign,
     /// The block is live, but the layout is that of another size class.
     WrongSize,
+    /// Bytes behind the block were written to. Found with [`canary`](crate::Settings::canary) alone.
+    Overrun {
+        /// The first of them.
+        at: usize,
+    },
+    /// The block was written to after its free. Found with a
+    /// [quarantine](crate::Settings::quarantine_bytes) alone, before the block is used again.
+    WrittenAfterFree {
+        /// The first byte that was.
+        at: usize,
+    },
 }
 
 /// A free or realloc that was refused. Nothing has changed.
@@ -62,6 +73,7 @@ impl Misuse {
 
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (address, size) = self.block.unwrap_or((self.address, 0));
         let what = match self.kind {
             MisuseKind::DoubleFree => "double free of",
             MisuseKind::NeverAllocated => "free of never allocated memory at",
@@ -69,6 +81,22 @@ impl fmt::Display for Misuse {
             MisuseKind::Misaligned => "free of a misaligned pointer",
             MisuseKind::Foreign => "free of a pointer that is not from this heap,",
             MisuseKind::WrongSize => "wrong size for",
+            MisuseKind::Overrun { at } => {
+                return write!(
+                    f,
+                    "BLOCK OVERRUN: the block {address:#x} of {size} bytes, written to at {at:#x}, \
+                     {} bytes behind its end",
+                    at - address - size
+                );
+            }
+            MisuseKind::WrittenAfterFree { at } => {
+                return write!(
+                    f,
+                    "WRITE AFTER FREE: the block {address:#x} of {size} bytes, written to at {at:#x}, \
+                     {} bytes behind its start",
+                    at - address
+                );
+            }
         };
         write!(f, "ADDRESS NOT FOUND: {what} {:#x}", self.address)?;
         if let Some(size) = self.size {

@@ -32,9 +32,10 @@ use crate::base::os::{Os, OutOfMemory, System};
 use crate::base::round::align_up;
 use crate::chain::free_list::NotABlock;
 use crate::chain::segment::Segment;
+pub(crate) use decay::Policy;
 use give_back::AT_ONCE_BYTES;
 pub use misuse::{Misuse, MisuseKind};
-use root::{Chains, GRANULE, Root};
+use root::{Bounds, Chains, GRANULE, Root};
 pub use stats::HeapStats;
 pub use walk::{Block, Blocks, Found, HeapSegment, HeapSpan, Segments, Spans};
 use zones::Use;
@@ -69,7 +70,8 @@ pub(crate) struct Allocation {
 pub struct Heap<O: Os = System> {
     os: O,
     reservation: usize,
-    starting: Lock<()>,
+    /// Guards the start, and holds what a heap starts with.
+    starting: Lock<Bounds>,
     root: AtomicPtr<Root>,
 }
 
@@ -100,7 +102,8 @@ const fn block_size(size: usize) -> Option<usize> {
 impl<O: Os> Heap<O> {
     /// An empty heap on another [`Os`], which reserves `reservation` bytes of addresses at first.
     pub const fn with_os(os: O, reservation: usize) -> Self {
-        Self { os, reservation, starting: Lock::new(()), root: AtomicPtr::new(ptr::null_mut()) }
+        let bounds = Bounds { limit_bytes: usize::MAX, policy: Policy::DEFAULT };
+        Self { os, reservation, starting: Lock::new(bounds), root: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// The root record, if there is one yet.
@@ -121,9 +124,9 @@ impl<O: Os> Heap<O> {
 
     #[cold]
     fn start(&self) -> Result<&Root, OutOfMemory> {
-        let _starting = self.starting.lock();
+        let bounds = self.starting.lock();
         if self.root().is_none() {
-            let root = Root::create(&self.os, self.reservation)?;
+            let root = Root::create(&self.os, self.reservation, *bounds)?;
             self.root.store(root.as_ptr(), Ordering::Release);
         }
         self.root().ok_or(OutOfMemory)
@@ -216,6 +219,21 @@ impl<O: Os> Heap<O> {
         }
     }
 
+    /// From now on the heap maps no more than `bytes` for blocks and its records. What is mapped already stays; where it
+    /// is more, the heap does not grow. A request that would have to be refused answers `None`; holes are used as ever.
+    pub fn set_limit(&self, bytes: usize) {
+        let mut bounds = self.starting.lock();
+        bounds.limit_bytes = bytes;
+        if let Some(root) = self.root() {
+            root.zones.lock().limit_bytes = bytes;
+        }
+    }
+
+    /// Says when idle pages go back. Heard before the first block only.
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        self.starting.lock().policy = policy;
+    }
+
     /// Commits at least `len` bytes for records that are never given back: where they begin and end.
     pub(crate) fn commit_records(&self, len: usize) -> Option<(usize, usize)> {
         let root = self.root_or_start().ok()?;
@@ -229,9 +247,9 @@ impl<O: Os> Heap<O> {
         root.zones.lock().all(Use::Blocks).first().map(|zone| (zone.start, zone.reserved))
     }
 
-    /// Whether there was a limit on the process's addresses when the heap began.
-    pub(crate) fn has_address_limit(&self) -> bool {
-        self.root().is_some_and(|root| root.zones.lock().limit().is_some())
+    /// Whether there was a limit on the process's addresses when the heap began, or there is one on the heap.
+    pub(crate) fn has_limit(&self) -> bool {
+        self.root().is_some_and(|root| root.zones.lock().has_limit())
     }
 
     /// Takes all locks, in their order, for the time of a fork.

@@ -11,7 +11,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU64;
 
-use super::decay::Decay;
+use super::decay::{Decay, Policy};
 use super::zone::Run;
 use super::zones::{Use, Zones};
 use crate::base::addr;
@@ -25,10 +25,19 @@ use crate::chain::segment::Segment;
 /// The first bytes of a root record.
 const MAGIC: [u8; 8] = *b"MeMSroot";
 /// The layout of the record. A reader refuses any other.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Every block of the process heap starts at a multiple of this, and its size is one.
 pub(super) const GRANULE: usize = 16;
+
+/// What a heap starts with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Bytes that may be committed.
+    pub(super) limit_bytes: usize,
+    /// When pages go back.
+    pub(super) policy: Policy,
+}
 
 /// The record.
 #[derive(Debug)]
@@ -170,8 +179,12 @@ impl Chains {
 impl Root {
     /// Reserves a heap's first zones and puts its root record at their start.
     #[expect(unsafe_code, reason = "places the record in memory that was just committed")]
-    pub(super) fn create(os: &impl Os, reservation: usize) -> Result<NonNull<Self>, OutOfMemory> {
-        let mut zones = Zones::new(os, reservation)?;
+    pub(super) fn create(
+        os: &impl Os,
+        reservation: usize,
+        bounds: Bounds,
+    ) -> Result<NonNull<Self>, OutOfMemory> {
+        let mut zones = Zones::new(os, reservation, bounds.limit_bytes)?;
         let run = match zones.commit(os, Use::Nodes, size_of::<Self>()) {
             Ok(run) => run,
             Err(error) => {
@@ -197,7 +210,7 @@ impl Root {
             chains: Lock::new(Chains {
                 list: FreeList::new(measures),
                 nodes: NodeSpace { next, end: run.end() },
-                decay: Decay::new(),
+                decay: Decay::new(bounds.policy),
                 huge,
             }),
         };

@@ -48,6 +48,8 @@ pub(super) struct Zones {
     counts: [usize; 2],
     /// Bytes of reservations, one half of the address-space limit at the most.
     limit: Option<usize>,
+    /// Bytes that may be committed.
+    pub(super) limit_bytes: usize,
 }
 
 /// A part of the address-space limit, if there is one (RLIMIT_AS).
@@ -80,12 +82,13 @@ fn step(zone: &Zone, need: usize, os: &impl Os) -> Result<usize, OutOfMemory> {
 
 impl Zones {
     /// Reserves the first zones, for a heap that wants `wish` bytes of addresses.
-    pub(super) fn new(os: &impl Os, wish: usize) -> Result<Self, OutOfMemory> {
+    pub(super) fn new(os: &impl Os, wish: usize, limit_bytes: usize) -> Result<Self, OutOfMemory> {
         let limit = address_limit();
         let wish = limit.map_or(wish, |limit| wish.min(limit / 2)).max(MIN_RESERVATION);
         let whole = reserve(os, wish, MIN_RESERVATION)?;
         let nodes = align_down(whole.reserved / NODE_SHARE, os.page_size().max(MIN_STEP));
-        let mut zones = Self { zones: [[Zone::NONE; MAX_ZONES]; 2], counts: [1, 1], limit };
+        let (zones, counts) = ([[Zone::NONE; MAX_ZONES]; 2], [1, 1]);
+        let mut zones = Self { zones, counts, limit, limit_bytes };
         zones.zones[Use::Nodes as usize][0] = Zone { reserved: nodes, ..whole };
         let is_ample = limit.is_none() && whole.reserved >= HUGE_ZONE_FROM;
         let huge = if is_ample { align_down(whole.reserved / 2, os.page_size()) } else { 0 };
@@ -101,9 +104,9 @@ impl Zones {
         Ok(zones)
     }
 
-    /// The limit on the process's addresses, as it was when the heap began.
-    pub(super) const fn limit(&self) -> Option<usize> {
-        self.limit
+    /// Whether there was a limit on the process's addresses when the heap began, or there is one on what is committed.
+    pub(super) const fn has_limit(&self) -> bool {
+        self.limit.is_some() || self.limit_bytes < usize::MAX
     }
 
     /// The zones of one use.
@@ -125,10 +128,13 @@ impl Zones {
         need: usize,
     ) -> Result<Run, OutOfMemory> {
         let need = align_up(need, os.page_size()).ok_or(OutOfMemory)?;
-        let mut zones = self.all_mut(Use::Blocks);
+        let most = self.room_in_limit(os);
         let is_wanted = |zone: &&mut Zone| zone.committed_end() == end && zone.room() >= need;
-        let zone = zones.find(is_wanted).ok_or(OutOfMemory)?;
-        zone.commit(os, need, step(zone, need, os)?)
+        let zone = self.all_mut(Use::Blocks).find(is_wanted).ok_or(OutOfMemory)?;
+        if need > most {
+            return Err(OutOfMemory);
+        }
+        zone.commit(os, need, step(zone, need, os)?.min(most))
     }
 
     /// The zone for blocks with the lowest start that is not below `start`.
@@ -168,13 +174,16 @@ impl Zones {
         let need = align_up(need, os.page_size()).ok_or(OutOfMemory)?;
         let is_huge =
             is_huge && self.all(what).iter().any(|zone| zone.is_huge && zone.room() >= need);
-        if let Ok(run) = self.commit_once(os, what, is_huge, need) {
+        let most = self.room_in_limit(os);
+        if need > most {
+            return Err(OutOfMemory);
+        }
+        if let Ok(run) = self.commit_once(os, what, is_huge, need, most) {
             return Ok(run);
         }
         // Giving tails up helps only against a limit on addresses, and only if the limit could be met at all.
-        let held = self.sums().0;
         let Some(limit) = address_limit() else { return Err(OutOfMemory) };
-        if need.checked_add(held).is_none_or(|sum| sum > limit) {
+        if need.checked_add(self.sums().0).is_none_or(|sum| sum > limit) {
             return Err(OutOfMemory);
         }
         let mut gave_up = false;
@@ -184,22 +193,29 @@ impl Zones {
                 gave_up |= zone.give_up_tail(os, if is_wanted { need } else { 0 });
             }
         }
-        if gave_up { self.commit_once(os, what, is_huge, need) } else { Err(OutOfMemory) }
+        if gave_up { self.commit_once(os, what, is_huge, need, most) } else { Err(OutOfMemory) }
     }
 
+    /// Bytes that may still be committed under the limit that the heap was given.
+    fn room_in_limit(&self, os: &impl Os) -> usize {
+        align_down(self.limit_bytes.saturating_sub(self.sums().0), os.page_size())
+    }
+
+    /// Commits `need` bytes or, if that is cheap, up to `most`.
     fn commit_once(
         &mut self,
         os: &impl Os,
         what: Use,
         is_huge: bool,
         need: usize,
+        most: usize,
     ) -> Result<Run, OutOfMemory> {
         let has_room = |zone: &Zone| zone.is_huge == is_huge && zone.room() >= need;
         if !is_huge && !self.all(what).iter().any(has_room) {
             self.chain(os, what, need)?;
         }
         let zone = self.all_mut(what).find(|zone| has_room(zone)).ok_or(OutOfMemory)?;
-        zone.commit(os, need, step(zone, need, os)?)
+        zone.commit(os, need, step(zone, need, os)?.min(most))
     }
 
     /// Puts a further zone behind the last one of a use.

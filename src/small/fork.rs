@@ -11,8 +11,10 @@
 use super::process::PROCESS;
 use super::thread;
 use super::thread_heap::ThreadHeap;
+use crate::front;
 
 extern "C" fn prepare() {
+    front::hold_for_fork();
     PROCESS.shared.hold_for_fork();
     PROCESS.pool.hold_for_fork();
     PROCESS.heap.hold_for_fork();
@@ -22,6 +24,7 @@ extern "C" fn parent() {
     PROCESS.heap.release_after_fork();
     PROCESS.pool.release_after_fork();
     PROCESS.shared.release_after_fork();
+    front::release_after_fork();
 }
 
 extern "C" fn child() {

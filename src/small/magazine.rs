@@ -12,6 +12,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::slab::LIVE;
+use crate::base::random;
 
 /// A free slot.
 #[derive(Clone, Copy, Debug)]
@@ -144,6 +145,19 @@ impl Magazine {
         }
     }
 
+    /// Puts the entries into random order (Fisher and Yates 1938).
+    pub(super) fn shuffle(&self) {
+        let Some(entries) = self.places().get(..self.len()) else { return };
+        let mut random = random::Random::seeded();
+        for last in (1..entries.len()).rev() {
+            if let (Some(one), Some(other)) =
+                (entries.get(last), entries.get(random.below(last + 1)))
+            {
+                one.swap(other);
+            }
+        }
+    }
+
     /// Takes the oldest `count` entries out and hands each to `take`.
     pub(super) fn take_oldest(&self, count: usize, mut take: impl FnMut(Entry)) {
         let (places, len) = (self.places(), self.len());
@@ -177,6 +191,20 @@ mod tests {
     fn places(count: usize) -> Places {
         let none = Entry { slot: 0, state: ptr::null() };
         Box::leak((0..count).map(|_| Cell::new(none)).collect())
+    }
+
+    #[test]
+    fn a_shuffle_loses_nothing_and_keeps_no_order() {
+        static STATE: AtomicU8 = AtomicU8::new(0);
+        let magazine = Magazine::empty();
+        magazine.shuffle();
+        magazine.move_to(places(1000));
+        assert!((1..=1000).all(|slot| magazine.push(Entry::new(slot, &STATE))));
+        magazine.shuffle();
+        let mut slots: Vec<_> = core::iter::from_fn(|| magazine.hand_out()).collect();
+        assert!(!slots.is_sorted() && !slots.is_sorted_by(|one, other| one > other));
+        slots.sort_unstable();
+        assert!(slots.into_iter().eq(1..=1000));
     }
 
     #[test]

@@ -57,6 +57,14 @@ impl Owners {
         self.limit.load(Ordering::Relaxed) > 0
     }
 
+    /// What a limit on all bytes leaves beside the table, which is never larger than the rest of it here.
+    pub(super) const fn share_left_of(limit_bytes: usize) -> usize {
+        if limit_bytes == usize::MAX {
+            return limit_bytes;
+        }
+        limit_bytes.saturating_sub(limit_bytes / SLAB_GRANULE * size_of::<usize>() + STEP)
+    }
+
     /// Bytes that the table takes.
     pub(super) fn mapped_bytes(&self) -> usize {
         self.covered.load(Ordering::Relaxed) / SLAB_GRANULE * size_of::<usize>()

@@ -153,8 +153,8 @@ pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<(&'st
         pool.refusals -= 1;
         return None;
     }
-    if class.is_large() && PROCESS.heap.has_address_limit() {
-        // What a large slot leaves unused costs nothing but addresses, and these are counted.
+    if class.is_large() && PROCESS.heap.has_limit() {
+        // What a large slot leaves unused costs nothing but addresses, and where these are counted that is too much.
         return None;
     }
     let (shape, slots) = (class.shape(), owner.wanted_slots(class));

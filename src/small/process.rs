@@ -21,7 +21,9 @@ use super::thread_heap::ThreadHeap;
 use crate::base::lock::Lock;
 use crate::base::os::System;
 use crate::base::{addr, fatal};
+use crate::front;
 use crate::heap::{Allocation, Heap, Misuse, MisuseKind};
+use crate::settings::{self, Settings};
 
 /// Every slot is aligned to this, the largest alignment for which the class depends on the size alone.
 const EVERY_SLOT_ALIGN: usize = 8;
@@ -58,23 +60,38 @@ pub(super) fn retire(heap: &'static ThreadHeap) {
 impl Process {
     /// Hands out `size` bytes aligned to `align`, a power of two: their start, or null.
     ///
-    /// The fast path of the whole allocator: about ten instructions, no call, nothing kept on the stack.
+    /// The fast path of the whole allocator: about ten instructions, no call, nothing kept on the stack. `built` holds
+    /// from now on if this is the first call of all.
     #[inline]
-    pub(crate) fn malloc(&self, size: usize, align: usize) -> *mut u8 {
+    pub(crate) fn malloc(&self, size: usize, align: usize, built: &Settings) -> *mut u8 {
         if align <= EVERY_SLOT_ALIGN
             && let Some(class) = Class::of(size, align)
         {
             match thread::current().magazine(class).hand_out() {
                 Some(slot) => addr::raw_pointer(slot),
-                None => malloc_slot_slow(size, align, class),
+                None => malloc_slot_slow(size, align, class, built),
             }
         } else {
-            malloc_other(size, align)
+            malloc_other(size, align, built)
         }
     }
 
     /// As [`Process::malloc`], with what is known of the bytes.
     pub(crate) fn allocate(&self, size: usize, align: usize) -> Option<Allocation> {
+        self.allocate_once(size, align).or_else(|| self.allocate_after_flush(size, align))
+    }
+
+    /// Where there is no more memory, free slots that are cached may stand in the way of a run that would serve.
+    #[cold]
+    fn allocate_after_flush(&self, size: usize, align: usize) -> Option<Allocation> {
+        if size > self.heap.stats().mapped {
+            return None;
+        }
+        self.flush();
+        self.allocate_once(size, align)
+    }
+
+    fn allocate_once(&self, size: usize, align: usize) -> Option<Allocation> {
         match Class::of_any(size, align) {
             Some(class) => self.allocate_slot(class, size, align),
             None => self.heap.allocate(size, align),
@@ -223,6 +240,11 @@ impl Process {
         purge::purge_slabs() + self.heap.trim()
     }
 
+    /// Lets blocks and records take no more than `bytes`.
+    pub(crate) fn set_limit(&self, bytes: usize) {
+        self.heap.set_limit(Owners::share_left_of(bytes));
+    }
+
     /// Sends the calling thread's cached slots home and ends its empty slabs, and those of threads that ended.
     pub(crate) fn flush(&self) {
         let flush = |heap: &'static ThreadHeap| {
@@ -242,22 +264,29 @@ impl Process {
 
 #[cold]
 #[inline(never)]
-fn malloc_slot_slow(size: usize, align: usize, class: Class) -> *mut u8 {
-    start_of(PROCESS.allocate_slot(class, size, align))
+fn malloc_slot_slow(size: usize, align: usize, class: Class, built: &Settings) -> *mut u8 {
+    if !settings::is_plain() {
+        return front::malloc(size, align, built);
+    }
+    let slot = PROCESS.allocate_slot(class, size, align);
+    start_of(slot.or_else(|| PROCESS.allocate_after_flush(size, align)))
 }
 
 /// Large blocks, and those with a special alignment.
 #[inline(never)]
-fn malloc_other(size: usize, align: usize) -> *mut u8 {
+fn malloc_other(size: usize, align: usize, built: &Settings) -> *mut u8 {
     match Class::of_any(size, align).and_then(|class| thread::current().hand_out(class)) {
         Some(slot) => addr::raw_pointer(slot),
-        None => malloc_slow(size, align),
+        None => malloc_slow(size, align, built),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn malloc_slow(size: usize, align: usize) -> *mut u8 {
+fn malloc_slow(size: usize, align: usize, built: &Settings) -> *mut u8 {
+    if !settings::is_plain() {
+        return front::malloc(size, align, built);
+    }
     start_of(PROCESS.allocate(size, align))
 }
 
@@ -301,7 +330,8 @@ fn free_other(address: usize, size: usize, align: usize) {
 #[inline(never)]
 fn free_remote(address: usize, size: usize, align: usize, slab: &'static Slab) {
     let class = slab.class();
-    if Class::of_any(size, align) == Some(class)
+    if settings::is_plain()
+        && Class::of_any(size, align) == Some(class)
         && let Some(state) = slab.state_at(address)
         && take_state(slab, state, address)
     {
@@ -324,6 +354,9 @@ fn free_claimed(entry: Entry, slab: &'static Slab) {
 #[cold]
 #[inline(never)]
 fn free_slow(address: usize, size: usize, align: usize) {
+    if !settings::is_plain() {
+        return front::free(address, size, align);
+    }
     if let Err(misuse) = PROCESS.release(address, Some((size, align))) {
         stop(&misuse);
     }

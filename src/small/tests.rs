@@ -257,6 +257,7 @@ mod threads {
     use super::super::thread::current;
     use super::*;
     use crate::heap::MisuseKind;
+    use crate::settings::Settings;
 
     /// The process heap, one test at a time.
     fn alone() -> MutexGuard<'static, ()> {
@@ -265,7 +266,7 @@ mod threads {
     }
 
     fn malloc(size: usize) -> usize {
-        let start = PROCESS.malloc(size, 8);
+        let start = PROCESS.malloc(size, 8, &Settings::DEFAULT);
         assert!(!start.is_null(), "there is memory");
         start.addr()
     }

@@ -33,6 +33,7 @@ mod word {
 
     use super::super::{pool, process};
     use super::{GONE, NOBODY, ThreadHeap};
+    use crate::settings;
 
     std::thread_local! {
         static CURRENT: Cell<&'static ThreadHeap> = const { Cell::new(&NOBODY) };
@@ -84,6 +85,10 @@ mod word {
         }
         if !heap.is(&NOBODY) {
             return Some(heap);
+        }
+        if !settings::is_plain() {
+            // Every call has to take the slow way.
+            return None;
         }
         let heap = pool::acquire_heap()?;
         CURRENT.set(heap);

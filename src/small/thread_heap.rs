@@ -23,6 +23,7 @@ use super::process::PROCESS;
 use super::slab::{Slab, WORD_SLOTS};
 use super::slab_lists::ClassLists;
 use crate::base::addr;
+use crate::settings;
 
 /// The first capacity of a magazine.
 const FIRST_CAPACITY: usize = 8;
@@ -52,6 +53,8 @@ pub(crate) struct ThreadHeap {
     pub(super) fresh_slot: Cell<usize>,
     /// Memory for further places: next and end.
     space: Cell<(usize, usize)>,
+    /// Bytes of slots that magazines and outboxes have places for.
+    place_bytes: Cell<usize>,
     /// Whether its thread has ended: then empty slabs stay until somebody with the pool's lock takes them.
     pub(super) is_retired: Cell<bool>,
     pub(super) next_retired: Cell<Option<&'static ThreadHeap>>,
@@ -96,6 +99,7 @@ impl ThreadHeap {
             large_bytes: Cell::new(0),
             fresh_slot: Cell::new(0),
             space: Cell::new((0, 0)),
+            place_bytes: Cell::new(0),
             is_retired: Cell::new(false),
             next_retired: Cell::new(None),
             made_before,
@@ -217,6 +221,9 @@ impl ThreadHeap {
             magazine.push(Entry::new(slot, state));
         });
         magazine.reverse_newest(magazine.len() - before);
+        if settings::random_slots() {
+            magazine.shuffle();
+        }
         if !slab.has_free() {
             self.unlist(slab);
         }
@@ -224,12 +231,22 @@ impl ThreadHeap {
 
     /// Doubles a magazine, within its limits.
     fn enlarge(&'static self, magazine: &Magazine, class: Class) {
-        let most = (MAGAZINE_BYTES / class.shape().slot_bytes).clamp(2, MAX_CAPACITY);
-        let capacity = (magazine.capacity() * 2).clamp(FIRST_CAPACITY.min(most), most);
-        if capacity > magazine.capacity()
+        self.give_places(magazine, magazine.capacity() * 2, MAGAZINE_BYTES, class);
+    }
+
+    /// Gives a magazine or outbox as many places as are wished for, or as its limit of `bytes` and the settings allow,
+    /// but two in any case.
+    fn give_places(&self, magazine: &Magazine, wish: usize, bytes: usize, class: Class) {
+        let (slot_bytes, held) = (class.shape().slot_bytes, magazine.capacity());
+        let others = self.place_bytes.get() - held * slot_bytes;
+        let bytes = bytes.min(settings::cache_bytes().saturating_sub(others));
+        let most = (bytes / slot_bytes).clamp(2, MAX_CAPACITY);
+        let capacity = wish.clamp(FIRST_CAPACITY.min(most), most);
+        if capacity > held
             && let Some(places) = pool::places(&self.space, capacity)
         {
             magazine.move_to(places);
+            self.place_bytes.set(others + capacity * slot_bytes);
         }
     }
 
@@ -273,10 +290,7 @@ impl ThreadHeap {
             return;
         }
         if outbox.capacity() == 0 {
-            let most = (OUTBOX_BYTES / class.shape().slot_bytes).clamp(2, OUTBOX_CAPACITY);
-            if let Some(places) = pool::places(&self.space, most) {
-                outbox.move_to(places);
-            }
+            self.give_places(outbox, OUTBOX_CAPACITY, OUTBOX_BYTES, class);
         } else {
             self.send_home(outbox, outbox.capacity());
         }
@@ -416,6 +430,7 @@ impl ThreadHeap {
             self.outbox(class).forget_places();
         }
         self.space.set((0, 0));
+        self.place_bytes.set(0);
     }
 
     /// Lists a slab that was rebuilt, if it has free slots.

@@ -6,6 +6,7 @@ pub(crate) mod child;
 pub(crate) mod faulty;
 pub(crate) mod piece;
 pub(crate) mod proc;
+pub(crate) mod strict;
 pub(crate) mod tally;
 
 /// Where a test does less in a debug build: the first number there, the second in a release build.

@@ -1,0 +1,93 @@
+//! Freed blocks that wait before they are used again: first in, first out, bounded in bytes.
+
+use super::mapped::Mapped;
+use crate::base::os::{Os, OutOfMemory};
+
+/// The first number of places.
+const FIRST_PLACES: usize = 1 << 10;
+
+/// The queue: starts of blocks, in a ring whose length is a power of two.
+#[derive(Debug)]
+pub(super) struct Quarantine {
+    ring: Mapped<usize>,
+    first: usize,
+    count: usize,
+    bytes: usize,
+}
+
+impl Quarantine {
+    /// An empty queue.
+    pub(super) const fn new() -> Self {
+        Self { ring: Mapped::empty(), first: 0, count: 0, bytes: 0 }
+    }
+
+    /// Bytes that wait.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The start of the block that has waited longest.
+    pub(super) fn oldest(&self) -> Option<usize> {
+        (self.count > 0).then(|| self.ring.all()[self.first])
+    }
+
+    /// Puts the block of `size` bytes at `start` behind all others.
+    pub(super) fn push(
+        &mut self,
+        os: &impl Os,
+        start: usize,
+        size: usize,
+    ) -> Result<(), OutOfMemory> {
+        if self.count == self.ring.all().len() {
+            self.grow(os)?;
+        }
+        let mask = self.ring.all().len() - 1;
+        let place = (self.first + self.count) & mask;
+        self.ring.all_mut()[place] = start;
+        self.count += 1;
+        self.bytes += size;
+        Ok(())
+    }
+
+    /// Takes the oldest one out, which has `size` bytes.
+    pub(super) fn pop(&mut self, size: usize) {
+        self.first = (self.first + 1) & (self.ring.all().len() - 1);
+        self.count -= 1;
+        self.bytes -= size;
+    }
+
+    fn grow(&mut self, os: &impl Os) -> Result<(), OutOfMemory> {
+        let len = self.ring.all().len();
+        let mut ring = Mapped::new(os, (len * 2).max(FIRST_PLACES))?;
+        for (index, place) in ring.all_mut().iter_mut().take(len).enumerate() {
+            *place = self.ring.all()[(self.first + index) & (len - 1)];
+        }
+        core::mem::replace(&mut self.ring, ring).unmap(os);
+        self.first = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::os::System;
+
+    #[test]
+    fn blocks_leave_in_the_order_in_which_they_came() {
+        let mut queue = Quarantine::new();
+        assert_eq!((queue.oldest(), queue.bytes()), (None, 0));
+        let (mut next, mut oldest) = (1, 1);
+        for round in 0..5_000 {
+            for _ in 0..=round % 3 {
+                queue.push(&System, next, next).expect("memory");
+                next += 1;
+            }
+            assert_eq!(queue.oldest(), Some(oldest));
+            queue.pop(oldest);
+            oldest += 1;
+        }
+        assert_eq!(queue.bytes(), (oldest..next).sum::<usize>());
+        queue.ring.unmap(&System);
+    }
+}

@@ -1,0 +1,129 @@
+//! [`Builder`]: settings that a program is compiled with.
+
+use core::ffi::CStr;
+
+use super::MemsAlloc;
+use crate::settings::{OnMisuse, Settings};
+
+/// Settings of a [`MemsAlloc`] to be. What is not named keeps its default; environment variables of the same names
+/// override it when the program runs.
+///
+/// ```
+/// use mems::{MemsAlloc, OnMisuse};
+///
+/// #[global_allocator]
+/// static GLOBAL: MemsAlloc =
+///     MemsAlloc::builder().limit_bytes(512 << 20).on_misuse(OnMisuse::Report).build();
+///
+/// assert_eq!(GLOBAL.settings().limit_bytes, 512 << 20);
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Builder(Settings);
+
+impl Builder {
+    pub(crate) const fn new() -> Self {
+        Self(Settings::DEFAULT)
+    }
+
+    /// The handle with these settings.
+    #[must_use]
+    pub const fn build(self) -> MemsAlloc {
+        MemsAlloc::with_settings(self.0)
+    }
+
+    /// Sets [`Settings::retained_bytes`].
+    pub const fn retained_bytes(mut self, bytes: usize) -> Self {
+        self.0.retained_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets [`Settings::decay_ms`].
+    pub const fn decay_ms(mut self, milliseconds: usize) -> Self {
+        self.0.decay_ms = milliseconds;
+        self
+    }
+
+    /// Sets [`Settings::cache_bytes`].
+    pub const fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.0.cache_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Settings::limit_bytes`].
+    pub const fn limit_bytes(mut self, bytes: usize) -> Self {
+        self.0.limit_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Settings::on_misuse`].
+    pub const fn on_misuse(mut self, action: OnMisuse) -> Self {
+        self.0.on_misuse = action;
+        self
+    }
+
+    /// Sets [`Settings::huge_pages`].
+    pub const fn huge_pages(mut self, allowed: bool) -> Self {
+        self.0.huge_pages = allowed;
+        self
+    }
+
+    /// Sets [`Settings::stats_at_exit`].
+    pub const fn stats_at_exit(mut self, on: bool) -> Self {
+        self.0.stats_at_exit = on;
+        self
+    }
+
+    /// Sets [`Settings::heapmap_at_exit`].
+    pub const fn heapmap_at_exit(mut self, path: &'static CStr) -> Self {
+        self.0.heapmap_at_exit = Some(path);
+        self
+    }
+
+    /// Sets [`Settings::snapshot_at_exit`].
+    pub const fn snapshot_at_exit(mut self, path: &'static CStr) -> Self {
+        self.0.snapshot_at_exit = Some(path);
+        self
+    }
+
+    /// Sets [`Settings::zero_on_free`].
+    pub const fn zero_on_free(mut self, on: bool) -> Self {
+        self.0.zero_on_free = on;
+        self
+    }
+
+    /// Sets [`Settings::check_every`].
+    pub const fn check_every(mut self, calls: usize) -> Self {
+        self.0.check_every = calls;
+        self
+    }
+
+    /// Sets [`Settings::guard`].
+    pub const fn guard(mut self, on: bool) -> Self {
+        self.0.guard = on;
+        self
+    }
+
+    /// Sets [`Settings::canary`].
+    pub const fn canary(mut self, on: bool) -> Self {
+        self.0.canary = on;
+        self
+    }
+
+    /// Sets [`Settings::quarantine_bytes`].
+    pub const fn quarantine_bytes(mut self, bytes: usize) -> Self {
+        self.0.quarantine_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Settings::random_slots`].
+    pub const fn random_slots(mut self, on: bool) -> Self {
+        self.0.random_slots = on;
+        self
+    }
+
+    /// Switches everything on that finds mistakes: see `MEMS_HARDEN` in the README.
+    pub const fn harden(self) -> Self {
+        Self(self.0.hardened())
+    }
+}

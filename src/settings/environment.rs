@@ -1,0 +1,131 @@
+//! Settings from environment variables, read without allocating, perhaps before `main`.
+//!
+//! Owns: the names. Programs that run with more rights than their caller (AT_SECURE: set-user-ID and the like) ignore
+//! them. An invalid value costs one line on standard error, and what was set before stays.
+#![allow(unsafe_code, reason = "reads the environment of the process")]
+
+use core::ffi::{CStr, c_char};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use super::{Settings, value};
+use crate::base::fatal;
+use crate::base::os::{Os, System};
+
+/// Changes settings by a variable's value, or says what kind of value was expected.
+type Apply = fn(&mut Settings, &CStr) -> Result<(), &'static str>;
+
+/// All variables. `MEMS_HARDEN` comes first, so that the others make exceptions from it.
+const VARIABLES: [(&str, Apply); 15] = [
+    ("MEMS_HARDEN", |settings, text| {
+        if value::flag(text.to_bytes())? {
+            *settings = settings.hardened();
+        }
+        Ok(())
+    }),
+    ("MEMS_RETAINED_BYTES", |settings, text| {
+        settings.retained_bytes = Some(value::bytes(text.to_bytes())?);
+        Ok(())
+    }),
+    ("MEMS_DECAY_MS", |settings, text| set(&mut settings.decay_ms, value::number, text)),
+    ("MEMS_CACHE_BYTES", |settings, text| set(&mut settings.cache_bytes, value::bytes, text)),
+    ("MEMS_LIMIT", |settings, text| set(&mut settings.limit_bytes, value::bytes, text)),
+    ("MEMS_MISUSE", |settings, text| set(&mut settings.on_misuse, value::on_misuse, text)),
+    ("MEMS_NO_HUGE_PAGES", |settings, text| {
+        settings.huge_pages = !value::flag(text.to_bytes())?;
+        Ok(())
+    }),
+    ("MEMS_STATS_AT_EXIT", |settings, text| set(&mut settings.stats_at_exit, value::flag, text)),
+    ("MEMS_HEAPMAP_AT_EXIT", |settings, text| {
+        settings.heapmap_at_exit = Some(kept_path(text)?);
+        Ok(())
+    }),
+    ("MEMS_SNAPSHOT_AT_EXIT", |settings, text| {
+        settings.snapshot_at_exit = Some(kept_path(text)?);
+        Ok(())
+    }),
+    ("MEMS_ZERO_ON_FREE", |settings, text| set(&mut settings.zero_on_free, value::flag, text)),
+    ("MEMS_CHECK", |settings, text| set(&mut settings.check_every, value::number, text)),
+    ("MEMS_GUARD", |settings, text| set(&mut settings.guard, value::flag, text)),
+    ("MEMS_CANARY", |settings, text| set(&mut settings.canary, value::flag, text)),
+    ("MEMS_QUARANTINE", |settings, text| set(&mut settings.quarantine_bytes, value::bytes, text)),
+];
+
+/// Sets one setting to the value that a text has.
+fn set<T>(
+    setting: &mut T,
+    parse: fn(&[u8]) -> Result<T, &'static str>,
+    text: &CStr,
+) -> Result<(), &'static str> {
+    *setting = parse(text.to_bytes())?;
+    Ok(())
+}
+
+/// Settings as the environment wants them.
+pub(super) fn override_by_environment(mut settings: Settings) -> Settings {
+    if is_secure() {
+        return settings;
+    }
+    for (name, apply) in VARIABLES {
+        if let Some(text) = find(name)
+            && let Err(expected) = apply(&mut settings, text)
+        {
+            let text = text.to_bytes().escape_ascii();
+            fatal::complain(format_args!("{name}={text} is not {expected}; it is ignored"));
+        }
+    }
+    settings
+}
+
+/// Whether the program runs with more rights than whoever started it.
+fn is_secure() -> bool {
+    // SAFETY: getauxval(3) has no preconditions.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// The value of a variable. It may be used until the program changes its environment, so not beyond this file.
+fn find(name: &str) -> Option<&'static CStr> {
+    unsafe extern "C" {
+        static environ: AtomicPtr<*const c_char>;
+    }
+    // SAFETY: libc's variable is a pointer, null if read too early.
+    let environment = unsafe { &environ };
+    let mut place = environment.load(Ordering::Relaxed).cast_const();
+    if place.is_null() {
+        return None;
+    }
+    loop {
+        // SAFETY: the array ends with a null pointer, which has not been met yet. (Whoever changes the environment
+        // while another thread allocates for the first time of all breaks the contract of setenv(3).)
+        let entry = unsafe { place.read() };
+        if entry.is_null() {
+            return None;
+        }
+        // SAFETY: entries are strings that end with a zero byte.
+        let text = unsafe { CStr::from_ptr(entry) };
+        let value_at = name.len() + 1;
+        if text.to_bytes().get(..name.len()) == Some(name.as_bytes())
+            && text.to_bytes().get(name.len()) == Some(&b'=')
+        {
+            return text
+                .to_bytes_with_nul()
+                .get(value_at..)
+                .and_then(|value| CStr::from_bytes_with_nul(value).ok());
+        }
+        // SAFETY: the entry was not the last one.
+        place = unsafe { place.add(1) };
+    }
+}
+
+/// A copy of a path that stays for ever, in pages of its own.
+fn kept_path(text: &CStr) -> Result<&'static CStr, &'static str> {
+    let bytes = text.to_bytes_with_nul();
+    if bytes.len() < 2 {
+        return Err("a path");
+    }
+    let copy = System.map(bytes.len()).map_err(|_| "a path for which there is memory")?;
+    // SAFETY: the mapping is fresh, nobody else's, and at least as long as the text.
+    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), copy.as_ptr(), bytes.len()) };
+    // SAFETY: a string that ends with a zero byte was just written there, and is never changed or unmapped.
+    Ok(unsafe { CStr::from_ptr(copy.as_ptr().cast()) })
+}
