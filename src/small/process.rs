@@ -354,7 +354,7 @@ fn stop_double_free(address: usize, size: usize) -> ! {
 /// Ends the process over a wrong address.
 #[cold]
 #[inline(never)]
-pub(crate) fn stop(misuse: &Misuse) -> ! {
+pub fn stop(misuse: &Misuse) -> ! {
     fatal::die(format_args!("{misuse}"))
 }
 
@@ -405,7 +405,7 @@ pub(super) fn take_state(slab: &Slab, state: &'static AtomicU8, address: usize) 
 }
 
 #[cold]
-fn not_live(address: usize, layout: Option<(usize, usize)>) -> Misuse {
+pub(super) fn not_live(address: usize, layout: Option<(usize, usize)>) -> Misuse {
     let size = layout.map(|(size, _)| size);
     Misuse { kind: MisuseKind::DoubleFree, address, size, block: None }
 }

@@ -1,0 +1,75 @@
+//! The process heap as C sees it: sizes of 0, addresses without a size, mistakes that end the program.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::NonNull;
+
+use mems::internal::by_address::{self, C_ALIGN};
+use mems::{MemsAlloc, Misuse};
+
+use crate::nothing;
+
+/// The heap.
+pub(crate) const HEAP: MemsAlloc = MemsAlloc::new();
+
+/// A block of `size` bytes at a multiple of `align`, a power of two that is at least [`C_ALIGN`]. `None` where the
+/// system gives no more memory, or nothing can be that large.
+pub(crate) fn allocate(size: usize, align: usize) -> Option<NonNull<u8>> {
+    if size == 0 {
+        return nothing::hand_out(align).or_else(|| HEAP.mems_malloc(1, align));
+    }
+    HEAP.mems_malloc(size, align)
+}
+
+/// As [`allocate`] with [`C_ALIGN`], all bytes zero.
+pub(crate) fn allocate_zeroed(size: usize) -> Option<NonNull<u8>> {
+    match Layout::from_size_align(size, C_ALIGN) {
+        Ok(layout) if size > 0 => {
+            // SAFETY: the layout's size is not 0.
+            NonNull::new(unsafe { HEAP.alloc_zeroed(layout) })
+        }
+        Ok(_) => allocate(0, C_ALIGN),
+        Err(_) => None,
+    }
+}
+
+/// Takes the block at `address` back, which was asked for with this size and alignment if the caller knows them.
+pub(crate) fn release(address: usize, layout: Option<(usize, usize)>) -> Result<(), Misuse> {
+    if nothing::has(address) {
+        return nothing::take_back(address, layout.map(|(size, _)| size));
+    }
+    by_address::release(address, layout)
+}
+
+/// As [`release`]; nothing for null, and the end of the program over any mistake.
+pub(crate) fn release_or_stop(address: usize, layout: Option<(usize, usize)>) {
+    if address != 0
+        && let Err(misuse) = release(address, layout)
+    {
+        by_address::stop(&misuse);
+    }
+}
+
+/// The bytes that the block at `address` has. Ends the program if there is none.
+pub(crate) fn usable_size(address: usize) -> usize {
+    let size = if nothing::has(address) {
+        nothing::validate(address).map(|()| 0)
+    } else {
+        by_address::usable_size(address)
+    };
+    size.unwrap_or_else(|misuse| by_address::stop(&misuse))
+}
+
+/// Makes the block at `pointer` serve another size, not 0, where it is or elsewhere. `None` where there is no memory;
+/// the block is as it was then. Ends the program if there is no such block.
+pub(crate) fn resize(pointer: *mut u8, new_size: usize) -> Option<NonNull<u8>> {
+    let old_size = usable_size(pointer.addr());
+    let new = Layout::from_size_align(new_size, C_ALIGN).ok()?;
+    if old_size == 0 {
+        let moved = allocate(new.size(), C_ALIGN)?;
+        release_or_stop(pointer.addr(), None);
+        return Some(moved);
+    }
+    let old = Layout::from_size_align(old_size, C_ALIGN).ok()?;
+    // SAFETY: a block of this size is live there. Its user asks for this and uses the old address no more.
+    NonNull::new(unsafe { HEAP.realloc(pointer, old, new.size()) })
+}

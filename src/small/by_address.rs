@@ -1,0 +1,78 @@
+//! The process heap for callers that do not name a block's size when they give it back: C's malloc family.
+//!
+//! Only the fast paths are here. Each answers whether it could serve the call; all else is for the functions of
+//! [`MemsAlloc`](crate::MemsAlloc), and for the caller to ask for. Every block is aligned to [`C_ALIGN`].
+
+use core::sync::atomic::Ordering;
+
+use super::class::Class;
+use super::magazine::Entry;
+use super::process::{PROCESS, not_live};
+use super::slab::{FREE, LIVE};
+use super::thread;
+use super::thread_heap::ThreadHeap;
+use crate::base::addr;
+use crate::heap::Misuse;
+
+/// What C's malloc promises of every block.
+pub const C_ALIGN: usize = 16;
+
+/// Hands out a slot of at least `size` bytes, if it is neither 0 nor large and the calling thread has one cached.
+#[inline]
+#[must_use]
+pub fn hand_out(size: usize) -> Option<*mut u8> {
+    let slot = thread::current().magazine(Class::of_c(size)?).hand_out()?;
+    Some(addr::raw_pointer(slot))
+}
+
+/// Takes back the block at `address`, if that is a live small slot of the calling thread's own slabs. Otherwise nothing has
+/// changed.
+#[inline]
+#[must_use]
+pub fn take_back(address: usize) -> bool {
+    let heap = thread::current();
+    if let Some(slab) = PROCESS.owners.find(address)
+        && let Some(class) = heap.small_class_of(slab.key())
+        && let Some(state) = slab.own_state_at(address)
+        && state.swap(FREE, Ordering::Relaxed) == LIVE
+    {
+        let entry = Entry::new(address, state);
+        if !heap.magazine(class).push(entry) {
+            overflow(heap, class, entry);
+        }
+        return true;
+    }
+    false
+}
+
+/// As [`ThreadHeap::overflow`], by a convention that does not unwind: so the way there is a jump.
+#[cold]
+#[inline(never)]
+extern "C" fn overflow(heap: &'static ThreadHeap, class: Class, entry: Entry) {
+    heap.overflow(class, entry);
+}
+
+/// Takes back the block at `address`, which was asked for with this size and this alignment, at least [`C_ALIGN`], if
+/// the caller knows them.
+///
+/// # Errors
+///
+/// What is wrong with it; nothing has changed then.
+pub fn release(address: usize, layout: Option<(usize, usize)>) -> Result<(), Misuse> {
+    PROCESS.release(address, layout)
+}
+
+/// The bytes that the block at `address` has.
+///
+/// # Errors
+///
+/// Why there is no such block.
+pub fn usable_size(address: usize) -> Result<usize, Misuse> {
+    PROCESS.usable_size(address).ok_or_else(|| match PROCESS.validate(address, None) {
+        Err(misuse) => misuse,
+        // Another thread's, made after the question.
+        Ok(()) => not_live(address, None),
+    })
+}
+
+pub use super::process::stop;
