@@ -59,7 +59,9 @@ extern "C" fn overflow(heap: &'static ThreadHeap, class: Class, entry: Entry) {
 ///
 /// What is wrong with it; nothing has changed then.
 pub fn release(address: usize, layout: Option<(usize, usize)>) -> Result<(), Misuse> {
-    PROCESS.release(address, layout)
+    // No block is larger, so a size beyond is as wrong as this one.
+    const LARGEST: usize = isize::MAX.cast_unsigned();
+    PROCESS.release(address, layout.map(|(size, align)| (size.min(LARGEST), align)))
 }
 
 /// The bytes that the block at `address` has.
