@@ -9,35 +9,35 @@ use core::ffi::c_void;
 use mems::internal::by_address::{self, C_ALIGN};
 use mems::{Misuse, MisuseKind};
 
-use crate::{engine, family, program, sized};
+use crate::{engine, program};
 
 /// `operator delete(void*)`.
 #[unsafe(export_name = "_ZdlPv")]
 pub(crate) extern "C" fn delete(pointer: *mut c_void) {
-    if program::has_our_c() { family::free(pointer) } else { program::free(pointer) }
+    program::free(pointer);
 }
 
 /// `operator delete[](void*)`.
 #[unsafe(export_name = "_ZdaPv")]
 pub(crate) extern "C" fn delete_array(pointer: *mut c_void) {
-    if program::has_our_cxx() { family::free(pointer) } else { program::delete(pointer) }
+    if program::has_our_cxx() { engine::free(pointer) } else { program::delete(pointer) }
 }
 
 /// `operator delete(void*, std::align_val_t)`.
 #[unsafe(export_name = "_ZdlPvSt11align_val_t")]
 pub(crate) extern "C" fn delete_aligned(pointer: *mut c_void, align: usize) {
-    if !program::has_our_c() {
-        return program::free(pointer);
+    if program::has_our_c() {
+        stop_unless_aligned(pointer, align);
     }
-    stop_unless_aligned(pointer, align);
-    family::free(pointer);
+    program::free(pointer);
 }
 
 /// `operator delete[](void*, std::align_val_t)`.
 #[unsafe(export_name = "_ZdaPvSt11align_val_t")]
 pub(crate) extern "C" fn delete_array_aligned(pointer: *mut c_void, align: usize) {
     if program::has_our_cxx() {
-        delete_aligned(pointer, align);
+        stop_unless_aligned(pointer, align);
+        engine::free(pointer);
     } else {
         program::delete_aligned(pointer, align);
     }
@@ -46,14 +46,18 @@ pub(crate) extern "C" fn delete_array_aligned(pointer: *mut c_void, align: usize
 /// `operator delete(void*, std::size_t)`.
 #[unsafe(no_mangle)]
 extern "C" fn _ZdlPvm(pointer: *mut c_void, size: usize) {
-    if program::has_our_cxx() { sized::free_sized(pointer, size) } else { program::delete(pointer) }
+    if program::has_our_cxx() {
+        engine::free_sized(pointer, size)
+    } else {
+        program::delete(pointer)
+    }
 }
 
 /// `operator delete[](void*, std::size_t)`.
 #[unsafe(no_mangle)]
 extern "C" fn _ZdaPvm(pointer: *mut c_void, size: usize) {
     if program::has_our_cxx() {
-        sized::free_sized(pointer, size);
+        engine::free_sized(pointer, size);
     } else {
         program::delete_array(pointer);
     }

@@ -1,11 +1,14 @@
-//! The process heap as C sees it: sizes of 0, addresses without a size, mistakes that end the program.
+//! The process heap as C sees it: sizes of 0, addresses without a size, mistakes that end the program. And the bodies of
+//! the functions that are exported in more than one form.
 
 use core::alloc::{GlobalAlloc, Layout};
-use core::ptr::NonNull;
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
 
 use mems::internal::by_address::{self, C_ALIGN};
 use mems::{MemsAlloc, Misuse};
 
+use crate::errno::or_no_memory;
 use crate::nothing;
 
 /// The heap.
@@ -72,4 +75,35 @@ pub(crate) fn resize(pointer: *mut u8, new_size: usize) -> Option<NonNull<u8>> {
     let old = Layout::from_size_align(old_size, C_ALIGN).ok()?;
     // SAFETY: a block of this size is live there. Its user asks for this and uses the old address no more.
     NonNull::new(unsafe { HEAP.realloc(pointer, old, new.size()) })
+}
+
+/// The body of `free`: the fast path, and a jump to all else.
+#[inline]
+pub(crate) fn free(pointer: *mut c_void) {
+    if !by_address::take_back(pointer.addr()) {
+        free_slow(pointer);
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn free_slow(pointer: *mut c_void) {
+    release_or_stop(pointer.addr(), None);
+}
+
+/// The body of `free_sized`.
+pub(crate) fn free_sized(pointer: *mut c_void, size: usize) {
+    release_or_stop(pointer.addr(), Some((size, C_ALIGN)));
+}
+
+/// The body of `realloc`.
+pub(crate) fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
+    if pointer.is_null() {
+        return or_no_memory(allocate(size, C_ALIGN));
+    }
+    if size == 0 {
+        release_or_stop(pointer.addr(), None);
+        return ptr::null_mut();
+    }
+    or_no_memory(resize(pointer.cast(), size))
 }

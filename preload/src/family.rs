@@ -26,15 +26,7 @@ extern "C" fn malloc_slow(size: usize) -> *mut c_void {
 /// Takes a block back; nothing for null. `errno` stays.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn free(pointer: *mut c_void) {
-    if !by_address::take_back(pointer.addr()) {
-        free_slow(pointer);
-    }
-}
-
-#[cold]
-#[inline(never)]
-extern "C" fn free_slow(pointer: *mut c_void) {
-    engine::release_or_stop(pointer.addr(), None);
+    engine::free(pointer);
 }
 
 /// `count` elements of `size` bytes, all zero.
@@ -54,14 +46,7 @@ pub(crate) extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 /// Makes a block serve another size; a new block for null; for 0 bytes frees it and gives null, as glibc does.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
-    if pointer.is_null() {
-        return or_no_memory(engine::allocate(size, C_ALIGN));
-    }
-    if size == 0 {
-        engine::release_or_stop(pointer.addr(), None);
-        return core::ptr::null_mut();
-    }
-    or_no_memory(engine::resize(pointer.cast(), size))
+    engine::realloc(pointer, size)
 }
 
 /// As `realloc`, for `count` elements of `size` bytes.

@@ -29,6 +29,10 @@ extern "C" fn mallopt(_parameter: c_int, _value: c_int) -> c_int {
 /// The sums, as far as glibc's names suit them.
 #[unsafe(no_mangle)]
 extern "C" fn mallinfo2() -> libc::mallinfo2 {
+    sums()
+}
+
+fn sums() -> libc::mallinfo2 {
     let stats = HEAP.stats();
     libc::mallinfo2 {
         arena: stats.mapped,
@@ -47,7 +51,7 @@ extern "C" fn mallinfo2() -> libc::mallinfo2 {
 /// As `mallinfo2`; what does not fit an `int` is the largest one.
 #[unsafe(no_mangle)]
 extern "C" fn mallinfo() -> libc::mallinfo {
-    let sums = mallinfo2();
+    let sums = sums();
     let int = |sum: usize| c_int::try_from(sum).unwrap_or(c_int::MAX);
     libc::mallinfo {
         arena: int(sums.arena),

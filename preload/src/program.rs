@@ -12,7 +12,7 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{cxx, family};
+use crate::{cxx, engine, family};
 
 /// A function that takes a block back.
 type Free = extern "C" fn(*mut c_void);
@@ -65,12 +65,12 @@ pub(crate) fn has_our_cxx() -> bool {
 
 /// The program's `realloc`.
 pub(crate) fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
-    if has_our_c() { family::realloc(pointer, size) } else { (found().realloc)(pointer, size) }
+    if has_our_c() { engine::realloc(pointer, size) } else { (found().realloc)(pointer, size) }
 }
 
 /// The program's `free`.
 pub(crate) fn free(pointer: *mut c_void) {
-    if has_our_c() { family::free(pointer) } else { (found().free)(pointer) }
+    if has_our_c() { engine::free(pointer) } else { (found().free)(pointer) }
 }
 
 /// The program's `operator delete`.

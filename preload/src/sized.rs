@@ -8,8 +8,8 @@ use crate::engine;
 
 /// Takes back a block of `malloc`, `calloc` or `realloc` that was asked for with `size` bytes.
 #[unsafe(no_mangle)]
-pub(crate) extern "C" fn free_sized(pointer: *mut c_void, size: usize) {
-    engine::release_or_stop(pointer.addr(), Some((size, C_ALIGN)));
+extern "C" fn free_sized(pointer: *mut c_void, size: usize) {
+    engine::free_sized(pointer, size);
 }
 
 /// Takes back a block of `aligned_alloc` that was asked for with this alignment and size.
