@@ -47,9 +47,9 @@ pub(crate) extern "C" fn delete_array_aligned(pointer: *mut c_void, align: usize
 #[unsafe(no_mangle)]
 extern "C" fn _ZdlPvm(pointer: *mut c_void, size: usize) {
     if program::has_our_cxx() {
-        engine::free_sized(pointer, size)
+        engine::free_sized(pointer, size);
     } else {
-        program::delete(pointer)
+        program::delete(pointer);
     }
 }
 

@@ -91,8 +91,17 @@ extern "C" fn free_slow(pointer: *mut c_void) {
     release_or_stop(pointer.addr(), None);
 }
 
-/// The body of `free_sized`.
+/// The body of `free_sized`, which is C++'s usual delete.
+#[inline]
 pub(crate) fn free_sized(pointer: *mut c_void, size: usize) {
+    if !by_address::take_back_sized(pointer.addr(), size) {
+        free_sized_slow(pointer, size);
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn free_sized_slow(pointer: *mut c_void, size: usize) {
     release_or_stop(pointer.addr(), Some((size, C_ALIGN)));
 }
 

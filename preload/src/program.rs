@@ -69,31 +69,42 @@ pub(crate) fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
 }
 
 /// The program's `free`.
+#[inline]
 pub(crate) fn free(pointer: *mut c_void) {
-    if has_our_c() { engine::free(pointer) } else { (found().free)(pointer) }
+    if has_our_c() { engine::free(pointer) } else { free_elsewhere(pointer) }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn free_elsewhere(pointer: *mut c_void) {
+    (found().free)(pointer);
 }
 
 /// The program's `operator delete`.
 #[cold]
-pub(crate) fn delete(pointer: *mut c_void) {
+#[inline(never)]
+pub(crate) extern "C" fn delete(pointer: *mut c_void) {
     (found().delete)(pointer);
 }
 
 /// The program's `operator delete[]`.
 #[cold]
-pub(crate) fn delete_array(pointer: *mut c_void) {
+#[inline(never)]
+pub(crate) extern "C" fn delete_array(pointer: *mut c_void) {
     (found().delete_array)(pointer);
 }
 
 /// The program's `operator delete` with an alignment.
 #[cold]
-pub(crate) fn delete_aligned(pointer: *mut c_void, align: usize) {
+#[inline(never)]
+pub(crate) extern "C" fn delete_aligned(pointer: *mut c_void, align: usize) {
     (found().delete_aligned)(pointer, align);
 }
 
 /// The program's `operator delete[]` with an alignment.
 #[cold]
-pub(crate) fn delete_array_aligned(pointer: *mut c_void, align: usize) {
+#[inline(never)]
+pub(crate) extern "C" fn delete_array_aligned(pointer: *mut c_void, align: usize) {
     (found().delete_array_aligned)(pointer, align);
 }
 

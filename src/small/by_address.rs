@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 use super::class::Class;
 use super::magazine::Entry;
 use super::process::{PROCESS, not_live};
-use super::slab::{FREE, LIVE};
+use super::slab::{FREE, LIVE, Slab};
 use super::thread;
 use super::thread_heap::ThreadHeap;
 use crate::base::addr;
@@ -33,7 +33,30 @@ pub fn take_back(address: usize) -> bool {
     let heap = thread::current();
     if let Some(slab) = PROCESS.owners.find(address)
         && let Some(class) = heap.small_class_of(slab.key())
-        && let Some(state) = slab.own_state_at(address)
+    {
+        return put(heap, class, slab, address);
+    }
+    false
+}
+
+/// As [`take_back`], if the block is one that was asked for with `size` bytes, not 0.
+#[inline]
+#[must_use]
+pub fn take_back_sized(address: usize, size: usize) -> bool {
+    let heap = thread::current();
+    if let Some(class) = Class::of_c(size)
+        && let Some(slab) = PROCESS.owners.find(address)
+        && slab.key() == heap.key(class)
+    {
+        return put(heap, class, slab, address);
+    }
+    false
+}
+
+/// Makes the slot at `address` of an own slab free, if there is one and it is live.
+#[inline]
+fn put(heap: &'static ThreadHeap, class: Class, slab: &'static Slab, address: usize) -> bool {
+    if let Some(state) = slab.own_state_at(address)
         && state.swap(FREE, Ordering::Relaxed) == LIVE
     {
         let entry = Entry::new(address, state);
