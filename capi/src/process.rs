@@ -73,7 +73,7 @@ pub extern "C" fn mems_heap_malloc(size: usize) -> *mut c_void {
 /// As [`mems_heap_malloc`] for `count` elements of `size` bytes, all zero.
 #[unsafe(no_mangle)]
 pub extern "C" fn mems_heap_calloc(count: usize, size: usize) -> *mut c_void {
-    let bytes = count.checked_mul(size).unwrap_or(usize::MAX).max(1);
+    let bytes = count.saturating_mul(size).max(1);
     or_no_memory(Layout::from_size_align(bytes, C_ALIGN).ok().and_then(|layout| {
         // SAFETY: the layout's size is not 0.
         NonNull::new(unsafe { HEAP.alloc_zeroed(layout) })
