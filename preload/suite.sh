@@ -16,7 +16,7 @@ for argument in "$@"; do
 done
 if [ $install = 1 ]; then
     apt-get update -q && apt-get install -y -q redis-server redis-tools postgresql nginx-light nodejs imagemagick \
-        sqlite3 g++ python3 libpython3-testsuite curl || exit 2
+        sqlite3 g++ python3 libpython3.11-testsuite curl || exit 2
 fi
 if [ -z "${MEMS_LIBRARY:-}" ]; then
     cargo build -q --release -p mems-preload || exit 2
