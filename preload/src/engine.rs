@@ -14,13 +14,17 @@ use crate::nothing;
 /// The heap.
 pub(crate) const HEAP: MemsAlloc = MemsAlloc::new();
 
+/// The largest size that anything can have: `PTRDIFF_MAX`.
+const LARGEST: usize = isize::MAX.cast_unsigned();
+
 /// A block of `size` bytes at a multiple of `align`, a power of two that is at least [`C_ALIGN`]. `None` where the
 /// system gives no more memory, or nothing can be that large.
 pub(crate) fn allocate(size: usize, align: usize) -> Option<NonNull<u8>> {
-    if size == 0 {
-        return nothing::hand_out(align).or_else(|| HEAP.mems_malloc(1, align));
+    match size {
+        0 => nothing::hand_out(align).or_else(|| by_address::allocate(1, align)),
+        1..=LARGEST => by_address::allocate(size, align),
+        _ => None,
     }
-    HEAP.mems_malloc(size, align)
 }
 
 /// As [`allocate`] with [`C_ALIGN`], all bytes zero.

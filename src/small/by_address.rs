@@ -3,6 +3,7 @@
 //! Only the fast paths are here. Each answers whether it could serve the call; all else is for the functions of
 //! [`MemsAlloc`](crate::MemsAlloc), and for the caller to ask for. Every block is aligned to [`C_ALIGN`].
 
+use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use super::class::Class;
@@ -23,6 +24,12 @@ pub const C_ALIGN: usize = 16;
 pub fn hand_out(size: usize) -> Option<*mut u8> {
     let slot = thread::current().magazine(Class::of_c(size)?).hand_out()?;
     Some(addr::raw_pointer(slot))
+}
+
+/// Hands out `size` bytes, at most `isize::MAX`, aligned to `align`, a power of two: the start, if there is memory.
+#[must_use]
+pub fn allocate(size: usize, align: usize) -> Option<NonNull<u8>> {
+    PROCESS.allocate(size, align).map(|allocation| allocation.start)
 }
 
 /// Takes back the block at `address`, if that is a live small slot of the calling thread's own slabs. Otherwise nothing has
