@@ -110,7 +110,13 @@ extern "C" fn free_sized_slow(pointer: *mut c_void, size: usize) {
 }
 
 /// The body of `realloc`.
+#[inline]
 pub(crate) fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
+    if by_address::serves(pointer.addr(), size) { pointer } else { realloc_slow(pointer, size) }
+}
+
+#[inline(never)]
+extern "C" fn realloc_slow(pointer: *mut c_void, size: usize) -> *mut c_void {
     if pointer.is_null() {
         return or_no_memory(allocate(size, C_ALIGN));
     }

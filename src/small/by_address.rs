@@ -60,6 +60,21 @@ pub fn take_back_sized(address: usize, size: usize) -> bool {
     false
 }
 
+/// Whether the block at `address` is a live small slot of the calling thread's own slabs and serves `size` bytes, too.
+#[inline]
+#[must_use]
+pub fn serves(address: usize, size: usize) -> bool {
+    let heap = thread::current();
+    if let Some(class) = Class::of_c(size)
+        && let Some(slab) = PROCESS.owners.find(address)
+        && slab.key() == heap.key(class)
+        && let Some(state) = slab.own_state_at(address)
+    {
+        return state.load(Ordering::Relaxed) == LIVE;
+    }
+    false
+}
+
 /// Makes the slot at `address` of an own slab free, if there is one and it is live.
 #[inline]
 fn put(heap: &'static ThreadHeap, class: Class, slab: &'static Slab, address: usize) -> bool {

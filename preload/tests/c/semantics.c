@@ -11,6 +11,7 @@
 #include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -290,17 +291,37 @@ static void loaded_late(void) {
         CHECK(dlclose(library) == 0);
     }
 }
+/* With 512 MiB of addresses more than a half of them hold blocks, then there is no memory, and all stays usable. */
+static void limited(void) {
+    struct rlimit limit = { 512ul << 20, 512ul << 20 };
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    char *arguments[] = { "semantics", "fill", 0 };
+    execv("/proc/self/exe", arguments);
+    _exit(9);
+}
+static void fill(void) {
+    static char *all[1000];
+    int count = 0;
+    while (count < 1000 && (all[count] = malloc(1 << 20))) { memset(all[count], count, 1 << 20); count++; }
+    CHECK(count > 256 && count < 512 && errno == ENOMEM);
+    for (int i = 0; i < count; i++) CHECK(all[i][12345] == (char)i);
+    for (int i = 0; i < count; i += 2) free(all[i]);
+    void *p = malloc(10), *q = calloc(1, 300000);
+    CHECK(p && q);
+}
 
 #define NAME(name) { #name, name }
 static const struct { const char *name; void (*check)(void); } cases[] = {
     NAME(zero_unique), NAME(zero_read), NAME(zero_write), NAME(zero_many), NAME(zero_others), NAME(too_large),
     NAME(wrong_alignment), NAME(alignment), NAME(zeroed), NAME(contents_kept), NAME(errno_kept), NAME(places),
     NAME(inquiries), NAME(start_and_end), NAME(thread_end), NAME(children), NAME(signals), NAME(loaded_late),
+    NAME(limited),
 };
 
 int main(int argc, char **argv) {
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         if (argc < 2) puts(cases[i].name);
+        else if (!strcmp(argv[1], "fill")) { fill(); return 0; }
         else if (!strcmp(argv[1], cases[i].name)) { cases[i].check(); return 0; }
     }
     return argc < 2 ? 0 : 2;
