@@ -14,7 +14,7 @@ use support::{PACKAGE, has, run, run_preloaded, scratch};
 
 /// Name, what it needs, and a script. Each run begins in an empty folder of its own; `$PACKAGE` is this package's.
 const PROGRAMS: &[(&str, &str, &str)] = &[
-    ("ls", "ls", "ls -l / /usr /etc"),
+    ("ls", "ls", "ls -lR $PACKAGE/src $PACKAGE/tests"),
     ("sort", "sort", "seq 200000 | sort -R --random-source=/bin/sh | sort -n | uniq | tail -n 3"),
     ("text tools", "sed", "cat $PACKAGE/src/*.rs | sed 's/a/b/g' | tr a-z A-Z | sort | uniq -c | sort -k1,1n -k2 | head"),
     ("awk", "awk", "seq 50000 | awk '{ count[$1 % 977] += $1 } END { for (i = 0; i < 5; i++) print count[i] }'"),
@@ -107,9 +107,12 @@ fn compare(script: &str) -> Result<Answer, String> {
         )));
     }
     let with = run_preloaded(&mut command(script));
-    if with.status != without.status || with.stdout != without.stdout {
-        let (with, without) = (with.describe(), without.describe());
-        return Err(format!("\nwith the library: {with}\nwithout: {without}"));
+    if with.status != without.status {
+        return Err(with.describe());
+    }
+    if with.stdout != without.stdout {
+        let mut lines = with.stdout.lines().zip(without.stdout.lines());
+        return Err(format!("they differ: {:?}", lines.find(|(one, other)| one != other)));
     }
     if with.stderr.contains("mems:") {
         return Err(with.stderr);
