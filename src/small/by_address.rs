@@ -1,7 +1,7 @@
 //! The process heap for callers that do not name a block's size when they give it back: C's malloc family.
 //!
-//! Only the fast paths are here. Each answers whether it could serve the call; all else is for the functions of
-//! [`MemsAlloc`](crate::MemsAlloc), and for the caller to ask for. Every block is aligned to [`C_ALIGN`].
+//! The fast paths ([`hand_out`], [`take_back`], [`take_back_sized`], [`serves`]) are inlined into the caller's functions and
+//! answer whether they could serve the call; the others serve every call. Every block is aligned to [`C_ALIGN`].
 
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;

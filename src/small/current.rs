@@ -3,7 +3,7 @@
 //! It is initialised by the linker and has no destructor. Rust's own thread-locals are found through a function call
 //! where the code is part of a shared library; with the feature `initial-exec` the word lies in the block that the loader
 //! gives each thread for the libraries that are there from the start, and is one load away from the thread pointer. Only
-//! for x86-64; elsewhere the feature changes nothing. The word is 8 bytes, so that a library that is loaded later finds
+//! for x86-64; elsewhere the feature changes nothing (and nobody has tried it there). The word is 8 bytes, so that a library that is loaded later finds
 //! room for it, too.
 //!
 //! Invariant: **I1** the word holds the address of a `ThreadHeap` that is never unmapped.
