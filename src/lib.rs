@@ -97,6 +97,7 @@ static GLOBAL: MemsAlloc = MemsAlloc::new();
 pub mod internal {
     pub use crate::base::lock::{Lock, LockGuard};
     pub use crate::base::text::FdText;
+    pub use crate::small::by_address;
 }
 
 /// The README's programs are tests.

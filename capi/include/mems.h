@@ -4,7 +4,7 @@
  * mems_malloc gives a virtual address, a number and not a place in memory; mems_get turns the address of any byte of a
  * live block into that byte's place; mems_free takes the block back. Link with libmems_capi.a or libmems_capi.so.
  *
- * All functions may be called from several threads. Only mems_malloc changes errno. Not for signal handlers.
+ * All functions may be called from several threads. Only those that hand out blocks change errno. Not for signal handlers.
  */
 #ifndef MEMS_H
 #define MEMS_H
@@ -121,6 +121,58 @@ void mems_read_stats(struct mems_stats *out);
 
 /* Checks the heap's records: 0 all is well, 1 they are damaged. O(n). */
 int mems_check(void);
+
+/* ---- The process heap ---------------------------------------------------------------------------------------------
+ *
+ * Another heap, which gives plain pointers, as malloc does: fast, for any number of threads, and exact. It lives as long
+ * as the process. A wrong free or realloc ends the process: one line on standard error with the words ADDRESS NOT FOUND
+ * that says what and where, then SIGABRT.
+ */
+
+/* size bytes (1 for 0) aligned to 16. NULL with errno ENOMEM where there is no more memory. */
+void *mems_heap_malloc(size_t size);
+
+/* The same for count elements of size bytes, all zero. */
+void *mems_heap_calloc(size_t count, size_t size);
+
+/* The same at a multiple of align. NULL with errno EINVAL where that is no power of two. */
+void *mems_heap_aligned_alloc(size_t align, size_t size);
+
+/*
+ * Makes a block serve size bytes, where it is or elsewhere; NULL gives a new block, 0 frees the block and returns NULL.
+ * NULL with errno ENOMEM where there is no more memory: then the block is as it was.
+ */
+void *mems_heap_realloc(void *block, size_t size);
+
+/* Takes a block back. NULL is let go. */
+void mems_heap_free(void *block);
+
+/* The bytes that a block has; 0 where no live block starts there. Any address may be asked about. */
+size_t mems_heap_usable_size(const void *block);
+
+/* Checks the heap's records: 0 all is well, 1 they are damaged. O(n). */
+int mems_heap_check(void);
+
+/* Gives every whole free page back to the system. Returns their bytes. */
+size_t mems_heap_trim(void);
+
+/* Prints the sums, and of each span the first few segments, on standard output, in order with printf. */
+void mems_heap_print_stats(void);
+
+/* The sums of the process heap. */
+struct mems_heap_stats {
+    size_t allocated;   /* bytes of live blocks */
+    size_t active;      /* bytes of pages that a live block lies on */
+    size_t resident;    /* bytes of pages that may hold memory of the machine */
+    size_t mapped;      /* bytes that can be read and written */
+    size_t retained;    /* bytes of addresses reserved for growth */
+    size_t metadata;    /* bytes of the heap's own records */
+    size_t block_count; /* live blocks */
+    size_t hole_count;
+};
+
+/* Copies the sums. O(slots). */
+void mems_heap_read_stats(struct mems_heap_stats *out);
 
 #ifdef __cplusplus
 }

@@ -6,7 +6,8 @@
 //! 1. [`heap`]: the one heap and its lock;
 //! 2. [`stdio`]: text on standard output, in order with C's;
 //! 3. [`records`]: spans, segments and sums as C structs;
-//! 4. this file: the six functions of the original, and the check.
+//! 4. [`process`]: the process heap, which gives plain pointers;
+//! 5. this file: the six functions of the original, and the check.
 //!
 //! # Lock order
 //!
@@ -16,10 +17,11 @@
 //! # What the functions use
 //!
 //! mmap(2) and munmap(2) for memory, fflush(3) and write(2) for text. No function calls malloc(3) and its kin, none
-//! unwinds into C. Only [`mems_malloc`] ever changes `errno`.
+//! unwinds into C. Only those that hand blocks out ever change `errno`.
 #![allow(unsafe_code, reason = "exports C symbols")]
 
 pub mod heap;
+pub mod process;
 pub mod records;
 pub mod stdio;
 

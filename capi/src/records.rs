@@ -123,7 +123,7 @@ impl StatsRecord {
 /// # Safety
 ///
 /// `out` is null, or an array of at least `capacity` elements that nobody else uses during `'a`.
-unsafe fn places<'a, T>(out: *mut T, capacity: usize) -> &'a mut [MaybeUninit<T>] {
+pub(crate) unsafe fn places<'a, T>(out: *mut T, capacity: usize) -> &'a mut [MaybeUninit<T>] {
     if out.is_null() {
         return &mut [];
     }

@@ -97,6 +97,18 @@ fn records_say_what_the_text_says() {
 }
 
 #[test]
+fn the_process_heap_gives_plain_pointers_and_stops_mistakes() {
+    let flags = ["-std=gnu11", "-fno-builtin", "-Wno-use-after-free"];
+    let sources = ["process_heap.c"];
+    Program { name: "process_heap", sources: &sources, flags: &flags }.check();
+}
+
+#[test]
+fn the_process_heap_prints_itself_in_order() {
+    check("process_print");
+}
+
+#[test]
 fn no_allocator_is_called() {
     let flags = ["-std=gnu11", "-fno-builtin"];
     Program { name: "no_allocator", sources: &["no_allocator.c"], flags: &flags }.check();

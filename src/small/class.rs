@@ -37,6 +37,8 @@ pub(crate) const CLASS_STRIDE: usize = 32;
 
 /// Bits of the fraction in [`Shape::magic`]: products with an offset in a slab stay below 2^64.
 pub(crate) const MAGIC_BITS: u32 = 40;
+/// The distance behind that of the last small class.
+const SMALL_END: usize = SMALL_COUNT * CLASS_STRIDE;
 
 /// A size class: its number, times [`CLASS_STRIDE`]. Always that of a class there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,20 @@ static BY_SIZE: [Class; MAX_SMALL / 8 + 1] = {
         }
         classes[units] = Class::numbered(class);
         units += 1;
+    }
+    classes
+};
+
+/// The class of each request aligned to 16, by its size in units of 16 bytes, beginning with one unit.
+static BY_SIZE_16: [Class; MAX_SMALL / 16] = {
+    let mut classes = [Class(0); MAX_SMALL / 16];
+    let (mut index, mut class) = (0, 0);
+    while index < classes.len() {
+        while !SIZES[class].is_multiple_of(16) || (index + 1) * 16 > SIZES[class] {
+            class += 1;
+        }
+        classes[index] = Class::numbered(class);
+        index += 1;
     }
     classes
 };
@@ -169,6 +185,20 @@ impl Class {
             return BY_SIZE.get(size.wrapping_add(7) >> 3).copied();
         }
         Self::of_aligned(size, align)
+    }
+
+    /// The class that serves `size` bytes aligned to 16, if one does. None for 0 bytes.
+    #[inline]
+    pub(crate) fn of_c(size: usize) -> Option<Self> {
+        BY_SIZE_16.get(size.wrapping_sub(1) / 16).copied()
+    }
+
+    /// The small class of which [`Class::distance`] is this, if there is one. A number between two distances is none.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "60 classes of 32 bytes")]
+    pub(super) fn small_at_distance(distance: usize) -> Option<Self> {
+        debug_assert!(distance >= SMALL_END || distance.is_multiple_of(CLASS_STRIDE));
+        (distance < SMALL_END).then_some(Self(distance as u16))
     }
 
     /// As [`Class::of`], for alignments that not every class has: a slot's address is a multiple of what its size and
@@ -281,6 +311,16 @@ mod tests {
         assert_eq!(Class::of_any(MAX_LARGE + 1, 8), None);
         assert_eq!(Class::of_any(8, 2 * LARGE_GRANULE), None);
         assert_eq!(Class::of(isize::MAX as usize, 8), None);
+    }
+
+    #[test]
+    fn the_table_for_c_agrees_with_the_rule_for_alignments() {
+        for size in 1..=MAX_SMALL {
+            assert_eq!(Class::of_c(size), Class::of(size, 16), "{size}");
+        }
+        for size in [0, MAX_SMALL + 1, isize::MAX as usize, usize::MAX] {
+            assert_eq!(Class::of_c(size), None, "{size}");
+        }
     }
 
     #[test]

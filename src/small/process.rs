@@ -438,7 +438,7 @@ pub(super) fn take_state(slab: &Slab, state: &'static AtomicU8, address: usize) 
 }
 
 #[cold]
-fn not_live(address: usize, layout: Option<(usize, usize)>) -> Misuse {
+pub(super) fn not_live(address: usize, layout: Option<(usize, usize)>) -> Misuse {
     let size = layout.map(|(size, _)| size);
     Misuse { kind: MisuseKind::DoubleFree, address, size, block: None }
 }

@@ -15,7 +15,7 @@
 use super::thread_heap::ThreadHeap;
 
 /// The heap of a thread that has not asked for anything yet.
-static NOBODY: ThreadHeap = ThreadHeap::new(NOBODY_NUMBER, None);
+pub(super) static NOBODY: ThreadHeap = ThreadHeap::new(NOBODY_NUMBER, None);
 /// The heap of a thread that is ending.
 #[cfg(feature = "std")]
 static GONE: ThreadHeap = ThreadHeap::new(NOBODY_NUMBER, None);
@@ -24,27 +24,21 @@ const NOBODY_NUMBER: u64 = 0;
 
 #[cfg(feature = "std")]
 mod word {
-    use core::cell::Cell;
-
     use core::ffi::c_void;
     use core::num::NonZeroUsize;
 
     use once_cell::race::OnceNonZeroUsize;
 
-    use super::super::{pool, process};
+    use super::super::{current as word, pool, process};
     use super::{GONE, NOBODY, ThreadHeap};
     use crate::settings;
-
-    std::thread_local! {
-        static CURRENT: Cell<&'static ThreadHeap> = const { Cell::new(&NOBODY) };
-    }
 
     /// The key, plus one.
     static KEY: OnceNonZeroUsize = OnceNonZeroUsize::new();
 
     /// Retires the heap of a thread that ends.
     extern "C" fn leave(heap: *mut c_void) {
-        CURRENT.set(&GONE);
+        word::set(&GONE);
         if let Some(heap) = ThreadHeap::at(heap.addr()) {
             process::retire(heap);
         }
@@ -73,7 +67,7 @@ mod word {
     /// The heap of the calling thread, or one that has nothing.
     #[inline]
     pub(crate) fn current() -> &'static ThreadHeap {
-        CURRENT.with(Cell::get)
+        word::get()
     }
 
     /// The heap of the calling thread, made now if it has none; none if the thread is ending, or without memory.
@@ -91,7 +85,7 @@ mod word {
             return None;
         }
         let heap = pool::acquire_heap()?;
-        CURRENT.set(heap);
+        word::set(heap);
         leave_with_thread(heap);
         Some(heap)
     }

@@ -136,6 +136,12 @@ impl ThreadHeap {
         self.magazine(class).place()
     }
 
+    /// The small class of a key, if it is a key of this heap and of such a class.
+    #[inline]
+    pub(super) fn small_class_of(&self, key: usize) -> Option<Class> {
+        Class::small_at_distance(key.wrapping_sub((&raw const self.magazines).addr()))
+    }
+
     /// The magazine of a class.
     #[inline]
     #[expect(unsafe_code, reason = "one addition instead of a multiplication with a test")]

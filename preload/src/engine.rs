@@ -1,0 +1,129 @@
+//! The process heap as C sees it: sizes of 0, addresses without a size, mistakes that end the program. And the bodies of
+//! the functions that are exported in more than one form.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+
+use mems::internal::by_address::{self, C_ALIGN};
+use mems::{MemsAlloc, Misuse};
+
+use crate::errno::or_no_memory;
+use crate::nothing;
+
+/// The heap.
+pub(crate) const HEAP: MemsAlloc = MemsAlloc::new();
+
+/// The largest size that anything can have: `PTRDIFF_MAX`.
+const LARGEST: usize = isize::MAX.cast_unsigned();
+
+/// A block of `size` bytes at a multiple of `align`, a power of two that is at least [`C_ALIGN`]. `None` where the
+/// system gives no more memory, or nothing can be that large.
+pub(crate) fn allocate(size: usize, align: usize) -> Option<NonNull<u8>> {
+    match size {
+        0 => nothing::hand_out(align).or_else(|| by_address::allocate(1, align)),
+        1..=LARGEST => by_address::allocate(size, align),
+        _ => None,
+    }
+}
+
+/// As [`allocate`] with [`C_ALIGN`], all bytes zero.
+pub(crate) fn allocate_zeroed(size: usize) -> Option<NonNull<u8>> {
+    match Layout::from_size_align(size, C_ALIGN) {
+        Ok(layout) if size > 0 => {
+            // SAFETY: the layout's size is not 0.
+            NonNull::new(unsafe { HEAP.alloc_zeroed(layout) })
+        }
+        Ok(_) => allocate(0, C_ALIGN),
+        Err(_) => None,
+    }
+}
+
+/// Takes the block at `address` back, which was asked for with this size and alignment if the caller knows them.
+pub(crate) fn release(address: usize, layout: Option<(usize, usize)>) -> Result<(), Misuse> {
+    if nothing::has(address) {
+        return nothing::take_back(address, layout.map(|(size, _)| size));
+    }
+    by_address::release(address, layout)
+}
+
+/// As [`release`]; nothing for null, and any mistake is reported, which ends the program unless settings want it to
+/// go on.
+pub(crate) fn release_or_refuse(address: usize, layout: Option<(usize, usize)>) {
+    if address != 0
+        && let Err(misuse) = release(address, layout)
+    {
+        by_address::refuse(&misuse);
+    }
+}
+
+/// The bytes that the block at `address` has. None, and a report, if there is no block.
+pub(crate) fn usable_size(address: usize) -> Option<usize> {
+    let size = if nothing::has(address) {
+        nothing::validate(address).map(|()| 0)
+    } else {
+        by_address::usable_size(address)
+    };
+    size.inspect_err(by_address::refuse).ok()
+}
+
+/// Makes the block at `pointer` serve another size, not 0, where it is or elsewhere. `None` where there is no memory;
+/// the block is as it was then. A report if there is no such block.
+pub(crate) fn resize(pointer: *mut u8, new_size: usize) -> Option<NonNull<u8>> {
+    let old_size = usable_size(pointer.addr())?;
+    let new = Layout::from_size_align(new_size, C_ALIGN).ok()?;
+    if old_size == 0 {
+        let moved = allocate(new.size(), C_ALIGN)?;
+        release_or_refuse(pointer.addr(), None);
+        return Some(moved);
+    }
+    let old = Layout::from_size_align(old_size, C_ALIGN).ok()?;
+    // SAFETY: a block of this size is live there. Its user asks for this and uses the old address no more.
+    NonNull::new(unsafe { HEAP.realloc(pointer, old, new.size()) })
+}
+
+/// The body of `free`: the fast path, and a jump to all else.
+#[inline]
+pub(crate) fn free(pointer: *mut c_void) {
+    if !by_address::take_back(pointer.addr()) {
+        free_slow(pointer);
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn free_slow(pointer: *mut c_void) {
+    release_or_refuse(pointer.addr(), None);
+}
+
+/// The body of `free_sized`, which is C++'s usual delete.
+#[inline]
+pub(crate) fn free_sized(pointer: *mut c_void, size: usize) {
+    if !by_address::take_back_sized(pointer.addr(), size) {
+        free_sized_slow(pointer, size);
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn free_sized_slow(pointer: *mut c_void, size: usize) {
+    release_or_refuse(pointer.addr(), Some((size, C_ALIGN)));
+}
+
+/// The body of `realloc`.
+#[inline]
+pub(crate) fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
+    if by_address::serves(pointer.addr(), size) { pointer } else { realloc_slow(pointer, size) }
+}
+
+#[inline(never)]
+extern "C" fn realloc_slow(pointer: *mut c_void, size: usize) -> *mut c_void {
+    if pointer.is_null() {
+        return or_no_memory(allocate(size, C_ALIGN));
+    }
+    if size == 0 {
+        release_or_refuse(pointer.addr(), None);
+        return ptr::null_mut();
+    }
+    or_no_memory(resize(pointer.cast(), size))
+}

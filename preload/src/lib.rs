@@ -1,0 +1,28 @@
+//! MeMS in place of malloc, for a program that is there already: `LD_PRELOAD=libmems_preload.so program`.
+//!
+//! The library exports C's malloc family and C++'s `operator delete` family; the loader finds them before libc's and
+//! libstdc++'s. All blocks are the process heap's, so every free of anything but a live block's start, and every sized
+//! delete of another size, ends the program with one line that says what and where. Files, bottom to top:
+//!
+//! 1. `errno`: how C hears of an error;
+//! 2. `nothing`: blocks of 0 bytes, which nobody can read or write;
+//! 3. `engine`: the process heap and those together;
+//! 4. `program`: which of our functions the program replaces by its own;
+//! 5. `family`, `aligned`, `sized`, `cxx`, `inquiry`: the exported functions.
+//!
+//! # Rules
+//!
+//! No function here calls an exported one by its name: the call would end in whatever the program has under that name.
+//! Nothing unwinds. The functions that the fast paths leave for have C's convention, too: it promises that, and so a
+//! fast path needs no stack.
+#![allow(unsafe_code, reason = "exports C symbols")]
+
+mod aligned;
+mod cxx;
+mod engine;
+mod errno;
+mod family;
+mod inquiry;
+mod nothing;
+mod program;
+mod sized;

@@ -1,0 +1,116 @@
+//! Blocks of 0 bytes: addresses of their own that nobody can read or write.
+//!
+//! Owns: a range of addresses that is reserved and never committed, and one bit for each 16 bytes of it. A block is handed
+//! out and taken back by one atomic operation on its bit, so there is no lock: this works in signal handlers and across
+//! `fork`. The search goes round the range, so an address comes back as late as possible, and until then a second free
+//! of it is recognised.
+//!
+//! What it costs: 64 MiB of addresses from the first such block on, and a byte for 8 blocks. When all [`PLACES`] are
+//! live, or there are no addresses for the range, a block of 0 bytes is an ordinary one of 16.
+//!
+//! Invariant: **I1** the bit of a place is set exactly while its address is handed out.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use mems::os::{Os, System};
+use mems::{Misuse, MisuseKind};
+
+/// Blocks that there can be at a time.
+const PLACES: usize = 1 << 22;
+/// Addresses from one block to the next.
+const STEP: usize = 16;
+/// Addresses of the range.
+const RANGE: usize = PLACES * STEP;
+/// The range begins at a multiple of this, the smallest page there is.
+const RANGE_ALIGN: usize = 4096;
+
+/// Where the range begins; 0 before the first block.
+static BASE: AtomicUsize = AtomicUsize::new(0);
+/// Blocks handed out.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// Where to look for a free place, not yet taken modulo [`PLACES`].
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+static BITS: [AtomicU64; PLACES / 64] = [const { AtomicU64::new(0) }; PLACES / 64];
+
+/// Where the range begins, reserved now if there is none.
+fn base() -> Option<usize> {
+    let base = BASE.load(Ordering::Acquire);
+    if base != 0 {
+        return Some(base);
+    }
+    let range = System.reserve(RANGE).ok()?;
+    let start = range.expose_provenance().get();
+    match BASE.compare_exchange(0, start, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Some(start),
+        Err(other) => {
+            // SAFETY: the range was just reserved, and nobody knows of it. Should it stay, it is addresses only.
+            let _ = unsafe { System.unmap(range, RANGE) };
+            Some(other)
+        }
+    }
+}
+
+/// The word and the bit of a place.
+fn bit(place: usize) -> (&'static AtomicU64, u64) {
+    (&BITS[place / 64 % BITS.len()], 1 << (place % 64))
+}
+
+/// An address that is a multiple of `align`, a power of two. `None` where there is none left.
+pub(crate) fn hand_out(align: usize) -> Option<NonNull<u8>> {
+    if align > RANGE_ALIGN {
+        return None;
+    }
+    let base = base()?;
+    if LIVE.fetch_add(1, Ordering::Relaxed) < PLACES {
+        let stride = align.div_ceil(STEP);
+        for _ in 0..PLACES / stride {
+            let place = NEXT.fetch_add(stride, Ordering::Relaxed) / stride * stride % PLACES;
+            let (word, bit) = bit(place);
+            if word.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
+                return NonNull::new(core::ptr::without_provenance_mut(base + place * STEP));
+            }
+        }
+    }
+    LIVE.fetch_sub(1, Ordering::Relaxed);
+    None
+}
+
+/// Whether `address` is one of the range.
+pub(crate) fn has(address: usize) -> bool {
+    let base = BASE.load(Ordering::Acquire);
+    base != 0 && address.wrapping_sub(base) < RANGE
+}
+
+/// The place of an address of the range, if a block may start there.
+fn place_of(address: usize, size: Option<usize>) -> Result<usize, Misuse> {
+    let offset = address.wrapping_sub(BASE.load(Ordering::Acquire));
+    let misuse = |kind| Misuse { kind, address, size, block: Some((address, 0)) };
+    if !offset.is_multiple_of(STEP) {
+        return Err(Misuse { block: None, ..misuse(MisuseKind::Misaligned) });
+    }
+    match size {
+        None | Some(0) => Ok(offset / STEP),
+        Some(_) => Err(misuse(MisuseKind::WrongSize)),
+    }
+}
+
+/// Whether a block starts at an address of the range.
+pub(crate) fn validate(address: usize) -> Result<(), Misuse> {
+    let (word, bit) = bit(place_of(address, None)?);
+    if word.load(Ordering::Acquire) & bit != 0 { Ok(()) } else { Err(double_free(address)) }
+}
+
+/// Takes back the block at an address of the range, of `size` bytes if the caller knows that.
+pub(crate) fn take_back(address: usize, size: Option<usize>) -> Result<(), Misuse> {
+    let (word, bit) = bit(place_of(address, size)?);
+    if word.fetch_and(!bit, Ordering::AcqRel) & bit == 0 {
+        return Err(double_free(address));
+    }
+    LIVE.fetch_sub(1, Ordering::Relaxed);
+    Ok(())
+}
+
+fn double_free(address: usize) -> Misuse {
+    Misuse { kind: MisuseKind::DoubleFree, address, size: Some(0), block: None }
+}

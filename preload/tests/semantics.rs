@@ -1,0 +1,63 @@
+//! What C, C++ and glibc promise of the malloc family, asserted by programs that run with the library.
+#![allow(clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::std_instead_of_core, reason = "tests use std")]
+
+mod support;
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use support::tally::{Answer, Tally};
+use support::{Outcome, build, library, run, run_preloaded};
+
+/// Passes if the program ended well.
+fn judge(outcome: &Outcome) -> Result<Answer, String> {
+    if outcome.status.success() {
+        Ok(Answer::Passed(String::new()))
+    } else {
+        Err(outcome.describe())
+    }
+}
+
+/// Runs all cases of `semantics.c`.
+fn run_all(tally: &mut Tally, program: &Path) {
+    let names = run(&mut Command::new(program)).stdout;
+    for name in names.lines() {
+        let mut command = Command::new(program);
+        command.arg(name).env("MEMS_LIBRARY", library());
+        tally.case(name, || {
+            let outcome = run_preloaded(&mut command);
+            if ["zero_read", "zero_write"].contains(&name) {
+                let is_refused = outcome.status.signal() == Some(libc::SIGSEGV);
+                return if is_refused {
+                    Ok(Answer::Passed(String::new()))
+                } else {
+                    judge(&outcome)
+                };
+            }
+            judge(&outcome)
+        });
+    }
+    let mut command = Command::new(program);
+    command.arg("loaded_late").env("MEMS_LIBRARY", library());
+    tally.case("loaded_late, into a program with another malloc", || judge(&run(&mut command)));
+}
+
+fn main() -> ExitCode {
+    let mut tally = Tally::default();
+    match build("semantics.c", &[]) {
+        Ok(program) => run_all(&mut tally, &program),
+        Err(why) => tally.case("semantics.c", || Ok(Answer::Skipped(why))),
+    }
+    for (source, expected) in [("own_operators.cpp", "0\n"), ("own_malloc.cpp", "ok\n")] {
+        tally.case(source, || match build(source, &["-std=c++17"]) {
+            Ok(program) => {
+                let outcome = run_preloaded(&mut Command::new(program));
+                if outcome.stdout == expected { judge(&outcome) } else { Err(outcome.describe()) }
+            }
+            Err(why) => Ok(Answer::Skipped(why)),
+        });
+    }
+    tally.finish()
+}
