@@ -45,6 +45,11 @@
 //! into the outbox, and with others into that slab's remote words (`small::handover`). An address that no slab has is
 //! looked up among the segments. Whatever does not fit ends the process with one line that says what, and where.
 //!
+//! # Looking inside
+//!
+//! [`MemsAlloc`]'s walks go over the heap as it is; [`snapshot`] copies what it is made of into mappings of its own
+//! (`inspect`), from which `report` makes text, pages and pictures; `region` says what a closure leaves behind.
+//!
 //! # Locks
 //!
 //! In the order in which they may be taken: `shared` (the heap of threads without thread-local storage), `pool` (slabs
@@ -65,6 +70,7 @@ mod heap;
 mod small;
 
 mod global;
+pub mod inspect;
 mod mems;
 mod report;
 
@@ -76,10 +82,16 @@ pub use heap::{
     Block, Blocks, Found, Heap, HeapSegment, HeapSpan, HeapStats, Misuse, MisuseKind, Segments,
     Spans,
 };
+#[cfg(feature = "std")]
+pub use inspect::{Remains, region};
+pub use inspect::{Snapshot, snapshot};
 pub use mems::{
     AddressNotFound, FIRST_ADDRESS, MallocError, Mems, MemsSegment, MemsSegments, MemsSpan,
     MemsSpans, MemsStats, VirtAddr,
 };
+#[cfg(feature = "std")]
+pub use report::files::IoText;
+pub use report::files::{WriteError, write_heap_map_to, write_heap_picture_to, write_snapshot_to};
 pub use small::walk::{ProcessBlocks, ProcessSegments};
 
 /// The unit tests themselves run on MeMS.
@@ -95,6 +107,6 @@ pub mod internal {
 }
 
 /// The README's programs are tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

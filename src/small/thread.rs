@@ -28,6 +28,7 @@ mod word {
 
     use core::ffi::c_void;
     use core::num::NonZeroUsize;
+    use core::sync::atomic::Ordering;
 
     use once_cell::race::OnceNonZeroUsize;
 
@@ -75,6 +76,11 @@ mod word {
         CURRENT.with(Cell::get)
     }
 
+    /// Lets the calling thread use another heap, and says which it used before.
+    pub(crate) fn replace(heap: &'static ThreadHeap) -> &'static ThreadHeap {
+        CURRENT.replace(heap)
+    }
+
     /// The heap of the calling thread, made now if it has none; none if the thread is ending, or without memory.
     #[cold]
     pub(crate) fn current_or_new() -> Option<&'static ThreadHeap> {
@@ -86,6 +92,8 @@ mod word {
             return Some(heap);
         }
         let heap = pool::acquire_heap()?;
+        let thread_id = rustix::thread::gettid().as_raw_pid().cast_unsigned();
+        heap.thread_id.store(thread_id, Ordering::Relaxed);
         CURRENT.set(heap);
         leave_with_thread(heap);
         Some(heap)
@@ -108,4 +116,6 @@ mod word {
     }
 }
 
+#[cfg(feature = "std")]
+pub(super) use word::replace;
 pub(super) use word::{current, current_or_new};
