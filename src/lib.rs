@@ -45,10 +45,15 @@
 //! into the outbox, and with others into that slab's remote words (`small::handover`). An address that no slab has is
 //! looked up among the segments. Whatever does not fit ends the process with one line that says what, and where.
 //!
+//! # Looking inside
+//!
+//! [`MemsAlloc`]'s walks go over the heap as it is; [`snapshot`] copies what it is made of into mappings of its own
+//! (`inspect`), from which `report` makes text, pages and pictures; `region` says what a closure leaves behind.
+//!
 //! # Locks
 //!
-//! In the order in which they may be taken: `HARDENED` (the front of programs that run with more checks), `shared` (the heap of threads without thread-local storage), `pool` (slabs
-//! that come and go), `starting`, `zones` (growing: system calls are made under it), `chains` (segments; no system call is
+//! In the order in which they may be taken: `HARDENED` (the front of programs that run with more checks), `shared` (the
+//! heap of threads without thread-local storage), `pool` (slabs that come and go), `starting`, `zones` (growing: system calls are made under it), `chains` (segments; no system call is
 //! made under it). The fast paths take none. A [`Heap`] of your own has the last three. [`Mems`] has none: it is `&mut`.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![cfg_attr(test, allow(clippy::std_instead_of_core, reason = "tests use std"))]
@@ -69,6 +74,7 @@ mod small;
 mod front;
 
 mod global;
+pub mod inspect;
 mod mems;
 mod report;
 
@@ -80,10 +86,16 @@ pub use heap::{
     Block, Blocks, Found, Heap, HeapSegment, HeapSpan, HeapStats, Misuse, MisuseKind, Segments,
     Spans,
 };
+#[cfg(feature = "std")]
+pub use inspect::{Remains, region};
+pub use inspect::{Snapshot, snapshot};
 pub use mems::{
     AddressNotFound, FIRST_ADDRESS, MallocError, Mems, MemsSegment, MemsSegments, MemsSpan,
     MemsSpans, MemsStats, VirtAddr,
 };
+#[cfg(feature = "std")]
+pub use report::files::IoText;
+pub use report::files::{WriteError, write_heap_map_to, write_heap_picture_to, write_snapshot_to};
 pub use settings::{OnMisuse, Settings};
 pub use small::walk::{ProcessBlocks, ProcessSegments};
 
@@ -101,6 +113,6 @@ pub mod internal {
 }
 
 /// The README's programs are tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

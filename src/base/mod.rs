@@ -4,6 +4,7 @@
 
 pub(crate) mod addr;
 pub(crate) mod clock;
+pub(crate) mod column;
 pub(crate) mod fatal;
 pub(crate) mod law;
 pub(crate) mod lock;

@@ -6,6 +6,7 @@
 
 use crate::base::fatal;
 use crate::front;
+use crate::report;
 use crate::settings::{self, Settings};
 use crate::small::process::PROCESS;
 
@@ -13,7 +14,7 @@ use crate::small::process::PROCESS;
 type Action = fn(&Settings);
 
 /// All of them, in the order in which they run. A module that writes something at exit has its function here.
-const ACTIONS: [Action; 2] = [check, write_stats];
+const ACTIONS: [Action; 4] = [check, write_stats, write_heap_map, write_snapshot];
 
 /// Checks the whole heap, where calls are checked as well.
 fn check(settings: &Settings) {
@@ -27,6 +28,22 @@ fn check(settings: &Settings) {
 fn write_stats(settings: &Settings) {
     if settings.stats_at_exit {
         fatal::complain(format_args!("at exit: {}", PROCESS.stats()));
+    }
+}
+
+fn write_heap_map(settings: &Settings) {
+    if let Some(path) = settings.heapmap_at_exit
+        && let Err(error) = report::files::write_heap_map_to(path)
+    {
+        fatal::complain(format_args!("MEMS_HEAPMAP_AT_EXIT: {error}"));
+    }
+}
+
+fn write_snapshot(settings: &Settings) {
+    if let Some(path) = settings.snapshot_at_exit
+        && let Err(error) = report::files::write_snapshot_to(path)
+    {
+        fatal::complain(format_args!("MEMS_SNAPSHOT_AT_EXIT: {error}"));
     }
 }
 

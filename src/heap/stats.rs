@@ -39,6 +39,47 @@ pub struct HeapStats {
     pub cached: usize,
 }
 
+impl HeapStats {
+    /// Of nothing.
+    pub(crate) const NONE: Self = Self {
+        allocated: 0,
+        active: 0,
+        resident: 0,
+        mapped: 0,
+        retained: 0,
+        metadata: 0,
+        blocks: 0,
+        holes: 0,
+        free: 0,
+        largest_hole: 0,
+        spans: 0,
+        slabs: 0,
+        cached: 0,
+    };
+
+    /// How many sums there are.
+    pub(crate) const COUNT: usize = 13;
+
+    /// The sums and their names, in the order of the fields.
+    pub(crate) const fn named(&self) -> [(&'static str, usize); Self::COUNT] {
+        [
+            ("allocated", self.allocated),
+            ("active", self.active),
+            ("resident", self.resident),
+            ("mapped", self.mapped),
+            ("retained", self.retained),
+            ("metadata", self.metadata),
+            ("blocks", self.blocks),
+            ("holes", self.holes),
+            ("free", self.free),
+            ("largest_hole", self.largest_hole),
+            ("spans", self.spans),
+            ("slabs", self.slabs),
+            ("cached", self.cached),
+        ]
+    }
+}
+
 impl fmt::Display for HeapStats {
     /// One line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,8 @@ use super::Heap;
 use super::root::Root;
 use crate::base::os::Os;
 use crate::chain::node_arena::Id;
-use crate::chain::segment::{Segment, SegmentKind};
+use crate::chain::segment::{Extent, Segment, SegmentKind};
+use crate::chain::span::Span;
 
 /// Segments copied under one hold of the lock.
 const BATCH: usize = 32;
@@ -91,10 +92,9 @@ impl fmt::Debug for Segments<'_> {
     }
 }
 
-impl Iterator for Segments<'_> {
-    type Item = HeapSegment;
-
-    fn next(&mut self) -> Option<HeapSegment> {
+impl Segments<'_> {
+    /// The next segment, and what the free list knows of it beside start and size.
+    pub(crate) fn next_with_extent(&mut self) -> Option<(HeapSegment, Extent)> {
         loop {
             if self.taken == self.len {
                 let root = self.root?;
@@ -112,9 +112,18 @@ impl Iterator for Segments<'_> {
             let is_shown = segment.start == start || segment.is_hole();
             self.next = self.next.max(end);
             if is_shown {
-                return Some(HeapSegment { start, size: end - start, kind: segment.kind() });
+                let shown = HeapSegment { start, size: end - start, kind: segment.kind() };
+                return Some((shown, segment.extent));
             }
         }
+    }
+}
+
+impl Iterator for Segments<'_> {
+    type Item = HeapSegment;
+
+    fn next(&mut self) -> Option<HeapSegment> {
+        self.next_with_extent().map(|(segment, _)| segment)
     }
 }
 
@@ -138,13 +147,21 @@ pub struct Spans<'heap> {
     next: usize,
 }
 
+impl Spans<'_> {
+    /// The next span, as the free list has it.
+    pub(crate) fn next_node(&mut self) -> Option<Span> {
+        let chains = self.root?.chains.lock();
+        let span = *chains.list.span(chains.list.span_from(self.next)?);
+        self.next = span.end();
+        Some(span)
+    }
+}
+
 impl Iterator for Spans<'_> {
     type Item = HeapSpan;
 
     fn next(&mut self) -> Option<HeapSpan> {
-        let chains = self.root?.chains.lock();
-        let span = *chains.list.span(chains.list.span_from(self.next)?);
-        self.next = span.end();
+        let span = self.next_node()?;
         Some(HeapSpan {
             start: span.start,
             total: span.len,

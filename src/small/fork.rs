@@ -42,7 +42,7 @@ fn adopt_vanished() -> bool {
     let shared = *PROCESS.shared.lock();
     let has_vanished = |heap: &'static ThreadHeap| {
         let is_shared = shared.is_some_and(|shared| shared.is(heap));
-        !heap.is(mine) && !is_shared && !heap.is_retired.get()
+        !mine.holds(heap) && !is_shared && !heap.is_retired.get()
     };
     let made = PROCESS.pool.lock().made;
     let all = || ThreadHeap::all_from(made);

@@ -27,6 +27,9 @@ const PLACES_STEP: usize = 4 << 10;
 /// Requests that are refused unheard when there was no memory for a slab: each would cost a few system calls in vain,
 /// and a block of the free list serves as well.
 const REFUSALS: u32 = 255;
+/// Retired heaps that are looked at for one without slabs.
+#[cfg(feature = "std")]
+const EMPTY_LOOKS: usize = 16;
 /// Retired heaps that are looked at for one new slab.
 const LOOKS: usize = 4;
 
@@ -114,6 +117,17 @@ impl Pool {
             offset < zone_len && len <= zone_len - offset
         });
         is_in_first_zone && PROCESS.owners.cover(start, len).is_ok()
+    }
+
+    /// A new heap.
+    fn make_heap(&mut self) -> Option<&'static ThreadHeap> {
+        // Number 0 is nobody's, so a key of zero bytes is no slab's.
+        let number = self.heap_count + 1;
+        let made_before = self.made;
+        let heap = self.place(ThreadHeap::new(number, made_before))?;
+        self.heap_count = number;
+        self.made = Some(heap);
+        Some(heap)
     }
 
     fn new_descriptor(&mut self, class: Class, slots: usize) -> Option<&'static Slab> {
@@ -219,13 +233,30 @@ pub(super) fn acquire_heap() -> Option<&'static ThreadHeap> {
         heap.is_retired.set(false);
         return Some(heap);
     }
-    // Number 0 is nobody's, so a key of zero bytes is no slab's.
-    let number = pool.heap_count + 1;
-    let made_before = pool.made;
-    let heap = pool.place(ThreadHeap::new(number, made_before))?;
-    pool.heap_count = number;
-    pool.made = Some(heap);
-    Some(heap)
+    pool.make_heap()
+}
+
+/// A heap without slabs: the first of a few whose threads have ended that has none, else a new one.
+#[cfg(feature = "std")]
+pub(super) fn acquire_empty_heap() -> Option<&'static ThreadHeap> {
+    let mut pool = PROCESS.pool.lock();
+    let (mut before, mut next) = (None::<&ThreadHeap>, pool.retired);
+    for _ in 0..EMPTY_LOOKS {
+        let Some(heap) = next else { break };
+        heap.drain();
+        heap.end_empty_slabs(|slab| end_slab_locked(&mut pool, slab));
+        if !PROCESS.owners.all().any(|slab| slab.owner().is_some_and(|owner| owner.is(heap))) {
+            let behind = heap.next_retired.take();
+            match before {
+                Some(before) => before.next_retired.set(behind),
+                None => pool.retired = behind,
+            }
+            heap.is_retired.set(false);
+            return Some(heap);
+        }
+        (before, next) = (next, heap.next_retired.get());
+    }
+    pool.make_heap()
 }
 
 /// All heaps whose threads have ended, the caller's until it gives each to [`retire_heap`].
@@ -255,6 +286,9 @@ pub(super) fn tidy_retired() {
 
 /// Adopts a slab with free slots from a heap whose thread has ended.
 pub(super) fn adopt(owner: &'static ThreadHeap, class: Class) -> Option<&'static Slab> {
+    if owner.measuring.is_on() {
+        return None;
+    }
     let mut pool = PROCESS.pool.lock();
     // Heaps come and go at the front of the list, so one that is retired no more has nobody in front of it.
     let mut next = pool.looked_at.filter(|heap| heap.is_retired.get()).or(pool.retired);

@@ -94,8 +94,15 @@ impl Process {
     fn allocate_once(&self, size: usize, align: usize) -> Option<Allocation> {
         match Class::of_any(size, align) {
             Some(class) => self.allocate_slot(class, size, align),
-            None => self.heap.allocate(size, align),
+            None => self.allocate_large(size, align),
         }
+    }
+
+    /// A block of the free list.
+    fn allocate_large(&self, size: usize, align: usize) -> Option<Allocation> {
+        let allocation = self.heap.allocate(size, align)?;
+        thread::current().measuring.note_block(allocation.start.addr().get());
+        Some(allocation)
     }
 
     fn allocate_slot(&self, class: Class, size: usize, align: usize) -> Option<Allocation> {
@@ -110,7 +117,7 @@ impl Process {
         match slot {
             Some((slot, is_zero)) => Some(Allocation { start: addr::pointer(slot)?, is_zero }),
             // No memory for a slab, but perhaps for a block.
-            None => self.heap.allocate(size, align),
+            None => self.allocate_large(size, align),
         }
     }
 
@@ -158,6 +165,8 @@ impl Process {
     ) -> Result<(), Misuse> {
         let size = layout.map(|(size, _)| size);
         let Some(slab) = self.owners.find(address) else {
+            // Noted first: once it is free the address may be another thread's.
+            thread::current().measuring.note_free(address);
             return self.heap.release(address, size);
         };
         let entry = claim(slab, address, layout)?;

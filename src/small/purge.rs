@@ -4,6 +4,8 @@
 //! meanwhile; no lock is held during the system calls.
 #![allow(unsafe_code, reason = "maps over pages that nobody uses")]
 
+use core::sync::atomic::Ordering;
+
 use super::class::Class;
 use super::pool;
 use super::process::PROCESS;
@@ -34,7 +36,8 @@ fn purge_heap(heap: &'static ThreadHeap) -> usize {
     let listed = |class: Class| {
         core::iter::successors(heap.list(class).listed.get(), |slab| slab.next.get())
     };
-    let slabs = Class::all().flat_map(listed).filter(|slab| !slab.is_purged.get());
+    let slabs =
+        Class::all().flat_map(listed).filter(|slab| !slab.is_purged.load(Ordering::Relaxed));
     slabs.map(purge_slab).sum()
 }
 
@@ -56,6 +59,6 @@ fn purge_slab(slab: &'static Slab) -> usize {
             slab.lose(first, count);
         }
     }
-    slab.is_purged.set(true);
+    slab.is_purged.store(true, Ordering::Relaxed);
     given_back
 }

@@ -15,7 +15,9 @@
 
 use core::cell::Cell;
 use core::fmt;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 use super::class::{Class, MAGIC_BITS, Shape};
 use super::thread_heap::ThreadHeap;
@@ -51,9 +53,9 @@ pub(crate) struct Slab {
     /// No word below this one has a bit.
     hint: Cell<u32>,
     /// Slots from here on were never taken.
-    carved: Cell<u32>,
+    carved: AtomicU32,
     /// Whether the whole pages of its free slots have gone back since a slot was last taken.
-    pub(super) is_purged: Cell<bool>,
+    pub(super) is_purged: AtomicBool,
     pub(super) prev: Cell<Option<&'static Slab>>,
     pub(super) next: Cell<Option<&'static Slab>>,
     pub(super) is_listed: Cell<bool>,
@@ -95,8 +97,8 @@ impl Slab {
             free,
             free_count: Cell::new(0),
             hint: Cell::new(0),
-            carved: Cell::new(0),
-            is_purged: Cell::new(false),
+            carved: AtomicU32::new(0),
+            is_purged: AtomicBool::new(false),
             prev: Cell::new(None),
             next: Cell::new(None),
             is_listed: Cell::new(false),
@@ -218,6 +220,33 @@ impl Slab {
         self.slots().saturating_sub(live + home)
     }
 
+    /// Word `index` of the slots that are handed out, and of those that are home: a bit for each of 64 slots.
+    pub(crate) fn live_and_home(&self, index: usize) -> (u64, u64) {
+        let first = index * WORD_SLOTS;
+        let slots = self.slots().saturating_sub(first).min(WORD_SLOTS);
+        let states = self.states.get(first..first + slots).unwrap_or_default();
+        let live = states
+            .iter()
+            .rev()
+            .fold(0, |bits, state| bits << 1 | u64::from(state.load(Ordering::Relaxed) == LIVE));
+        let word = |words: &[AtomicU64]| -> u64 {
+            words.get(index).map_or(0, |word| word.load(Ordering::Relaxed))
+        };
+        (live, word(self.free) | word(self.remote))
+    }
+
+    /// From which slot on none was ever taken, and whether all whole pages of free slots before it have gone back.
+    pub(crate) fn carved_and_purged(&self) -> (usize, bool) {
+        let has_news = self.remote.iter().any(|word| word.load(Ordering::Relaxed) != 0);
+        let is_purged = self.is_purged.load(Ordering::Relaxed) && !has_news;
+        (self.carved.load(Ordering::Relaxed) as usize, is_purged)
+    }
+
+    /// The number of the thread heap it belongs to.
+    pub(crate) fn owner_number(&self) -> u64 {
+        self.owner().map_or(0, |owner| owner.number)
+    }
+
     /// Whether slot `index` waits in the free words.
     pub(crate) fn is_in_free_words(&self, index: usize) -> bool {
         let word = self.free.get(index / WORD_SLOTS);
@@ -239,7 +268,7 @@ impl Slab {
         #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
         self.free_count.set(self.slots() as u32);
         self.hint.set(0);
-        self.carved.set(0);
+        self.carved.store(0, Ordering::Relaxed);
         self.give_to(owner);
         self.start.store(start, Ordering::Release);
     }
@@ -278,7 +307,7 @@ impl Slab {
 
     /// Slots in the free words that were taken before, so that their pages may be resident. They are the lowest ones.
     pub(super) fn recycled_count(&self) -> usize {
-        (self.free_count.get() + self.carved.get()) as usize - self.slots()
+        (self.free_count.get() + self.carved.load(Ordering::Relaxed)) as usize - self.slots()
     }
 
     /// Puts the slots of `bits` of word `index` into the free words.
@@ -289,7 +318,7 @@ impl Slab {
         debug_assert!(before & bits == 0, "a slot is in one place (I1)");
         word.store(before | bits, Ordering::Relaxed);
         self.free_count.set(self.free_count.get() + bits.count_ones());
-        self.is_purged.set(false);
+        self.is_purged.store(false, Ordering::Relaxed);
         #[expect(clippy::cast_possible_truncation, reason = "at most 128 words")]
         self.hint.set(self.hint.get().min(index as u32));
     }
@@ -324,13 +353,13 @@ impl Slab {
         let (hint, taken, end) = (index as u32, (most - left) as u32, end as u32);
         self.hint.set(hint);
         self.free_count.set(self.free_count.get() - taken);
-        self.carved.set(self.carved.get().max(end));
-        self.is_purged.set(false);
+        self.carved.store(self.carved.load(Ordering::Relaxed).max(end), Ordering::Relaxed);
+        self.is_purged.store(false, Ordering::Relaxed);
     }
 
     /// The runs of slots in the free words that were taken before: first slot and number.
     pub(super) fn free_runs(&self) -> impl Iterator<Item = (usize, usize)> {
-        let end = self.carved.get() as usize;
+        let end = self.carved.load(Ordering::Relaxed) as usize;
         let mut next = 0;
         core::iter::from_fn(move || {
             let first = (next..end).find(|slot| self.is_in_free_words(*slot))?;
@@ -367,7 +396,7 @@ impl Slab {
         self.free_count.set(count);
         self.hint.set(0);
         #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
-        self.carved.set(self.slots() as u32);
+        self.carved.store(self.slots() as u32, Ordering::Relaxed);
         self.prev.set(None);
         self.next.set(None);
         self.is_listed.set(false);

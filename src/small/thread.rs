@@ -26,6 +26,7 @@ const NOBODY_NUMBER: u64 = 0;
 mod word {
     use core::ffi::c_void;
     use core::num::NonZeroUsize;
+    use core::sync::atomic::Ordering;
 
     use once_cell::race::OnceNonZeroUsize;
 
@@ -70,6 +71,13 @@ mod word {
         word::get()
     }
 
+    /// Lets the calling thread use another heap, and says which it used before.
+    pub(crate) fn replace(heap: &'static ThreadHeap) -> &'static ThreadHeap {
+        let before = word::get();
+        word::set(heap);
+        before
+    }
+
     /// The heap of the calling thread, made now if it has none; none if the thread is ending, or without memory.
     #[cold]
     pub(crate) fn current_or_new() -> Option<&'static ThreadHeap> {
@@ -85,6 +93,8 @@ mod word {
             return None;
         }
         let heap = pool::acquire_heap()?;
+        let thread_id = rustix::thread::gettid().as_raw_pid().cast_unsigned();
+        heap.thread_id.store(thread_id, Ordering::Relaxed);
         word::set(heap);
         leave_with_thread(heap);
         Some(heap)
@@ -107,4 +117,6 @@ mod word {
     }
 }
 
+#[cfg(feature = "std")]
+pub(super) use word::replace;
 pub(super) use word::{current, current_or_new};

@@ -12,11 +12,12 @@
 use core::cell::Cell;
 use core::fmt;
 use core::ptr;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::class::{CLASS_PLACES, CLASS_STRIDE, Class};
 use super::handover;
 use super::magazine::{Entry, Magazine};
+use super::measured::Measuring;
 use super::owners::{slab_at, slab_name};
 use super::pool;
 use super::process::PROCESS;
@@ -44,7 +45,9 @@ pub(crate) struct ThreadHeap {
     /// First, so that a class's magazine is found with one addition.
     pub(super) magazines: [Magazine; CLASS_PLACES],
     /// Its number; 0 is that of heaps that are nobody's.
-    number: u64,
+    pub(super) number: u64,
+    /// What the system calls its thread, or the last one; 0 if that is not known.
+    pub(super) thread_id: AtomicU32,
     outboxes: [Magazine; CLASS_PLACES],
     pub(super) lists: [ClassLists; CLASS_PLACES],
     /// Bytes of large slots in the magazines.
@@ -58,6 +61,8 @@ pub(crate) struct ThreadHeap {
     /// Whether its thread has ended: then empty slabs stay until somebody with the pool's lock takes them.
     pub(super) is_retired: Cell<bool>,
     pub(super) next_retired: Cell<Option<&'static ThreadHeap>>,
+    /// What it notes while it serves a region.
+    pub(super) measuring: Measuring,
     /// The heap that was made before it.
     made_before: Option<&'static ThreadHeap>,
     /// Slabs with news from other threads.
@@ -93,6 +98,7 @@ impl ThreadHeap {
     pub(super) const fn new(number: u64, made_before: Option<&'static Self>) -> Self {
         Self {
             number,
+            thread_id: AtomicU32::new(0),
             magazines: [const { Magazine::empty() }; CLASS_PLACES],
             outboxes: [const { Magazine::empty() }; CLASS_PLACES],
             lists: [const { ClassLists::new() }; CLASS_PLACES],
@@ -102,6 +108,7 @@ impl ThreadHeap {
             place_bytes: Cell::new(0),
             is_retired: Cell::new(false),
             next_retired: Cell::new(None),
+            measuring: Measuring::off(),
             made_before,
             notified: Notified(AtomicUsize::new(0)),
         }
@@ -258,6 +265,9 @@ impl ThreadHeap {
 
     /// Moves slots of other heaps that wait for delivery into the magazine.
     fn reuse_outbox(&'static self, class: Class) -> bool {
+        if self.measuring.is_on() {
+            return false;
+        }
         let (outbox, magazine) = (self.outbox(class), self.magazine(class));
         let room = magazine.capacity() - magazine.len();
         outbox.take_oldest(room, |entry| {

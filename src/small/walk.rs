@@ -3,8 +3,12 @@
 //! What a walk guarantees while other threads run: a block that is live during the whole walk is seen exactly once; one
 //! that comes or goes meanwhile may be seen or not.
 
+use core::sync::atomic::Ordering;
+
 use super::process::{PROCESS, Process};
 use super::slab::Slab;
+use super::thread;
+use super::thread_heap::ThreadHeap;
 use crate::base::law::{BrokenLaw, law};
 use crate::chain::segment::SegmentKind;
 use crate::heap::{Block, Found, HeapSegment, HeapStats, Segments};
@@ -92,6 +96,31 @@ impl Iterator for ProcessBlocks {
     }
 }
 
+/// Whose a thread heap is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ThreadState {
+    /// A running thread's.
+    Running,
+    /// Its thread has ended: other threads adopt its slabs, and the next thread that starts takes it over.
+    Ended,
+    /// The one that all threads share which have no thread-local storage any more.
+    Shared,
+}
+
+impl ThreadState {
+    pub(crate) const ALL: [Self; 3] = [Self::Running, Self::Ended, Self::Shared];
+
+    /// Its word in text.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Ended => "ended",
+            Self::Shared => "shared",
+        }
+    }
+}
+
 /// What a slab holds, for a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlabSums {
@@ -141,6 +170,27 @@ impl Process {
                     kind: SegmentKind::Hole,
                 })
             }
+        })
+    }
+
+    /// The number of the calling thread's heap, from 1 on in the order in which heaps were made; 0 if it has none.
+    pub(crate) fn current_heap_number(&self) -> u64 {
+        thread::current().number
+    }
+
+    /// All thread heaps, the one that was made last first: number, thread id, state.
+    pub(crate) fn thread_heaps(&self) -> impl Iterator<Item = (u64, u32, ThreadState)> {
+        let shared = *self.shared.lock();
+        let made = self.pool.lock().made;
+        ThreadHeap::all_from(made).map(move |heap| {
+            let state = if shared.is_some_and(|shared| shared.is(heap)) {
+                ThreadState::Shared
+            } else {
+                // Under this lock threads take their heaps and leave them.
+                let _pool = self.pool.lock();
+                if heap.is_retired.get() { ThreadState::Ended } else { ThreadState::Running }
+            };
+            (heap.number, heap.thread_id.load(Ordering::Relaxed), state)
         })
     }
 

@@ -1,6 +1,13 @@
 //! Text for people. The floors below return data; only this file writes, and only while it holds no lock.
 #![allow(unsafe_code, reason = "the door to file descriptor 1")]
 
+pub(crate) mod files;
+mod json;
+mod map;
+
+mod metrics;
+mod text;
+
 use core::fmt::{self, Write};
 
 use crate::base::os::Os;

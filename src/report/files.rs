@@ -1,0 +1,130 @@
+//! Snapshots and maps as files, and as text to any writer.
+//!
+//! The functions that take a path need neither `std` nor the heap: they may be called when the process ends, under
+//! whatever locks others hold, for they take none that a malloc could wait for for long and allocate nothing.
+
+use core::ffi::CStr;
+use core::fmt;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::base::text::{FdText, write_all};
+use crate::inspect::{Snapshot, snapshot};
+
+/// Why a file could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// There was no memory for the snapshot.
+    OutOfMemory,
+    /// The file could not be made: the system's error number.
+    Create(i32),
+    /// The file could not be written.
+    Write,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfMemory => f.write_str("no memory for a snapshot"),
+            Self::Create(errno) => write!(f, "the file cannot be made (error {errno})"),
+            Self::Write => f.write_str("the file cannot be written"),
+        }
+    }
+}
+
+impl core::error::Error for WriteError {}
+
+fn create(path: &CStr) -> Result<OwnedFd, WriteError> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    loop {
+        match rustix::fs::open(path, flags, Mode::from_raw_mode(0o666)) {
+            Err(Errno::INTR) => {}
+            opened => return opened.map_err(|errno| WriteError::Create(errno.raw_os_error())),
+        }
+    }
+}
+
+/// Writes what `write` writes to a file.
+fn write_text_to(
+    path: &CStr,
+    write: impl FnOnce(&Snapshot, &mut FdText<'_>) -> fmt::Result,
+) -> Result<(), WriteError> {
+    let snapshot = snapshot().map_err(|_| WriteError::OutOfMemory)?;
+    let file = create(path)?;
+    let mut out = FdText::new(file.as_fd());
+    let written = write(&snapshot, &mut out).and_then(|()| out.flush());
+    written.map_err(|_| WriteError::Write)
+}
+
+/// Takes a snapshot and writes it as a page ([`Snapshot::write_html`]) to the file at `path`, made anew. Allocates nothing
+/// from the heap.
+///
+/// # Errors
+///
+/// [`WriteError`]; the file may be there, and not whole.
+pub fn write_heap_map_to(path: &CStr) -> Result<(), WriteError> {
+    write_text_to(path, |snapshot, out| snapshot.write_html(out))
+}
+
+/// As [`write_heap_map_to`], as a picture ([`Snapshot::write_svg`]).
+///
+/// # Errors
+///
+/// As [`write_heap_map_to`].
+pub fn write_heap_picture_to(path: &CStr) -> Result<(), WriteError> {
+    write_text_to(path, |snapshot, out| snapshot.write_svg(out))
+}
+
+/// As [`write_heap_map_to`], as a file that [`Snapshot::from_bytes`] reads.
+///
+/// # Errors
+///
+/// As [`write_heap_map_to`].
+pub fn write_snapshot_to(path: &CStr) -> Result<(), WriteError> {
+    let snapshot = snapshot().map_err(|_| WriteError::OutOfMemory)?;
+    let file = create(path)?;
+    let written = snapshot.write_bytes(|bytes| write_all(file.as_fd(), bytes));
+    written.map_err(|_| WriteError::Write)
+}
+
+/// Lets text go to a [`std::io::Write`], which has errors of its own.
+#[cfg(feature = "std")]
+#[derive(Debug)]
+pub struct IoText<'out, W: std::io::Write> {
+    out: &'out mut W,
+    error: Option<std::io::Error>,
+}
+
+#[cfg(feature = "std")]
+impl<'out, W: std::io::Write> IoText<'out, W> {
+    /// Text that goes to `out`, in pieces as they come: `out` should have a buffer.
+    pub const fn new(out: &'out mut W) -> Self {
+        Self { out, error: None }
+    }
+
+    /// What became of the text, given what the writing function answered.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `out`.
+    pub fn finish(self, written: fmt::Result) -> std::io::Result<()> {
+        match (written, self.error) {
+            (_, Some(error)) => Err(error),
+            (Ok(()), None) => Ok(()),
+            (Err(fmt::Error), None) => Err(std::io::ErrorKind::Other.into()),
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl<W: std::io::Write> fmt::Write for IoText<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.out.write_all(text.as_bytes()).map_err(|error| {
+            self.error = Some(error);
+            fmt::Error
+        })
+    }
+}
