@@ -52,7 +52,8 @@ pub struct Remains {
 ///
 /// # Errors
 ///
-/// There is no memory for the heap; the closure has not run.
+/// There is no memory for the heap, or the settings in force give no thread a heap of its own (`MEMS_HARDEN` and its like,
+/// `MEMS_MISUSE=report`); the closure has not run.
 pub fn region<T>(run: impl FnOnce() -> T) -> Result<(T, Remains), OutOfMemory> {
     let region = Region::begin().ok_or(OutOfMemory)?;
     let answer = run();

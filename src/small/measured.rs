@@ -133,6 +133,8 @@ mod region {
     use super::super::thread;
     use super::{Block, Found, PROCESS, ThreadHeap, tidy};
     use crate::base::column::Column;
+    use crate::front;
+    use crate::settings::Settings;
 
     /// A region of the calling thread, which ends when this is dropped, on that thread.
     #[derive(Debug)]
@@ -145,6 +147,8 @@ mod region {
     impl Region {
         /// Begins a region. None where there is no memory for a heap, or the thread is ending.
         pub(crate) fn begin() -> Option<Self> {
+            // A program whose allocator is another one may not have used the heap yet.
+            front::begin(&Settings::DEFAULT);
             let outer = thread::current_or_new()?;
             // Slots of ended regions go home, so that their heaps are empty and serve again.
             outer.flush();
