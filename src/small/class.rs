@@ -13,6 +13,8 @@ use crate::base::round::align_up;
 pub(crate) const MAX_SMALL: usize = 32 << 10;
 /// The largest request that is served by a slab of one slot.
 pub(crate) const MAX_LARGE: usize = 4 << 20;
+/// No slab has more bytes.
+pub(crate) const MAX_SLAB_BYTES: usize = MAX_LARGE;
 /// Classes of small requests.
 const SMALL_COUNT: usize = 60;
 /// Classes of large requests for each doubling of the size, and below the first [`LARGE_STEPS`] granules.
@@ -269,7 +271,12 @@ const _: () = {
         let Shape { slot_bytes, slots: [few, slots], magic, .. } = SHAPES[class];
         let slab_bytes = SHAPES[class].slab_bytes(slots as usize);
         let (one, last) = (1_u64 << MAGIC_BITS, slab_bytes as u64 - 1);
-        assert!(last.checked_mul(magic).is_some(), "the product is exact");
+        let most = MAX_SLAB_BYTES as u64;
+        assert!(
+            slab_bytes <= MAX_SLAB_BYTES && most.checked_mul(magic).is_some(),
+            "exact products"
+        );
+        assert!((most * magic) >> MAGIC_BITS <= u32::MAX as u64, "indexes are in order");
         if class < SMALL_COUNT {
             // With e = magic * size - 2^40 < size: offset * e < 2^40 makes the upper bits exact, and the lower ones of a
             // slot's start, e * index, stay below magic, which is what an interior offset adds at least.

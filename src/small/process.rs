@@ -141,19 +141,22 @@ impl Process {
             && let heap = thread::current()
             && let magazine = heap.magazine(class)
             && let Some(slab) = self.owners.find(address)
-            && slab.key() == magazine.place()
-            && let Some(state) = slab.own_state_at(address)
         {
-            if state.swap(FREE, Ordering::Relaxed) != LIVE {
-                stop_double_free(address, size);
+            if slab.key() != magazine.place() {
+                return free_remote(address, size, align, slab, class);
             }
-            let entry = Entry::new(address, state);
-            if !magazine.push(entry) {
-                overflow(entry, class);
+            if let Some(state) = slab.own_state_at(address) {
+                if state.swap(FREE, Ordering::Relaxed) != LIVE {
+                    stop_double_free(address, size);
+                }
+                let entry = Entry::new(address, state);
+                if !magazine.push(entry) {
+                    overflow(entry, class);
+                }
+                return;
             }
-        } else {
-            free_other(address, size, align);
         }
+        free_other(address, size, align);
     }
 
     /// Takes the block at `address` back, which was asked for with this size and alignment if the caller knows them:
@@ -319,7 +322,7 @@ fn free_other(address: usize, size: usize, align: usize) {
         && let Some(slab) = PROCESS.owners.find(address)
     {
         if slab.key() != heap.key(class) {
-            return free_remote(address, size, align, slab);
+            return free_remote(address, size, align, slab, class);
         }
         if let Some(state) = slab.own_state_at(address) {
             if state.swap(FREE, Ordering::Relaxed) != LIVE {
@@ -335,14 +338,12 @@ fn free_other(address: usize, size: usize, align: usize) {
     free_slow(address, size, align);
 }
 
-/// A free of another heap's slot, or a mistake.
+/// A free of another heap's slot, or a mistake. `class` is the layout's.
 #[inline(never)]
-fn free_remote(address: usize, size: usize, align: usize, slab: &'static Slab) {
-    let class = slab.class();
+fn free_remote(address: usize, size: usize, align: usize, slab: &'static Slab, class: Class) {
     if settings::is_plain()
-        && Class::of_any(size, align) == Some(class)
-        && let Some(state) = slab.state_at(address)
-        && take_state(slab, state, address)
+        && class == slab.class()
+        && let Some(state) = slab.take_back(address)
     {
         let entry = Entry::new(address, state);
         if !thread::current().outbox(class).push(entry) {
@@ -423,27 +424,11 @@ fn claim(
     address: usize,
     layout: Option<(usize, usize)>,
 ) -> Result<Entry, Misuse> {
-    let state = check_slot(slab, address, layout)?;
-    if !take_state(slab, state, address) {
-        return Err(not_live(address, layout));
+    check_slot(slab, address, layout)?;
+    match slab.take_back(address) {
+        Some(state) => Ok(Entry::new(address, state)),
+        None => Err(not_live(address, layout)),
     }
-    Ok(Entry::new(address, state))
-}
-
-/// Makes a slot free through the state byte that was found for `address`, if it is live.
-///
-/// The slab is not the caller's, so unless the slot is live it may end, and its descriptor serve another run, after the
-/// byte was found: then the byte is that of a slot elsewhere, to which it is left.
-#[inline]
-pub(super) fn take_state(slab: &Slab, state: &'static AtomicU8, address: usize) -> bool {
-    if state.swap(FREE, Ordering::AcqRel) != LIVE {
-        return false;
-    }
-    let is_meant = slab.state_at(address).is_some_and(|now| ptr::eq(now, state));
-    if !is_meant {
-        state.store(LIVE, Ordering::Release);
-    }
-    is_meant
 }
 
 #[cold]

@@ -19,7 +19,7 @@ use core::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 
-use super::class::{Class, MAGIC_BITS, Shape};
+use super::class::{Class, MAGIC_BITS, MAX_SLAB_BYTES, Shape};
 use super::thread_heap::ThreadHeap;
 
 /// The state byte of a slot that is handed out. Every other slot's is [`FREE`].
@@ -148,8 +148,18 @@ impl Slab {
     /// The number of the slot that starts at `address`.
     #[inline]
     pub(crate) fn slot_index(&self, address: usize) -> Option<usize> {
-        let offset = address.wrapping_sub(self.start());
-        if offset < self.slab_bytes() { self.slot_index_at(offset) } else { None }
+        self.slot_index_from(self.start(), address)
+    }
+
+    /// As [`Slab::slot_index`], where the slab starts at `start`.
+    #[inline]
+    fn slot_index_from(&self, start: usize, address: usize) -> Option<usize> {
+        let offset = address.wrapping_sub(start);
+        // No product of such an offset is cut off, and whatever lies behind the last slot has a larger index.
+        if offset >= MAX_SLAB_BYTES {
+            return None;
+        }
+        self.slot_index_at(offset).filter(|index| *index < self.slots())
     }
 
     /// The number of the slot that starts `offset` bytes into the slab.
@@ -186,6 +196,31 @@ impl Slab {
     #[inline]
     pub(crate) fn state_at(&self, address: usize) -> Option<&'static AtomicU8> {
         self.states.get(self.slot_index(address)?)
+    }
+
+    /// Makes the slot that starts at `address` free, if there is one and it is live: its state byte.
+    #[inline]
+    pub(super) fn take_back(&self, address: usize) -> Option<&'static AtomicU8> {
+        let start = self.start();
+        let state = self.states.get(self.slot_index_from(start, address)?)?;
+        self.take_state(start, state).then_some(state)
+    }
+
+    /// Makes a slot free through its state byte, if it is live and the slab starts at `start`, as it did when the byte was
+    /// found.
+    ///
+    /// The slab is not the caller's, so unless the slot is live it may end, and its descriptor serve another run, after
+    /// the byte was found: then the byte is that of a slot elsewhere, to which it is left.
+    #[inline]
+    pub(super) fn take_state(&self, start: usize, state: &AtomicU8) -> bool {
+        if state.swap(FREE, Ordering::AcqRel) != LIVE {
+            return false;
+        }
+        let is_meant = self.start() == start;
+        if !is_meant {
+            state.store(LIVE, Ordering::Release);
+        }
+        is_meant
     }
 
     /// As [`Slab::state_at`], for an address that the owner table names this slab for, asked by the slab's owner: then

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use super::class::{Class, MAX_SMALL, SLAB_GRANULE};
 use super::handover;
 use super::owners::Owners;
-use super::process::take_state;
 use super::slab::{FREE, LIVE, Slab, WORD_SLOTS};
 use super::thread_heap::ThreadHeap;
 use crate::chain::order::tests::SplitMix;
@@ -41,7 +40,7 @@ fn of_all_offsets_the_multiplication_finds_the_slots() {
         slab.begin(NOWHERE, slab.class(), heap(0));
         for offset in 0..slab.slab_bytes() {
             let expected = offset / shape.slot_bytes;
-            let is_start = offset % shape.slot_bytes == 0;
+            let is_start = offset % shape.slot_bytes == 0 && expected < slab.slots();
             assert_eq!(slab.slot_index(NOWHERE + offset), is_start.then_some(expected));
             assert_eq!(slab.state_at(NOWHERE + offset).is_some(), is_start);
             let slot = slab.slot_with(NOWHERE + offset);
@@ -181,16 +180,17 @@ fn a_stale_free_leaves_a_slot_of_a_moved_slab_alone() {
     slab.begin(NOWHERE, slab.class(), owner);
     let address = slab.slot_start(7);
     let state = slab.state_at(address).expect("a slot");
-    assert!(!take_state(slab, state, address), "it is not live");
+    assert!(slab.take_back(address).is_none(), "it is not live");
     state.store(LIVE, Ordering::Relaxed);
-    assert!(take_state(slab, state, address));
+    assert!(slab.take_back(address).is_some_and(|taken| core::ptr::eq(taken, state)));
     slab.end();
-    assert!(!take_state(slab, state, address));
+    assert!(!slab.take_state(NOWHERE, state));
     slab.begin(NOWHERE + SLAB_GRANULE, slab.class(), owner);
     state.store(LIVE, Ordering::Relaxed);
-    assert!(!take_state(slab, state, address), "the block is another one");
+    assert!(!slab.take_state(NOWHERE, state), "the block is another one");
     assert!(slab.is_live(7), "and stays");
-    assert!(take_state(slab, state, address + SLAB_GRANULE));
+    assert!(slab.take_back(address).is_none() && slab.is_live(7));
+    assert!(slab.take_back(address + SLAB_GRANULE).is_some());
 }
 
 /// A notifier that is late puts a slab on the list of the heap that owned it before.

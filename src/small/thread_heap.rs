@@ -29,7 +29,9 @@ use crate::settings;
 /// The first capacity of a magazine.
 const FIRST_CAPACITY: usize = 8;
 /// A magazine grows to this on misses alone; beyond only when frees overflow it as well.
-const MISS_CAPACITY: usize = 16;
+const MISS_CAPACITY: usize = 64;
+/// See [`MISS_CAPACITY`].
+const MISS_BYTES: usize = 16 << 10;
 /// No magazine holds more slots, nor more than [`MAGAZINE_BYTES`] of them. With 64 KiB batches of 512-byte and 4-KiB blocks
 /// took a fifth longer, and no program less memory: a magazine grows only where slots go in and out by so many.
 const MAX_CAPACITY: usize = 1024;
@@ -177,7 +179,7 @@ impl ThreadHeap {
     #[inline(never)]
     pub(super) fn refill(&'static self, class: Class) -> Option<usize> {
         let magazine = self.magazine(class);
-        if magazine.capacity() < MISS_CAPACITY {
+        if magazine.capacity() < MISS_CAPACITY.min(MISS_BYTES / class.shape().slot_bytes).max(16) {
             self.enlarge(magazine, class);
         }
         magazine.has_missed.set(true);
