@@ -54,6 +54,35 @@ fn slabs_of_all_threads_that_ended_are_used_again() {
     assert_eq!(MEMS.check(), Ok(()));
 }
 
+/// A thread that had freed much kept it for ever, whoever trimmed the heap.
+#[test]
+fn a_trim_reaches_the_caches_of_other_threads_at_their_next_slow_step() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // Nothing is asserted while a thread waits for another.
+    let step = Barrier::new(2);
+    let (before, after) = thread::scope(|scope| {
+        scope.spawn(|| {
+            (0..3).for_each(|_| pieces(1000, 500).into_iter().for_each(Piece::free));
+            step.wait();
+            step.wait();
+            Piece::new(7_000, 8, 1).into_iter().for_each(Piece::free);
+            step.wait();
+            step.wait();
+        });
+        step.wait();
+        let before = MEMS.stats().cached;
+        MEMS.trim();
+        step.wait();
+        step.wait();
+        let after = MEMS.stats().cached;
+        step.wait();
+        (before, after)
+    });
+    assert!(before >= 256 << 10, "{before} bytes were cached");
+    assert!(after + (256 << 10) <= before, "{after} of {before} bytes were still cached");
+    assert_eq!(MEMS.check(), Ok(()));
+}
+
 /// A slab asked for a hole of nearly twice its size, so that the hole another slab had left was too small.
 #[test]
 fn a_hole_of_one_slab_is_used_again() {

@@ -8,7 +8,7 @@
 //! Locks, in their order: `shared` (the heap of threads without one of their own), `pool`, then those of the heap below.
 
 use core::ptr;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use super::class::Class;
 use super::magazine::Entry;
@@ -38,6 +38,7 @@ pub(crate) static PROCESS: Process = Process {
     owners: Owners::new(),
     pool: Lock::new(Pool::new()),
     shared: Lock::new(None),
+    flushes: AtomicU32::new(0),
 };
 
 /// The process heap.
@@ -47,13 +48,14 @@ pub(crate) struct Process {
     pub(crate) owners: Owners,
     pub(super) pool: Lock<Pool>,
     pub(super) shared: Lock<Option<&'static ThreadHeap>>,
+    /// How often all threads were asked to send their caches home.
+    pub(super) flushes: AtomicU32,
 }
 
 /// Sends everything home and retires the heap of a thread that ends.
 #[cfg(feature = "std")]
 pub(super) fn retire(heap: &'static ThreadHeap) {
-    heap.flush();
-    heap.end_empty_slabs(pool::end_slab);
+    heap.let_go();
     pool::retire_heap(heap);
 }
 
@@ -248,6 +250,7 @@ impl Process {
 
     /// Gives back what [`Process::flush`] frees, all holes, and the free pages in slabs. Returns their bytes.
     pub(crate) fn trim(&self) -> usize {
+        self.flushes.fetch_add(1, Ordering::Relaxed);
         self.flush();
         purge::purge_slabs() + self.heap.trim()
     }
@@ -260,8 +263,7 @@ impl Process {
     /// Sends the calling thread's cached slots home and ends its empty slabs, and those of threads that ended.
     pub(crate) fn flush(&self) {
         let flush = |heap: &'static ThreadHeap| {
-            heap.flush();
-            heap.end_empty_slabs(pool::end_slab);
+            heap.let_go();
             Some(())
         };
         if let Some(heap) = thread::current_or_new() {

@@ -52,6 +52,8 @@ pub(crate) struct ThreadHeap {
     pub(super) thread_id: AtomicU32,
     outboxes: [Magazine; CLASS_PLACES],
     pub(super) lists: [ClassLists; CLASS_PLACES],
+    /// The request to flush that was met last.
+    flushes: Cell<u32>,
     /// Bytes of large slots in the magazines.
     pub(super) large_bytes: Cell<usize>,
     /// The slot of the newest slab of one slot, if its bytes were never handed out.
@@ -104,6 +106,7 @@ impl ThreadHeap {
             magazines: [const { Magazine::empty() }; CLASS_PLACES],
             outboxes: [const { Magazine::empty() }; CLASS_PLACES],
             lists: [const { ClassLists::new() }; CLASS_PLACES],
+            flushes: Cell::new(0),
             large_bytes: Cell::new(0),
             fresh_slot: Cell::new(0),
             space: Cell::new((0, 0)),
@@ -184,6 +187,7 @@ impl ThreadHeap {
         }
         magazine.has_missed.set(true);
         PROCESS.heap.look_now_and_then();
+        self.flush_if_asked();
         self.restock(class)?;
         let slot = magazine.hand_out();
         if class.is_large() {
@@ -284,6 +288,7 @@ impl ThreadHeap {
     #[cold]
     #[inline(never)]
     pub(super) fn overflow(&'static self, class: Class, entry: Entry) {
+        self.flush_if_asked();
         let magazine = self.magazine(class);
         if magazine.has_missed.get() || magazine.capacity() == 0 {
             magazine.has_missed.set(false);
@@ -403,6 +408,20 @@ impl ThreadHeap {
         }
         self.large_bytes.set(0);
         self.drain();
+    }
+
+    /// Flushes, and ends the empty slabs.
+    pub(super) fn let_go(&'static self) {
+        self.flush();
+        self.end_empty_slabs(pool::end_slab);
+    }
+
+    /// Lets go of what it keeps if somebody has trimmed the heap since it last did.
+    fn flush_if_asked(&'static self) {
+        let asked = PROCESS.flushes.load(Ordering::Relaxed);
+        if self.flushes.replace(asked) != asked {
+            self.let_go();
+        }
     }
 
     /// Takes all empty slabs out of the lists, ends each with `end`, and keeps their descriptors.
