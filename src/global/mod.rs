@@ -218,7 +218,7 @@ unsafe fn move_block(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8
         let kept = layout.size().min(new_size);
         // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
         unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
-        PROCESS.free(start.addr(), layout.size(), layout.align());
+        PROCESS.free_moved(start.addr(), layout.size(), layout.align(), kept);
     }
     moved
 }

@@ -66,6 +66,14 @@ impl<O: Os> Heap<O> {
         }
     }
 
+    /// Notes that so many bytes of holes were idle for as long as pages wait, before they were holes.
+    pub(crate) fn were_idle(&self, bytes: usize) {
+        if let Some(root) = self.root().filter(|_| bytes > 0) {
+            root.chains.lock().decay.were_idle(bytes);
+            root.next_look.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Gives about `wanted` idle bytes back, from the highest addresses down; the rest the next time. The caller holds no
     /// lock.
     #[inline]

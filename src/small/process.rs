@@ -100,6 +100,7 @@ impl Process {
 
     /// A block of the free list.
     fn allocate_large(&self, size: usize, align: usize) -> Option<Allocation> {
+        thread::current().flush_if_idle();
         let allocation = self.heap.allocate(size, align)?;
         thread::current().measuring.note_block(allocation.start.addr().get());
         Some(allocation)
@@ -153,6 +154,17 @@ impl Process {
             }
         } else {
             free_other(address, size, align);
+        }
+    }
+
+    /// As [`Process::free`], of a block whose first `kept` bytes have moved elsewhere.
+    pub(crate) fn free_moved(&self, address: usize, size: usize, align: usize, kept: usize) {
+        if !settings::is_plain() || self.owners.find(address).is_some() {
+            return self.free(address, size, align);
+        }
+        thread::current().measuring.note_free(address);
+        if let Err(misuse) = self.heap.release_moved(address, size, kept) {
+            stop(&misuse);
         }
     }
 
