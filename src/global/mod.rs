@@ -6,6 +6,8 @@
 
 mod at_exit;
 mod builder;
+#[cfg(feature = "std")]
+mod scavenger;
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
@@ -19,6 +21,8 @@ use crate::settings::Settings;
 use crate::small::process::PROCESS;
 use crate::small::walk::{ProcessBlocks, ProcessSegments};
 pub use builder::Builder;
+#[cfg(feature = "std")]
+pub use scavenger::Scavenger;
 
 /// The process heap, as a global allocator and as something to look into.
 ///

@@ -6,7 +6,9 @@
 //! it, and then it fills them again in a few microseconds.
 
 use super::pool;
-use super::process::PROCESS;
+use super::process::{PROCESS, Process};
+#[cfg(feature = "std")]
+use super::thread;
 use super::thread_heap::ThreadHeap;
 use crate::base::clock;
 use crate::settings::{self, Settings};
@@ -36,5 +38,25 @@ impl ThreadHeap {
             pool::end_slab(slab);
         });
         PROCESS.heap.were_idle(bytes);
+    }
+}
+
+/// Looks that a scavenger takes at a time; each gives back 64 MiB or a little more at the most.
+#[cfg(feature = "std")]
+const LOOKS_AT_A_TIME: usize = 64;
+
+#[cfg(feature = "std")]
+impl Process {
+    /// Looks whether bytes are idle, as those do who need memory, and gives them back. The slabs that threads left behind
+    /// when they ended go first.
+    pub(crate) fn scavenge(&self) {
+        // A thread that has a heap is one that the child of a fork misses, and then it settles what was being given back.
+        let _ = thread::current_or_new();
+        pool::tidy_retired();
+        for _ in 0..LOOKS_AT_A_TIME {
+            if self.heap.look_now_and_then() == 0 {
+                break;
+            }
+        }
     }
 }
