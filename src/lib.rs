@@ -81,6 +81,8 @@ mod report;
 pub use base::law::BrokenLaw;
 pub use base::os::{self, OutOfMemory};
 pub use chain::segment::SegmentKind;
+#[cfg(feature = "std")]
+pub use global::Scavenger;
 pub use global::{Builder, MemsAlloc};
 pub use heap::{
     Block, Blocks, Found, Heap, HeapSegment, HeapSpan, HeapStats, Misuse, MisuseKind, Segments,

@@ -6,6 +6,8 @@
 
 mod at_exit;
 mod builder;
+#[cfg(feature = "std")]
+mod scavenger;
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
@@ -19,6 +21,8 @@ use crate::settings::Settings;
 use crate::small::process::PROCESS;
 use crate::small::walk::{ProcessBlocks, ProcessSegments};
 pub use builder::Builder;
+#[cfg(feature = "std")]
+pub use scavenger::Scavenger;
 
 /// The process heap, as a global allocator and as something to look into.
 ///
@@ -218,7 +222,7 @@ unsafe fn move_block(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8
         let kept = layout.size().min(new_size);
         // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
         unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
-        PROCESS.free(start.addr(), layout.size(), layout.align());
+        PROCESS.free_moved(start.addr(), layout.size(), layout.align(), kept);
     }
     moved
 }

@@ -86,6 +86,12 @@ impl Decay {
         if idle > kept + kept / 4 { idle - kept } else { 0 }
     }
 
+    /// Notes that so many of the bytes that are dirty now were not needed all the time, though they were no hole.
+    pub(super) fn were_idle(&mut self, bytes: usize) {
+        let marks = self.lowest.iter_mut().chain([&mut self.current]);
+        marks.for_each(|lowest| *lowest += bytes);
+    }
+
     /// The first millisecond of the next quarter.
     pub(super) const fn next_look(&self) -> u64 {
         (self.quarter + 1).saturating_mul(self.quarter_ms)
@@ -127,6 +133,18 @@ mod tests {
         let mut large = Decay::new(Policy::DEFAULT);
         large.note_at(1, 100 * MIB, 1000 * MIB);
         assert_eq!(large.note_at(50, 100 * MIB, 1000 * MIB), 0, "a large heap keeps more");
+    }
+
+    #[test]
+    fn what_was_idle_before_it_was_a_hole_goes_at_once() {
+        let mut decay = Decay::new(Policy::DEFAULT);
+        decay.note_at(1, 0, 0);
+        decay.note_at(9, 0, 0);
+        assert_eq!(decay.note_at(9, 80 * MIB, 0), 0);
+        decay.were_idle(80 * MIB);
+        assert_eq!(decay.note_at(9, 90 * MIB, 0), 76 * MIB, "10 MiB have just become dirty");
+        assert_eq!(decay.note_at(9, 14 * MIB, 0), 10 * MIB);
+        assert_eq!(decay.note_at(9, 4 * MIB, 0), 0);
     }
 
     #[test]

@@ -48,38 +48,48 @@ impl<O: Os> Heap<O> {
         idle
     }
 
-    /// As [`Heap::note_dirty`], and gives some of the idle bytes back. The caller holds no lock but this one.
+    /// As [`Heap::note_dirty`], and gives some of the idle bytes back: returns how many. The caller holds no lock but this
+    /// one.
     #[inline]
-    pub(super) fn look(&self, root: &Root, chains: LockGuard<'_, Chains>) {
+    pub(super) fn look(&self, root: &Root, chains: LockGuard<'_, Chains>) -> usize {
         let idle = self.note_dirty(root, chains);
-        self.give_back_idle(idle);
+        self.give_back_idle(idle)
     }
 
     /// As [`Heap::look`], for those who do not use the free list, now and then. The caller holds no lock.
     #[inline]
-    pub(crate) fn look_now_and_then(&self) {
+    pub(crate) fn look_now_and_then(&self) -> usize {
         if let Some(root) = self.root()
             && clock::milliseconds() >= root.next_look.load(Ordering::Relaxed)
             && let Some(chains) = root.chains.try_lock()
         {
-            self.look(root, chains);
+            self.look(root, chains)
+        } else {
+            0
+        }
+    }
+
+    /// Notes that so many bytes of holes were idle for as long as pages wait, before they were holes.
+    pub(crate) fn were_idle(&self, bytes: usize) {
+        if let Some(root) = self.root().filter(|_| bytes > 0) {
+            root.chains.lock().decay.were_idle(bytes);
+            root.next_look.store(0, Ordering::Relaxed);
         }
     }
 
     /// Gives about `wanted` idle bytes back, from the highest addresses down; the rest the next time. The caller holds no
-    /// lock.
+    /// lock. Returns the bytes that went.
     #[inline]
-    pub(super) fn give_back_idle(&self, wanted: usize) {
-        if wanted > 0
-            && let Some(root) = self.root()
-        {
-            self.give_back_holes(root, wanted);
+    pub(super) fn give_back_idle(&self, wanted: usize) -> usize {
+        match self.root() {
+            Some(root) if wanted > 0 => self.give_back_holes(root, wanted),
+            _ => 0,
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn give_back_holes(&self, root: &Root, wanted: usize) {
+    fn give_back_holes(&self, root: &Root, wanted: usize) -> usize {
         let most = wanted.min(IDLE_BYTES);
         let (mut given_back, mut steps) = (0, IDLE_STEPS);
         for _ in 0..IDLE_HOLES {
@@ -96,6 +106,7 @@ impl<O: Os> Heap<O> {
             }
         }
         self.note_dirty(root, root.chains.lock());
+        given_back
     }
 
     /// Gives every whole page that no block lies on back to the system. Returns their bytes. O(segments), with one

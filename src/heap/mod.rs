@@ -4,7 +4,7 @@
 //! when pages go back. In this version every block is a segment of the free list, 16 bytes or a multiple of them.
 //!
 //! Files: [`root`] the record everything hangs off, with its locks; [`zone`] and [`zones`] the reserved addresses;
-//! [`misuse`] wrong addresses; [`clear`] zero bytes; [`give_back`] pages that go back to the OS, and [`decay`] when; [`walk`] and [`stats`] looking inside.
+//! [`misuse`] wrong addresses; [`clear`] zero bytes; [`resize`] blocks that grow and shrink where they are; [`give_back`] pages that go back to the OS, and [`decay`] when; [`walk`] and [`stats`] looking inside.
 //!
 //! Invariants: **I1** an address is compared, never dereferenced, until the free list knows it as a live block;
 //! **I2** no system call is made under the `chains` lock; **I3** pointers handed out are made from the heap's own
@@ -17,6 +17,7 @@ mod clear;
 mod decay;
 mod give_back;
 mod misuse;
+mod resize;
 mod root;
 mod stats;
 mod walk;
@@ -35,6 +36,7 @@ use crate::chain::segment::Segment;
 pub(crate) use decay::Policy;
 use give_back::AT_ONCE_BYTES;
 pub use misuse::{Misuse, MisuseKind};
+pub(crate) use resize::GivenUp;
 use root::{Bounds, Chains, GRANULE, Root};
 pub use stats::HeapStats;
 pub use walk::{Block, Blocks, Found, HeapSegment, HeapSpan, Segments, Spans};
@@ -300,13 +302,24 @@ impl<O: Os> Heap<O> {
     /// Takes the block at `address` back, if it is one (and of a request of `size` bytes).
     #[inline]
     pub(crate) fn release(&self, address: usize, size: Option<usize>) -> Result<(), Misuse> {
+        self.release_from(address, size, AT_ONCE_BYTES)
+    }
+
+    /// As [`Heap::release`]; the pages of a block of `at_once_bytes` or more go back now.
+    #[inline]
+    pub(super) fn release_from(
+        &self,
+        address: usize,
+        size: Option<usize>,
+        at_once_bytes: usize,
+    ) -> Result<(), Misuse> {
         let Some(root) = self.root() else {
             return Err(Misuse::new(NotABlock::Outside, address, size, |_| 0));
         };
         // A size that no block can have is answered as a wrong size.
         let expected = size.map(|size| block_size(size).unwrap_or(0));
         let mut chains = root.chains.lock();
-        match chains.list.release_or_claim(address, expected, AT_ONCE_BYTES) {
+        match chains.list.release_or_claim(address, expected, at_once_bytes) {
             Ok(None) => {
                 self.look(root, chains);
                 Ok(())
@@ -327,14 +340,6 @@ impl<O: Os> Heap<O> {
             chains.list.release_kept(start);
             self.note_dirty(root, chains);
         }
-    }
-
-    /// Makes a block that [`Heap::allocate_kept`] gave `size` bytes long where it is. `false` where there is no room.
-    pub(crate) fn resize_kept(&self, start: usize, size: usize) -> bool {
-        self.root().is_some_and(|root| {
-            let mut chains = root.chains.lock();
-            chains.reserve_for_change().is_ok() && chains.list.resize_kept(start, size)
-        })
     }
 
     /// Whether `pointer` is the start of a live block that serves a request of `size` bytes, if that is given. The
@@ -360,58 +365,6 @@ impl<O: Os> Heap<O> {
         let chains = root.chains.lock();
         let block = chains.list.block(address, expected);
         block.map(|_| ()).map_err(|why| chains.misuse(why, address, size))
-    }
-
-    /// Makes the block at `address`, asked for with `old_size` bytes, serve `new_size` without moving it. `false`
-    /// where there is no room behind it; nothing has changed then. O(log n).
-    pub(crate) fn resize(
-        &self,
-        address: usize,
-        old_size: Option<usize>,
-        new_size: usize,
-    ) -> Result<bool, Misuse> {
-        let Some(root) = self.root() else {
-            return Err(Misuse::new(NotABlock::Outside, address, old_size, |_| 0));
-        };
-        let expected = old_size.map(|size| block_size(size).unwrap_or(0));
-        let mut chains = root.chains.lock();
-        let block = match chains.list.block(address, expected) {
-            Ok(block) => block,
-            Err(why) => return Err(chains.misuse(why, address, old_size)),
-        };
-        let Some(size) = block_size(new_size) else { return Ok(false) };
-        if size == block.size() {
-            return Ok(true);
-        }
-        let mut is_done = chains.reserve_for_change().is_ok()
-            && chains.list.resize(address, size).is_ok_and(|is_done| is_done);
-        if !is_done && size > block.size() && size >= HUGE_FROM {
-            drop(chains);
-            is_done = self.extend_behind(root, block, size);
-        }
-        Ok(is_done)
-    }
-
-    /// Makes a block larger whose zone has no committed addresses behind it but a hole, if that is so. The caller's
-    /// user holds the block, so nobody else frees or resizes it.
-    #[cold]
-    fn extend_behind(&self, root: &Root, block: Segment, size: usize) -> bool {
-        let mut zones = root.zones.lock();
-        let mut chains = root.chains.lock();
-        if chains.reserve_for_growth().is_err() {
-            return false;
-        }
-        let end = chains.list.end_with_hole(block);
-        let missing = (block.start + size).saturating_sub(end);
-        drop(chains);
-        let Ok(run) = zones.commit_behind(&self.os, end, missing) else { return false };
-        let mut chains = root.chains.lock();
-        if chains.reserve_for_growth().is_err() {
-            zones.retreat(Use::Blocks, run);
-            return false;
-        }
-        chains.add_room(run);
-        chains.list.resize(block.start, size).is_ok_and(|is_done| is_done)
     }
 
     /// The bytes that the block at `pointer` has, at least as many as were asked for; `None` where it is not the start

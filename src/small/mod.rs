@@ -4,7 +4,7 @@
 //! From the ground up: [`class`] which slot serves a request; [`slab`] the slots and their states; [`handover`] how a slot
 //! comes home from another thread; [`owners`] from an address to its slab; [`magazine`] a stack of free slots;
 //! [`measured`] what a heap that serves a region notes; [`thread_heap`] what one thread has, with [`slab_lists`] and
-//! [`large`]; [`pool`] what all share; [`thread`] which heap is the calling thread's, by the word [`current`]; [`process`]
+//! [`large`] and [`idle`]; [`pool`] what all share; [`thread`] which heap is the calling thread's, by the word [`current`]; [`process`]
 //! the process heap that is made of all this and of the free list below; [`by_address`] its fast paths for C; [`purge`]
 //! pages that go back; [`walk`] looking inside; [`fork`] the same in the child of a fork.
 //!
@@ -17,6 +17,7 @@ pub(crate) mod class;
 mod current;
 mod fork;
 mod handover;
+mod idle;
 mod large;
 mod magazine;
 pub(crate) mod measured;

@@ -19,6 +19,7 @@ use super::slab::{Slab, WORD_SLOTS};
 use super::thread_heap::ThreadHeap;
 use crate::base::addr;
 use crate::base::round::align_up;
+use crate::heap::GivenUp;
 
 /// The least memory for records that is asked for at once.
 const RECORD_STEP: usize = 256 << 10;
@@ -197,18 +198,25 @@ pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<(&'st
 
 /// Makes the one slot of a slab, which is live, one of another class without moving it. `false` where there is no room.
 pub(super) fn resize_slab(slab: &'static Slab, class: Class) -> bool {
-    let mut pool = PROCESS.pool.lock();
+    let given_up = resize_slab_locked(&mut PROCESS.pool.lock(), slab, class);
+    let is_done = given_up.is_some();
+    given_up.into_iter().for_each(|given_up| PROCESS.heap.give_back(given_up));
+    is_done
+}
+
+fn resize_slab_locked(pool: &mut Pool, slab: &'static Slab, class: Class) -> Option<GivenUp> {
     let (start, old, new) = (slab.start(), slab.slab_bytes(), class.shape().slab_bytes(1));
-    if new > old && !pool.cover(start, new) || !PROCESS.heap.resize_kept(start, new) {
-        return false;
+    if new > old && !pool.cover(start, new) {
+        return None;
     }
+    let given_up = PROCESS.heap.resize_kept(start, old, new)?;
     if new < old {
         PROCESS.owners.set(start, old, None);
     }
     slab.change_class(class);
     PROCESS.owners.set(start, new, Some(slab));
     pool.slab_bytes = pool.slab_bytes - old + new;
-    true
+    Some(given_up)
 }
 
 /// Gives the run of an empty slab back to the heap. The descriptor stays with its owner.

@@ -102,6 +102,7 @@ impl Process {
 
     /// A block of the free list.
     fn allocate_large(&self, size: usize, align: usize) -> Option<Allocation> {
+        thread::current().flush_if_idle();
         let allocation = self.heap.allocate(size, align)?;
         thread::current().measuring.note_block(allocation.start.addr().get());
         Some(allocation)
@@ -159,6 +160,17 @@ impl Process {
             }
         }
         free_other(address, size, align);
+    }
+
+    /// As [`Process::free`], of a block whose first `kept` bytes have moved elsewhere.
+    pub(crate) fn free_moved(&self, address: usize, size: usize, align: usize, kept: usize) {
+        if !settings::is_plain() || self.owners.find(address).is_some() {
+            return self.free(address, size, align);
+        }
+        thread::current().measuring.note_free(address);
+        if let Err(misuse) = self.heap.release_moved(address, size, kept) {
+            stop(&misuse);
+        }
     }
 
     /// Takes the block at `address` back, which was asked for with this size and alignment if the caller knows them:

@@ -62,6 +62,8 @@ pub(crate) struct ThreadHeap {
     space: Cell<(usize, usize)>,
     /// Bytes of slots that magazines and outboxes have places for.
     place_bytes: Cell<usize>,
+    /// When its thread has been away from all slow ways for so long that its caches go home: milliseconds.
+    pub(super) idle_at: Cell<u64>,
     /// Whether its thread has ended: then empty slabs stay until somebody with the pool's lock takes them.
     pub(super) is_retired: Cell<bool>,
     pub(super) next_retired: Cell<Option<&'static ThreadHeap>>,
@@ -111,6 +113,7 @@ impl ThreadHeap {
             fresh_slot: Cell::new(0),
             space: Cell::new((0, 0)),
             place_bytes: Cell::new(0),
+            idle_at: Cell::new(0),
             is_retired: Cell::new(false),
             next_retired: Cell::new(None),
             measuring: Measuring::off(),
@@ -135,6 +138,11 @@ impl ThreadHeap {
     /// Whether it is the same heap as `other`.
     pub(super) fn is(&self, other: &Self) -> bool {
         ptr::from_ref(self) == ptr::from_ref(other)
+    }
+
+    /// Whether it is nobody's, so that its cells must not be written.
+    pub(super) const fn is_nobody(&self) -> bool {
+        self.number == 0
     }
 
     /// Where it is.
@@ -186,6 +194,7 @@ impl ThreadHeap {
             self.enlarge(magazine, class);
         }
         magazine.has_missed.set(true);
+        self.flush_if_idle();
         PROCESS.heap.look_now_and_then();
         self.flush_if_asked();
         self.restock(class)?;

@@ -28,3 +28,17 @@ pub(crate) fn resident_bytes(runs: &[(usize, usize)]) -> usize {
     }
     sum
 }
+
+/// Bytes of the pages within a run of mapped addresses that are resident (mincore(2), of anonymous memory).
+#[allow(unsafe_code, reason = "mincore")]
+pub(crate) fn resident_in(start: usize, len: usize) -> usize {
+    const PAGE: usize = 4096;
+    let first = start.next_multiple_of(PAGE);
+    let pages = ((start + len) / PAGE * PAGE).saturating_sub(first) / PAGE;
+    let mut states = vec![0_u8; pages];
+    let address = core::ptr::without_provenance_mut(first);
+    // SAFETY: mincore reads no memory; `states` has a byte for each page.
+    let answer = unsafe { libc::mincore(address, pages * PAGE, states.as_mut_ptr()) };
+    assert_eq!(answer, 0, "mincore of mapped addresses");
+    states.iter().filter(|state| **state & 1 != 0).count() * PAGE
+}

@@ -43,6 +43,26 @@ impl FreeList {
         self.account(segment.span, &[segment], &[claimed]);
     }
 
+    /// Makes the block at `start`, kept or not, `size` bytes long, fewer than it has, and claims what it gives up, which is
+    /// returned. The caller has reserved one change. O(log n).
+    pub(crate) fn shrink_and_claim(&mut self, start: usize, size: usize) -> Option<Segment> {
+        let path = self.segments.locate(start)?;
+        let block = self.segments.segment(path.cursor());
+        debug_assert!(block.start == start && !block.is_hole(), "a block");
+        debug_assert!(size < block.size() && size.is_multiple_of(self.measures.granule), "L8");
+        let extent =
+            if block.extent.is_kept() { Extent::kept(size) } else { Extent::process(size) };
+        let shorter = Segment { extent, ..block };
+        let given_up = Segment {
+            start: shorter.end(),
+            extent: Extent::claimed(block.size() - size),
+            span: block.span,
+        };
+        self.segments.splice(&path, 1, &[shorter, given_up]);
+        self.account(block.span, &[block], &[shorter, given_up]);
+        Some(given_up)
+    }
+
     /// Makes the claimed run at `address` a hole, merged with the holes beside it; `is_clean` says that its whole
     /// pages have gone back. `fresh_from`, if given, is an address in it from which on all its bytes are zero.
     /// Needs no nodes. O(log n).

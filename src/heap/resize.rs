@@ -1,0 +1,162 @@
+//! Blocks that grow and shrink where they are.
+//!
+//! What grows takes the hole behind it, or, where the zone's committed addresses end there, further ones. What shrinks by
+//! [`GIVE_UP_BYTES`] or more gives its pages back now: whoever shrinks a block does not expect to need them soon. The
+//! part given up is claimed under the same hold of the `chains` lock that makes the block shorter, so the system call is
+//! made without it.
+
+use super::give_back::AT_ONCE_BYTES;
+use super::root::Root;
+use super::zones::Use;
+use super::{HUGE_FROM, Heap, Misuse, block_size};
+use crate::base::os::Os;
+use crate::chain::free_list::NotABlock;
+use crate::chain::segment::Segment;
+
+/// What a block that shrinks gives up goes back at once from this size on. A judgement: touching 1 MiB anew costs about
+/// 0.1 ms, which is little beside whatever made a block that much smaller.
+const GIVE_UP_BYTES: usize = 1 << 20;
+
+const _: () = assert!(GIVE_UP_BYTES <= AT_ONCE_BYTES, "what a free gives back a shrink does, too");
+
+/// What a block gave up as it shrank, if its pages are to go back: [`Heap::give_back`] takes it.
+#[derive(Debug)]
+#[must_use = "what is claimed is nobody's until it is given back"]
+pub(crate) struct GivenUp(Option<Segment>);
+
+impl<O: Os> Heap<O> {
+    /// Gives the pages back that a block gave up, and makes them a hole. The caller holds no lock.
+    pub(crate) fn give_back(&self, given_up: GivenUp) {
+        if let Some(root) = self.root()
+            && let Some(claimed) = given_up.0
+        {
+            self.give_back_claimed(root, claimed, claimed.end());
+        }
+    }
+
+    /// As [`Heap::release`], of a block whose first `kept` bytes have moved elsewhere: it gives up as much as if it had
+    /// shrunk where it was.
+    pub(crate) fn release_moved(
+        &self,
+        address: usize,
+        size: usize,
+        kept: usize,
+    ) -> Result<(), Misuse> {
+        let has_shrunk = size.saturating_sub(kept) >= GIVE_UP_BYTES;
+        let at_once_bytes = if has_shrunk { GIVE_UP_BYTES } else { AT_ONCE_BYTES };
+        self.release_from(address, Some(size), at_once_bytes)
+    }
+
+    /// Makes a block that [`Heap::allocate_kept`] gave `size` bytes long where it is, and says what it gave up. `None`
+    /// where there is no room.
+    pub(crate) fn resize_kept(
+        &self,
+        start: usize,
+        old_size: usize,
+        size: usize,
+    ) -> Option<GivenUp> {
+        let mut chains = self.root()?.chains.lock();
+        chains.reserve_for_change().ok()?;
+        if old_size.saturating_sub(size) >= GIVE_UP_BYTES {
+            return Some(GivenUp(chains.list.shrink_and_claim(start, size)));
+        }
+        chains.list.resize_kept(start, size).then_some(GivenUp(None))
+    }
+
+    /// Makes the block at `address`, asked for with `old_size` bytes, serve `new_size` without moving it. `false`
+    /// where there is no room behind it; nothing has changed then. O(log n).
+    pub(crate) fn resize(
+        &self,
+        address: usize,
+        old_size: Option<usize>,
+        new_size: usize,
+    ) -> Result<bool, Misuse> {
+        let Some(root) = self.root() else {
+            return Err(Misuse::new(NotABlock::Outside, address, old_size, |_| 0));
+        };
+        let expected = old_size.map(|size| block_size(size).unwrap_or(0));
+        let mut chains = root.chains.lock();
+        let block = match chains.list.block(address, expected) {
+            Ok(block) => block,
+            Err(why) => return Err(chains.misuse(why, address, old_size)),
+        };
+        let Some(size) = block_size(new_size) else { return Ok(false) };
+        if size == block.size() {
+            return Ok(true);
+        }
+        if block.size().saturating_sub(size) >= GIVE_UP_BYTES {
+            if chains.reserve_for_change().is_err() {
+                return Ok(false);
+            }
+            let given_up = GivenUp(chains.list.shrink_and_claim(address, size));
+            drop(chains);
+            self.give_back(given_up);
+            return Ok(true);
+        }
+        let mut is_done = chains.reserve_for_change().is_ok()
+            && chains.list.resize(address, size).is_ok_and(|is_done| is_done);
+        if !is_done && size > block.size() && size >= HUGE_FROM {
+            drop(chains);
+            is_done = self.extend_behind(root, block, size);
+        }
+        Ok(is_done)
+    }
+
+    /// Makes a block larger whose zone has no committed addresses behind it but a hole, if that is so. The caller's
+    /// user holds the block, so nobody else frees or resizes it.
+    #[cold]
+    fn extend_behind(&self, root: &Root, block: Segment, size: usize) -> bool {
+        let mut zones = root.zones.lock();
+        let mut chains = root.chains.lock();
+        if chains.reserve_for_growth().is_err() {
+            return false;
+        }
+        let end = chains.list.end_with_hole(block);
+        let missing = (block.start + size).saturating_sub(end);
+        drop(chains);
+        let Ok(run) = zones.commit_behind(&self.os, end, missing) else { return false };
+        let mut chains = root.chains.lock();
+        if chains.reserve_for_growth().is_err() {
+            zones.retreat(Use::Blocks, run);
+            return false;
+        }
+        chains.add_room(run);
+        chains.list.resize(block.start, size).is_ok_and(|is_done| is_done)
+    }
+}
+
+#[cfg(test)]
+#[expect(unsafe_code, reason = "writes to blocks")]
+mod tests {
+    use crate::heap::Heap;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn what_a_block_gives_up_is_a_hole_of_fresh_pages() {
+        let heap = Heap::new();
+        let block = heap.mems_malloc(8 * MIB, 16).expect("there is memory");
+        let behind = heap.mems_malloc(MIB, 16).expect("there is memory");
+        // SAFETY: the block is live.
+        unsafe { block.as_ptr().write_bytes(0xA5, 8 * MIB) };
+        let (start, holes) = (block.addr().get(), heap.stats().holes);
+        let odd = 2 * MIB + 16;
+        assert_eq!(heap.resize(start, Some(8 * MIB), odd), Ok(true));
+        assert_eq!(heap.check(), Ok(()));
+        assert_eq!(heap.usable_size(block.as_ptr()), Some(odd));
+        assert_eq!(heap.stats().holes, holes + 1);
+        assert!(heap.stats().resident < 6 * MIB, "{}", heap.stats());
+        assert_eq!(heap.resize(start, Some(odd), 8 * MIB), Ok(true), "the hole serves");
+        assert_eq!(heap.check(), Ok(()));
+        let page = odd.next_multiple_of(4096);
+        for (offset, wanted) in [(odd - 1, 0xA5), (page, 0), (8 * MIB - 1, 0)] {
+            // SAFETY: the byte lies in the block, which is live.
+            assert_eq!(unsafe { block.as_ptr().wrapping_add(offset).read() }, wanted, "{offset}");
+        }
+        for block in [block, behind] {
+            // SAFETY: the block is live, and nothing refers to it.
+            assert_eq!(unsafe { heap.mems_free(block.as_ptr()) }, Ok(()));
+        }
+        assert_eq!(heap.check(), Ok(()));
+    }
+}
