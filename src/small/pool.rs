@@ -12,13 +12,14 @@ use core::ptr::NonNull;
 use core::slice;
 use core::sync::atomic::{AtomicU8, AtomicU64};
 
-use super::class::{CLASS_PLACES, Class, SLAB_GRANULE};
+use super::class::{CLASS_PLACES, Class, MAX_LARGE, SLAB_GRANULE};
 use super::magazine::Places;
 use super::process::PROCESS;
 use super::slab::{Slab, WORD_SLOTS};
 use super::thread_heap::ThreadHeap;
 use crate::base::addr;
 use crate::base::round::align_up;
+use crate::heap::HUGE_FROM;
 
 /// The least memory for records that is asked for at once.
 const RECORD_STEP: usize = 256 << 10;
@@ -310,4 +311,7 @@ pub(super) fn adopt(owner: &'static ThreadHeap, class: Class) -> Option<&'static
     Some(slab)
 }
 
-const _: () = assert!(CLASS_PLACES <= 256 && SLAB_GRANULE.is_power_of_two());
+const _: () = {
+    assert!(CLASS_PLACES <= 256 && SLAB_GRANULE.is_power_of_two());
+    assert!(MAX_LARGE < HUGE_FROM, "slabs lie in the first zone");
+};
