@@ -200,11 +200,16 @@ pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<(&'st
 pub(super) fn resize_slab(slab: &'static Slab, class: Class) -> bool {
     let mut pool = PROCESS.pool.lock();
     let (start, old, new) = (slab.start(), slab.slab_bytes(), class.shape().slab_bytes(1));
-    if new > old && !pool.cover(start, new) || !PROCESS.heap.resize_kept(start, new) {
+    if new > old && !pool.cover(start, new) {
         return false;
     }
+    // Whoever is handed out what a smaller slab leaves must not find the slab there any more.
     if new < old {
-        PROCESS.owners.set(start, old, None);
+        PROCESS.owners.set(start + new, old - new, None);
+    }
+    if !PROCESS.heap.resize_kept(start, new) {
+        PROCESS.owners.set(start, old, Some(slab));
+        return false;
     }
     slab.change_class(class);
     PROCESS.owners.set(start, new, Some(slab));
