@@ -145,12 +145,14 @@ pub(crate) fn scavenge() {
     drop(front);
 }
 
-/// Takes the front's lock for the time of a fork.
+/// Takes the front's lock, and that of the settings, for the time of a fork.
 pub(crate) fn hold_for_fork() {
+    settings::hold_for_fork();
     HARDENED.hold_for_fork();
 }
 
-/// Opens it again, in the parent and in the child.
+/// Opens them again, in the parent and in the child.
 pub(crate) fn release_after_fork() {
     HARDENED.release_after_fork();
+    settings::release_after_fork();
 }

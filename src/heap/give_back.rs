@@ -233,4 +233,25 @@ mod tests {
         // SAFETY: the block is live, and its pages are fresh ones.
         assert_eq!(unsafe { again.start.as_ptr().read() }, 0);
     }
+
+    /// Found by reading: a run given back next to a clean hole joined it, with a page that each had only a part of.
+    #[test]
+    fn a_page_that_two_clean_runs_share_is_not_zero() {
+        const LEN: usize = (40 << 20) + 16;
+        let heap = Heap::new();
+        let blocks = [LEN; 3].map(|len| heap.mems_malloc(len, 16).expect("there is memory"));
+        for block in &blocks {
+            // SAFETY: the block is live.
+            unsafe { block.as_ptr().write_bytes(0xA5, 4096) };
+        }
+        for block in &blocks[..2] {
+            // SAFETY: the block is live, and nothing refers to it.
+            unsafe { heap.mems_free(block.as_ptr()) }.expect("a live block");
+        }
+        let both = heap.allocate(2 * LEN - 4096, 16).expect("the holes are one");
+        assert_eq!(both.start, blocks[0]);
+        assert!(heap.clear(&both, 2 * LEN - 4096));
+        // SAFETY: the byte is the block's, and zero or of the old block there.
+        assert_eq!(unsafe { both.start.as_ptr().wrapping_add(LEN).read() }, 0);
+    }
 }

@@ -381,8 +381,9 @@ impl<O: Os> Heap<O> {
     }
 }
 
-/// Blocks of at least this size lie in a zone of their own, if there is one.
-const HUGE_FROM: usize = 4 << 20;
+/// Blocks of at least this size lie in a zone of their own, if there is one. No slab is as large: what finds slabs by their
+/// addresses knows the first zone only.
+pub(crate) const HUGE_FROM: usize = (4 << 20) + GRANULE;
 
 /// Node memory is committed in steps of this many bytes, or more.
 const NODE_STEP: usize = 256 << 10;

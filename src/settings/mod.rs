@@ -16,6 +16,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use spin::Once;
 
+use crate::base::lock::Lock;
+
 /// What happens when a free or realloc names no live block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OnMisuse {
@@ -109,6 +111,8 @@ impl Settings {
 }
 
 static IN_FORCE: Once<Settings> = Once::new();
+/// Held while settings are fixed, so that no fork leaves them half fixed to the child. Before all other locks.
+static FIXING: Lock<()> = Lock::new(());
 static IS_PLAIN: AtomicBool = AtomicBool::new(false);
 
 /// Whether settings are fixed and leave the fast paths alone.
@@ -120,15 +124,28 @@ pub(crate) fn is_plain() -> bool {
 /// The settings in force. If there are none yet, those of the static in use, overridden by the environment, are from
 /// now on; `put_in_force` is called once, with them.
 pub(crate) fn fix(built: &Settings, put_in_force: impl FnOnce(&Settings)) -> &'static Settings {
-    let settings = IN_FORCE.call_once(|| {
-        let settings = environment::override_by_environment(*built);
-        put_in_force(&settings);
-        settings
+    let settings = IN_FORCE.get().unwrap_or_else(|| {
+        let _fixing = FIXING.lock();
+        IN_FORCE.call_once(|| {
+            let settings = environment::override_by_environment(*built);
+            put_in_force(&settings);
+            settings
+        })
     });
     if !is_plain() && !settings.is_hardened() && settings.on_misuse == OnMisuse::Abort {
         IS_PLAIN.store(true, Ordering::Relaxed);
     }
     settings
+}
+
+/// Lets nobody fix settings for the time of a fork.
+pub(crate) fn hold_for_fork() {
+    FIXING.hold_for_fork();
+}
+
+/// Ends [`hold_for_fork`], in the parent and in the child.
+pub(crate) fn release_after_fork() {
+    FIXING.release_after_fork();
 }
 
 /// The settings in force, if the heap has been used.

@@ -12,14 +12,14 @@ use core::ptr::NonNull;
 use core::slice;
 use core::sync::atomic::{AtomicU8, AtomicU64};
 
-use super::class::{CLASS_PLACES, Class, SLAB_GRANULE};
+use super::class::{CLASS_PLACES, Class, MAX_LARGE, SLAB_GRANULE};
 use super::magazine::Places;
 use super::process::PROCESS;
 use super::slab::{Slab, WORD_SLOTS};
 use super::thread_heap::ThreadHeap;
 use crate::base::addr;
 use crate::base::round::align_up;
-use crate::heap::GivenUp;
+use crate::heap::{GivenUp, HUGE_FROM};
 
 /// The least memory for records that is asked for at once.
 const RECORD_STEP: usize = 256 << 10;
@@ -209,10 +209,14 @@ fn resize_slab_locked(pool: &mut Pool, slab: &'static Slab, class: Class) -> Opt
     if new > old && !pool.cover(start, new) {
         return None;
     }
-    let given_up = PROCESS.heap.resize_kept(start, old, new)?;
+    // Whoever is handed out what a smaller slab leaves must not find the slab there any more.
     if new < old {
-        PROCESS.owners.set(start, old, None);
+        PROCESS.owners.set(start + new, old - new, None);
     }
+    let Some(given_up) = PROCESS.heap.resize_kept(start, old, new) else {
+        PROCESS.owners.set(start, old, Some(slab));
+        return None;
+    };
     slab.change_class(class);
     PROCESS.owners.set(start, new, Some(slab));
     pool.slab_bytes = pool.slab_bytes - old + new;
@@ -318,4 +322,7 @@ pub(super) fn adopt(owner: &'static ThreadHeap, class: Class) -> Option<&'static
     Some(slab)
 }
 
-const _: () = assert!(CLASS_PLACES <= 256 && SLAB_GRANULE.is_power_of_two());
+const _: () = {
+    assert!(CLASS_PLACES <= 256 && SLAB_GRANULE.is_power_of_two());
+    assert!(MAX_LARGE < HUGE_FROM, "slabs lie in the first zone");
+};

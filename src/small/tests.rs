@@ -336,6 +336,24 @@ mod threads {
         assert_eq!(PROCESS.check(), Ok(()));
     }
 
+    /// Found by reading: a heap whose thread had vanished in a fork, right before it asked whether its new slot's bytes
+    /// were zero, would have said so of whatever slot lay there when it was asked the next time.
+    #[test]
+    fn what_was_said_of_a_fresh_slot_is_not_said_of_a_later_one() {
+        const SIZE: usize = 20_000;
+        let _alone = alone();
+        let block = malloc(SIZE);
+        let kept = malloc(SIZE);
+        PROCESS.free(block, SIZE, 8);
+        PROCESS.flush();
+        current().fresh_slot.set(block);
+        let again = current().refill(class_of(SIZE)).expect("a slot");
+        assert_eq!(again, block, "the lowest");
+        assert!(!current().take_fresh(again));
+        [again, kept].iter().for_each(|block| PROCESS.free(*block, SIZE, 8));
+        PROCESS.flush();
+    }
+
     #[test]
     fn every_wrong_free_of_a_slot_is_refused() {
         const SIZE: usize = 5000;

@@ -194,6 +194,8 @@ impl ThreadHeap {
             self.enlarge(magazine, class);
         }
         magazine.has_missed.set(true);
+        // Of a slot that was not handed out after all, or by a thread that vanished in a fork, nobody has asked.
+        self.fresh_slot.set(0);
         self.flush_if_idle();
         PROCESS.heap.look_now_and_then();
         self.flush_if_asked();

@@ -221,7 +221,8 @@ impl FreeList {
         self.free_segment(&path, block, false);
     }
 
-    /// Makes a segment that is no hole one, merged with the holes beside it. The result is clean if all parts are.
+    /// Makes a segment that is no hole one, merged with the holes beside it. The result is clean if all parts are and no
+    /// page is shared by two: such a page has not gone back with either.
     #[inline]
     pub(super) fn free_segment(
         &mut self,
@@ -232,9 +233,12 @@ impl FreeList {
         let [left, right] = self.segments.beside(path);
         let is_hole = |beside: &Segment| beside.is_hole() && beside.span == segment.span;
         let (left, right) = (left.filter(is_hole), right.filter(is_hole));
-        let all_clean = is_clean
-            && left.is_none_or(|left| left.extent.is_clean_hole())
-            && right.is_none_or(|right| right.extent.is_clean_hole());
+        let page = self.measures.page;
+        let is_clean_from = |start: usize, hole: Option<Segment>| {
+            hole.is_none_or(|hole| hole.extent.is_clean_hole() && start.is_multiple_of(page))
+        };
+        let all_clean =
+            is_clean && is_clean_from(segment.start, left) && is_clean_from(segment.end(), right);
         let start = left.map_or(segment.start, |left| left.start);
         let end = right.map_or(segment.end(), |right| right.end());
         let extent = Extent::hole(end - start).with_clean(all_clean);
