@@ -1,7 +1,7 @@
 //! Blocks that are slabs of one slot.
 #![allow(unsafe_code, reason = "calls the allocator")]
 
-use std::alloc::{GlobalAlloc, Layout};
+use core::alloc::{GlobalAlloc, Layout};
 
 use mems::MemsAlloc;
 
