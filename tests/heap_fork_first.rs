@@ -1,9 +1,9 @@
 //! A fork while another thread uses the process heap for the first time. The program's own allocator is another one.
-#![cfg(feature = "std")]
 #![allow(unsafe_code, reason = "forks")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::{hint, thread};
+use core::hint;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use mems::MemsAlloc;
 

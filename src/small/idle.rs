@@ -6,7 +6,9 @@
 //! it, and then it fills them again in a few microseconds.
 
 use super::pool;
-use super::process::{PROCESS, Process};
+use super::process::PROCESS;
+#[cfg(feature = "std")]
+use super::process::Process;
 #[cfg(feature = "std")]
 use super::thread;
 use super::thread_heap::ThreadHeap;
