@@ -21,6 +21,8 @@ pub struct Cli {
 pub enum Mode {
     /// Two builds of MeMS in one run: directories of checkouts, or revisions of this repository
     Compare(CompareArgs),
+    /// Resident over live memory as published patterns go on: a picture and a table
+    Fragmentation(FragmentationArgs),
     /// Instructions of each malloc and free on the hot paths (needs valgrind)
     Instructions(InstructionsArgs),
     /// Latency of single malloc and free calls, p50 to p99.99
@@ -85,6 +87,20 @@ pub struct CompareArgs {
     /// Rows, rounds, profile.
     #[command(flatten)]
     pub selection: Selection,
+}
+
+/// Fragmentation.
+#[derive(Debug, Args)]
+pub struct FragmentationArgs {
+    /// Where the picture goes [default: fragmentation.svg in target/bench]
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Contestants, separated by commas [default: mems,system,mimalloc-v2,jemalloc]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub alloc: Vec<String>,
+    /// Processes per contestant and pattern; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub rounds: u32,
 }
 
 /// Instruction counts.

@@ -15,6 +15,7 @@ pub mod rows;
 
 pub mod latency;
 pub mod paths;
+pub mod patterns;
 
 pub mod faulty;
 pub mod floor;
@@ -35,5 +36,6 @@ pub mod session;
 
 pub mod compare;
 pub mod external;
+pub mod fragmentation;
 pub mod instructions;
 pub mod tails;

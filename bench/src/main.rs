@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use mems_bench::cli::{Cli, Mode};
-use mems_bench::{compare, external, instructions, session, tails};
+use mems_bench::{compare, external, fragmentation, instructions, session, tails};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.mode {
         None => session::run(&cli.race),
         Some(Mode::Compare(arguments)) => compare::run(arguments),
+        Some(Mode::Fragmentation(arguments)) => fragmentation::run(arguments),
         Some(Mode::Instructions(arguments)) => instructions::run(arguments),
         Some(Mode::Latency(arguments)) => tails::run(arguments),
         Some(Mode::Run(arguments)) => external::run(arguments),

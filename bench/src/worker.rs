@@ -8,10 +8,13 @@ use core::fmt::Write as _;
 use std::process::ExitCode;
 
 use crate::measure::{Meter, peak_rss_kib};
-use crate::{latency, paths, rows};
+use crate::{latency, paths, patterns, rows};
 
 /// What a worker is asked to do, as its first argument; anything else is a row's name.
 pub const LATENCY: &str = "--latency";
+
+/// Runs a pattern and notes live and resident memory.
+pub const FRAGMENTATION: &str = "--fragmentation";
 
 /// Runs one hot path for callgrind.
 pub const HOT_PATH: &str = "--hot-path";
@@ -24,6 +27,7 @@ pub fn main(allocator: &str) -> ExitCode {
     };
     let line = match arguments.first().map(String::as_str) {
         Some(LATENCY) => Some(latency::worker_line(number(1, 1), number(2, 1))),
+        Some(FRAGMENTATION) => arguments.get(1).and_then(|name| patterns::worker_line(name)),
         Some(HOT_PATH) => arguments.get(1).and_then(|name| paths::run(name, number(2, 1))),
         Some(name) => row_line(name, number(1, 1)),
         None => None,

@@ -3,6 +3,7 @@
 pub mod agreement;
 pub mod changes;
 pub mod figures;
+pub mod lines;
 pub mod markdown;
 mod shapes;
 pub mod svg;

@@ -317,12 +317,12 @@ fn shown_name(name: &str) -> &str {
     if name == SUBJECT { "MeMS" } else { name }
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// A count as a coordinate.
-fn count(value: usize) -> f64 {
+pub(super) fn count(value: usize) -> f64 {
     f64::from(u32::try_from(value).unwrap_or(u32::MAX))
 }
 

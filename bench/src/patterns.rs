@@ -1,0 +1,252 @@
+//! Published patterns that fragment heaps, and what a worker notes while it runs one: live and resident bytes over time.
+//!
+//! Live bytes are those asked for. Resident bytes are the process's beyond what it had when the pattern began; the
+//! arrays that hold the blocks are written before, so they do not count.
+
+use fastrand::Rng;
+
+use crate::block::{Block, broken, tag_of};
+use crate::measure::rss_kib;
+
+/// About how many samples a pattern takes.
+const SAMPLES: u64 = 100;
+
+/// A pattern.
+#[derive(Debug, Clone, Copy)]
+pub struct Pattern {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub title: &'static str,
+    /// Where it was published.
+    pub source: &'static str,
+    run: fn(&mut Recorder),
+}
+
+/// All patterns.
+pub const ALL: [Pattern; 3] = [
+    Pattern {
+        name: "redis",
+        title: "a cache of 100 MB whose values grow from 150 to 300 bytes",
+        source: "Redis, tests/unit/memefficiency.tcl, \"Active defrag main dictionary\": 700,000 keys with values of \
+                 150 bytes, then 170,000 of 300, maxmemory 100mb, allkeys-lru (the oldest of five random keys goes). \
+                 A key is four blocks: entry, object, name, value.",
+        run: redis,
+    },
+    Pattern {
+        name: "ramcloud-w8",
+        title: "a store of 100 MB whose objects grow from 50-150 to 5,000-15,000 bytes",
+        source: "Rumble, Kejriwal and Ousterhout, Log-structured Memory for DRAM-based Storage, FAST 2014, workload W8 \
+                 at a hundredth of its size: 500 MB of objects of 50-150 bytes, random ones deleted so that no more \
+                 than 100 MB live; 90% deleted; 500 MB of objects of 5,000-15,000 bytes, deleted likewise.",
+        run: ramcloud,
+    },
+    Pattern {
+        name: "larson",
+        title: "a server of eight threads that end and hand their blocks to their successors",
+        source: "Larson and Krishnan, Memory Allocation for Long-Running Server Applications, ISMM 1998: each thread \
+                 replaces 50,000 times one of 10,000 blocks of 16-1,024 bytes and leaves them to the next; 40 \
+                 generations.",
+        run: larson,
+    },
+];
+
+/// The pattern called `name`.
+pub fn find(name: &str) -> Option<Pattern> {
+    ALL.into_iter().find(|pattern| pattern.name == name)
+}
+
+/// What a worker prints of a pattern: `pattern=NAME live=KIB,... rss=KIB,... checksum=SUM`.
+pub fn worker_line(name: &str) -> Option<String> {
+    let pattern = find(name)?;
+    let mut recorder = Recorder::default();
+    recorder.samples.reserve_exact(4 * usize::try_from(SAMPLES).unwrap_or(0));
+    (pattern.run)(&mut recorder);
+    let list = |of: fn(&(u64, u64)) -> u64| {
+        recorder.samples.iter().map(|pair| of(pair).to_string()).collect::<Vec<_>>().join(",")
+    };
+    Some(format!(
+        "pattern={name} live={} rss={} checksum={}",
+        list(|sample| sample.0 >> 10),
+        list(|sample| sample.1),
+        recorder.sum
+    ))
+}
+
+/// Counts what is live, and notes it beside what is resident.
+#[derive(Debug, Default)]
+struct Recorder {
+    base_kib: u64,
+    live_bytes: u64,
+    births: u64,
+    sum: u64,
+    /// Live bytes and resident KiB.
+    samples: Vec<(u64, u64)>,
+}
+
+impl Recorder {
+    /// From here on memory counts.
+    fn begin(&mut self) {
+        self.base_kib = rss_kib();
+    }
+
+    fn sample(&mut self) {
+        self.samples.push((self.live_bytes, rss_kib().saturating_sub(self.base_kib)));
+    }
+
+    fn block(&mut self, size_bytes: u32) -> Block {
+        self.births += 1;
+        self.live_bytes += u64::from(size_bytes);
+        Block::new(size_bytes, tag_of(self.births))
+    }
+
+    fn free(&mut self, block: Block) {
+        self.live_bytes -= u64::from(block.size_bytes());
+        self.sum = self.sum.wrapping_add(block.check_and_free());
+    }
+}
+
+/// Things of which random ones go, in an array whose pages were all written before.
+struct Bag<T> {
+    items: Vec<Option<T>>,
+    len: usize,
+}
+
+impl<T> Bag<T> {
+    fn with_room(room: usize) -> Self {
+        Self { items: (0..room).map(|_| None).collect(), len: 0 }
+    }
+
+    fn put(&mut self, item: T) {
+        match self.items.get_mut(self.len) {
+            Some(place) => *place = Some(item),
+            None => broken(format_args!("no room for item {}", self.len)),
+        }
+        self.len += 1;
+    }
+
+    fn take(&mut self, index: usize) -> Option<T> {
+        self.len -= 1;
+        self.items.swap(index, self.len);
+        self.items[self.len].take()
+    }
+}
+
+/// A key of Redis: when it was set, and its dictionary entry, object, name and value.
+struct Key {
+    birth: u64,
+    blocks: [Block; 4],
+}
+
+fn redis(recorder: &mut Recorder) {
+    const LIMIT_BYTES: u64 = 100_000_000;
+    /// `maxmemory-samples`.
+    const CANDIDATES: usize = 5;
+    /// An entry of three words, an object of two, and a name with header and end.
+    const OTHERS: [u32; 3] = [24, 16, 16];
+    let (mut keys, mut rng) = (Bag::<Key>::with_room(600_000), Rng::with_seed(0x2ED15));
+    let every = (700_000 + 170_000) / SAMPLES;
+    recorder.begin();
+    // Strings have a header of 3 or 5 bytes and a zero behind them.
+    for (count, value_bytes) in [(700_000, 150 + 3 + 1), (170_000, 300 + 5 + 1)] {
+        for _ in 0..count {
+            while recorder.live_bytes + u64::from(value_bytes) > LIMIT_BYTES {
+                let birth = |index: &usize| keys.items[*index].as_ref().map_or(0, |key| key.birth);
+                let candidates: [usize; CANDIDATES] =
+                    core::array::from_fn(|_| rng.usize(0..keys.len));
+                let oldest = candidates.into_iter().min_by_key(birth).unwrap_or(0);
+                let gone = keys.take(oldest);
+                gone.into_iter().flat_map(|key| key.blocks).for_each(|block| recorder.free(block));
+            }
+            let [entry, object, name] = OTHERS.map(|size_bytes| recorder.block(size_bytes));
+            let blocks = [entry, object, name, recorder.block(value_bytes)];
+            keys.put(Key { birth: recorder.births, blocks });
+            if (recorder.births / 4).is_multiple_of(every) {
+                recorder.sample();
+            }
+        }
+    }
+    recorder.sample();
+}
+
+fn ramcloud(recorder: &mut Recorder) {
+    const LIVE_BYTES: u64 = 100_000_000;
+    const PHASE_BYTES: u64 = 500_000_000;
+    let (mut objects, mut rng) = (Bag::<Block>::with_room(1_200_000), Rng::with_seed(0x57048));
+    recorder.begin();
+    for (phase, sizes) in [50..=150_u32, 5_000..=15_000].into_iter().enumerate() {
+        if phase > 0 {
+            for _ in 0..objects.len * 9 / 10 {
+                let gone = objects.take(rng.usize(0..objects.len));
+                gone.into_iter().for_each(|block| recorder.free(block));
+            }
+            recorder.sample();
+        }
+        let (mut allocated, mut next_sample) = (0, 0);
+        while allocated < PHASE_BYTES {
+            let size_bytes = rng.u32(sizes.clone());
+            while recorder.live_bytes + u64::from(size_bytes) > LIVE_BYTES {
+                let gone = objects.take(rng.usize(0..objects.len));
+                gone.into_iter().for_each(|block| recorder.free(block));
+            }
+            let block = recorder.block(size_bytes);
+            objects.put(block);
+            allocated += u64::from(size_bytes);
+            if allocated >= next_sample {
+                recorder.sample();
+                next_sample += 2 * PHASE_BYTES / SAMPLES;
+            }
+        }
+    }
+    recorder.sample();
+}
+
+fn larson(recorder: &mut Recorder) {
+    const THREADS: u64 = 8;
+    const SLOTS: usize = 10_000;
+    const REPLACEMENTS: usize = 50_000;
+    const GENERATIONS: u64 = 40;
+    let mut chains: Vec<Bag<Block>> = (0..THREADS).map(|_| Bag::with_room(SLOTS + 1)).collect();
+    recorder.begin();
+    for generation in 0..GENERATIONS {
+        let parts = std::thread::scope(|scope| {
+            let threads = chains.iter_mut().zip(0_u64..).map(|(chain, number)| {
+                scope.spawn(move || {
+                    let mut rng = Rng::with_seed(generation * THREADS + number);
+                    let mut part = Recorder { live_bytes: 1 << 40, ..Recorder::default() };
+                    while chain.len < SLOTS {
+                        chain.put(part.block(rng.u32(16..=1_024)));
+                    }
+                    for _ in 0..REPLACEMENTS {
+                        let gone = chain.take(rng.usize(0..SLOTS));
+                        gone.into_iter().for_each(|block| part.free(block));
+                        chain.put(part.block(rng.u32(16..=1_024)));
+                    }
+                    part.sum
+                })
+            });
+            let threads: Vec<_> = threads.collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or(0)).fold(0, u64::wrapping_add)
+        });
+        recorder.sum = recorder.sum.wrapping_add(parts);
+        let all = chains.iter().flat_map(|chain| chain.items.iter().flatten());
+        recorder.live_bytes = all.map(|block| u64::from(block.size_bytes())).sum();
+        recorder.sample();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::parse_words;
+
+    #[test]
+    fn a_pattern_prints_as_many_live_as_resident_numbers() {
+        let line = worker_line("larson").unwrap();
+        let words = parse_words(&line);
+        let numbers =
+            |key: &str| words[key].split(',').filter(|n| n.parse::<u64>().is_ok()).count();
+        assert_eq!((numbers("live"), numbers("rss")), (40, 40));
+        assert!(worker_line("none").is_none());
+    }
+}

@@ -1,0 +1,142 @@
+//! A picture of lines: resident over live bytes as patterns go on, a panel for each pattern, a line for each contestant.
+
+use core::fmt::{self, Write as _};
+
+use super::svg::{count, escape};
+use crate::contestants::SUBJECT;
+
+/// One panel.
+#[derive(Debug)]
+pub struct Panel {
+    /// Its headline.
+    pub title: String,
+    /// Contestants and their ratios, evenly spread over the time of the pattern; none where too little was live.
+    pub lines: Vec<(String, Vec<Option<f64>>)>,
+}
+
+/// Width of the picture.
+const WIDTH: f64 = 880.0;
+/// Where the axis of time begins and ends.
+const AXIS: (f64, f64) = (64.0, 760.0);
+/// Height of a panel's plot, and of what is around it.
+const PLOT: f64 = 190.0;
+/// See [`PLOT`].
+const AROUND: f64 = 82.0;
+/// Ratios above are drawn at the edge.
+const MOST: f64 = 4.0;
+/// How contestants look: Okabe and Ito's palette, and dashes, by their order.
+const LOOKS: [(&str, &str); 5] = [
+    ("#d55e00", ""),
+    ("#8c8c8c", "7 3"),
+    ("#0072b2", "2 3"),
+    ("#009e73", "9 3 2 3"),
+    ("#cc79a7", "4 4"),
+];
+
+/// Draws the picture; `note` is its last line.
+pub fn picture(panels: &[Panel], note: &str) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_picture(&mut text, panels, note);
+    text
+}
+
+fn write_picture(out: &mut String, panels: &[Panel], note: &str) -> fmt::Result {
+    let height = 76.0 + (PLOT + AROUND) * count(panels.len()) + 30.0;
+    writeln!(
+        out,
+        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0}" viewBox="0 0 {WIDTH} {height:.0}" role="img" aria-label="Resident over live memory of MeMS and other allocators">
+<style>
+text {{ font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2328; }}
+.page {{ fill: #ffffff; }}
+.title {{ font-size: 20px; font-weight: 600; }}
+.panel {{ font-size: 15px; font-weight: 600; }}
+.note, .tick {{ font-size: 12px; fill: #59636e; }}
+.grid {{ stroke: #d8dee4; stroke-width: 1; }}
+@media (prefers-color-scheme: dark) {{
+  text {{ fill: #e6edf3; }}
+  .page {{ fill: #0d1117; }}
+  .note, .tick {{ fill: #9da7b3; }}
+  .grid {{ stroke: #30363d; }}
+}}
+</style>
+<rect class="page" width="{WIDTH}" height="{height:.0}" rx="8"/>
+<text class="title" x="24" y="36">Resident memory over live bytes</text>
+<text class="note" x="24" y="58">Of 1 nothing is lost. From the beginning of each pattern to its end; lower is better.</text>"#
+    )?;
+    for (place, panel) in panels.iter().enumerate() {
+        write_panel(out, panel, 76.0 + (PLOT + AROUND) * count(place))?;
+    }
+    let bottom = height - 16.0;
+    writeln!(out, r#"<text class="note" x="24" y="{bottom:.0}">{}</text>"#, escape(note))?;
+    writeln!(out, "</svg>")
+}
+
+fn write_panel(out: &mut String, panel: &Panel, top: f64) -> fmt::Result {
+    writeln!(
+        out,
+        r#"<text class="panel" x="24" y="{:.0}">{}</text>"#,
+        top + 20.0,
+        escape(&panel.title)
+    )?;
+    let all = panel.lines.iter().flat_map(|(_, ratios)| ratios.iter().flatten());
+    let most = all.fold(1.5, |most: f64, ratio| most.max(*ratio)).min(MOST);
+    let (low, plot_top) = (0.9, top + 34.0);
+    let height_of =
+        |ratio: f64| plot_top + PLOT * (1.0 - (ratio.clamp(low, most) - low) / (most - low));
+    for tick in [1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0].into_iter().filter(|tick| *tick <= most) {
+        let y = height_of(tick);
+        let (from, to) = AXIS;
+        writeln!(
+            out,
+            r#"<line class="grid" x1="{from}" y1="{y:.1}" x2="{to}" y2="{y:.1}"/><text class="tick" x="{:.0}" y="{:.1}" text-anchor="end">{tick}</text>"#,
+            from - 8.0,
+            y + 4.0
+        )?;
+    }
+    // MeMS last, on top.
+    for (index, (name, ratios)) in panel.lines.iter().enumerate().rev() {
+        let (colour, dashes) = LOOKS[index % LOOKS.len()];
+        let wide = if name == SUBJECT { 2.6 } else { 1.8 };
+        let step = (AXIS.1 - AXIS.0) / count(ratios.len().saturating_sub(1).max(1));
+        let points: Vec<String> = ratios
+            .iter()
+            .enumerate()
+            .filter_map(|(place, ratio)| Some((AXIS.0 + step * count(place), height_of((*ratio)?))))
+            .map(|(x, y)| format!("{x:.1},{y:.1}"))
+            .collect();
+        writeln!(
+            out,
+            r#"<polyline fill="none" stroke="{colour}" stroke-width="{wide}" stroke-dasharray="{dashes}" points="{}"/>"#,
+            points.join(" ")
+        )?;
+        let last = ratios.iter().flatten().next_back().copied().unwrap_or(f64::NAN);
+        let (x, y) = (64.0 + 170.0 * count(index), plot_top + PLOT + 24.0);
+        writeln!(
+            out,
+            r#"<line x1="{x:.0}" y1="{y:.0}" x2="{:.0}" y2="{y:.0}" stroke="{colour}" stroke-width="{wide}" stroke-dasharray="{dashes}"/><text x="{:.0}" y="{:.0}">{} {last:.2}</text>"#,
+            x + 24.0,
+            x + 30.0,
+            y + 4.5,
+            escape(if name == SUBJECT { "MeMS" } else { name })
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_contestant_has_a_line_and_names_are_escaped() {
+        let lines = vec![
+            (SUBJECT.to_owned(), vec![None, Some(1.1), Some(1.2)]),
+            ("a<b".to_owned(), vec![Some(9.0), Some(2.0)]),
+        ];
+        let text = picture(&[Panel { title: "x & y".into(), lines }], "note");
+        assert_eq!(text.matches("<polyline").count(), 2);
+        assert!(text.contains("MeMS 1.20") && text.contains("a&lt;b 2.00"), "{text}");
+        assert!(text.contains("x &amp; y") && text.ends_with("</svg>\n"));
+    }
+}
