@@ -49,6 +49,8 @@ pub(super) struct Decay {
     quarter: u64,
     /// Holes from here on have been looked at in this round.
     pub(super) below: usize,
+    /// The quarter in which all holes were looked at; what is idle nevertheless lies in holes that stay.
+    rests_in: u64,
 }
 
 impl Decay {
@@ -62,7 +64,13 @@ impl Decay {
             last: 0,
             quarter: 0,
             below: usize::MAX,
+            rests_in: u64::MAX,
         }
+    }
+
+    /// Says that all holes have been looked at: a look at all of them for each call would cost more than it gives.
+    pub(super) const fn rest(&mut self) {
+        self.rests_in = self.quarter;
     }
 
     /// Notes how many bytes are dirty. Returns how many ought to go back, where `live` bytes are in use.
@@ -83,7 +91,7 @@ impl Decay {
         let idle = self.lowest.iter().fold(self.current, |lowest, other| lowest.min(*other));
         let kept = self.retained_bytes.unwrap_or(KEPT_BYTES.max(live / KEPT_SHARE));
         // A little more than what is kept is not worth a system call.
-        if idle > kept + kept / 4 { idle - kept } else { 0 }
+        if idle > kept + kept / 4 && self.rests_in != self.quarter { idle - kept } else { 0 }
     }
 
     /// Notes that so many of the bytes that are dirty now were not needed all the time, though they were no hole.
@@ -133,6 +141,17 @@ mod tests {
         let mut large = Decay::new(Policy::DEFAULT);
         large.note_at(1, 100 * MIB, 1000 * MIB);
         assert_eq!(large.note_at(50, 100 * MIB, 1000 * MIB), 0, "a large heap keeps more");
+    }
+
+    /// Found where 60 MiB were idle in holes that are too small to go: each refill of a magazine went over all of them.
+    #[test]
+    fn who_has_looked_at_all_holes_rests_until_the_next_quarter() {
+        let mut decay = Decay::new(Policy::DEFAULT);
+        decay.note_at(1, 100 * MIB, 0);
+        assert_eq!(decay.note_at(7, 100 * MIB, 0), 96 * MIB);
+        decay.rest();
+        assert_eq!(decay.note_at(7, 100 * MIB, 0), 0);
+        assert_eq!(decay.note_at(8, 100 * MIB, 0), 96 * MIB);
     }
 
     #[test]

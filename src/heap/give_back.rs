@@ -96,6 +96,9 @@ impl<O: Os> Heap<O> {
             let mut chains = root.chains.lock();
             let hole = chains.dirty_hole_below(chains.decay.below, MIN_IDLE_BYTES, &mut steps);
             chains.decay.below = hole.map_or_else(|below| below, |hole| hole.start);
+            if chains.decay.below == usize::MAX {
+                chains.decay.rest();
+            }
             drop(chains);
             match hole {
                 Ok(hole) => given_back += self.trim_hole(root, hole.start),
