@@ -6,10 +6,7 @@
 //! it, and then it fills them again in a few microseconds.
 
 use super::pool;
-use super::process::PROCESS;
-#[cfg(feature = "std")]
-use super::process::Process;
-#[cfg(feature = "std")]
+use super::process::{PROCESS, Process};
 use super::thread;
 use super::thread_heap::ThreadHeap;
 use crate::base::clock;
@@ -19,9 +16,6 @@ impl ThreadHeap {
     /// Notes that its thread takes a slow way, and sends everything home if that is the first one for long. The caller
     /// holds no lock but `shared`.
     pub(super) fn flush_if_idle(&'static self) {
-        if self.is_nobody() {
-            return;
-        }
         let now = clock::milliseconds();
         let decay_ms = settings::in_force().unwrap_or(&Settings::DEFAULT).decay_ms as u64;
         let idle_at = self.idle_at.replace(now.saturating_add(decay_ms.max(1)));
@@ -40,6 +34,20 @@ impl ThreadHeap {
             pool::end_slab(slab);
         });
         PROCESS.heap.were_idle(bytes);
+    }
+}
+
+impl Process {
+    /// As [`ThreadHeap::flush_if_idle`], for the calling thread's heap, or the one that it shares with others.
+    pub(super) fn flush_idle_caches(&self) {
+        let heap = thread::current();
+        if !heap.is_nobody() {
+            heap.flush_if_idle();
+        } else if let Some(shared) = self.shared.try_lock()
+            && let Some(heap) = *shared
+        {
+            heap.flush_if_idle();
+        }
     }
 }
 

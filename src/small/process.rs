@@ -102,7 +102,7 @@ impl Process {
 
     /// A block of the free list.
     fn allocate_large(&self, size: usize, align: usize) -> Option<Allocation> {
-        thread::current().flush_if_idle();
+        self.flush_idle_caches();
         let allocation = self.heap.allocate(size, align)?;
         thread::current().measuring.note_block(allocation.start.addr().get());
         Some(allocation)
