@@ -297,8 +297,8 @@ fn what_is_in_force(tally: &mut Tally) {
             ("MEMS_CACHE_BYTES", "64K"),
             ("MEMS_LIMIT", "512M"),
             ("MEMS_MISUSE", "report"),
-            ("MEMS_SNAPSHOT_AT_EXIT", "/tmp/some path"),
-            ("MEMS_HEAPMAP_AT_EXIT", "map.svg"),
+            ("MEMS_SNAPSHOT_AT_EXIT", concat!(env!("CARGO_TARGET_TMPDIR"), "/some path")),
+            ("MEMS_HEAPMAP_AT_EXIT", concat!(env!("CARGO_TARGET_TMPDIR"), "/map.html")),
         ];
         let words = [
             "decay_ms: 5,",
@@ -306,8 +306,8 @@ fn what_is_in_force(tally: &mut Tally) {
             "cache_bytes: 65536",
             "limit_bytes: 536870912",
             "on_misuse: Report",
-            "snapshot_at_exit: Some(\"/tmp/some path\")",
-            "heapmap_at_exit: Some(\"map.svg\")",
+            concat!("snapshot_at_exit: Some(\"", env!("CARGO_TARGET_TMPDIR"), "/some path\")"),
+            concat!("heapmap_at_exit: Some(\"", env!("CARGO_TARGET_TMPDIR"), "/map.html\")"),
         ];
         says("show", &variables, &words)
     });
