@@ -31,19 +31,21 @@
 //!
 //! *Down.* `Box::new` calls `GlobalAlloc::alloc` of [`MemsAlloc`] with a layout. Up to 32 KiB the size names a class
 //! (`small::class`), and the calling thread's magazine of that class gives its newest slot: one compare, one pop, one
-//! store of the slot's state byte. That is 18 instructions. If the magazine is empty, the thread's heap
+//! store of the slot's state byte. That is 15 instructions. If the magazine is empty, the thread's heap
 //! (`small::thread_heap`) fills half of it from one of its slabs, after it has looked what other threads sent home; if it
 //! has none, `small::pool` adopts one of a thread that ended, or asks the free list for a run and cuts it into slots.
 //!
-//! Above 32 KiB the block is a segment of the free list (`heap`, `chain::free_list`): the first hole, in address order,
-//! that is large enough, found in O(log n) by `chain::order`, whose inner nodes know the largest hole below them. If
-//! there is none, `heap` commits further pages of its reserved range (`heap::zones`) and the last hole has grown.
+//! Up to 4 MiB it is the same with slabs of one slot. Above, the block is a segment of the free list (`heap`,
+//! `chain::free_list`), as every slab is: the first hole, in address order, that is large enough, found in O(log n) by
+//! `chain::order`, whose inner nodes know the largest hole below them. If there is none, `heap` commits further pages of
+//! its reserved range (`heap::zones`), in which huge blocks have a part of their own, so that they can grow in place.
 //!
 //! *Up.* `dealloc` looks the address up in the owner table (`small::owners`): one load. The slab's descriptor says with
 //! one multiplication which slot starts there, if one does. Owner and class are compared with the thread's and the
 //! layout's, the state byte is swapped, and the slot is on the magazine. If another thread's slab was found the slot goes
 //! into the outbox, and with others into that slab's remote words (`small::handover`). An address that no slab has is
-//! looked up among the segments. Whatever does not fit ends the process with one line that says what, and where.
+//! looked up among the segments. Whatever does not fit ends the process with one line that says what, and where. A slab
+//! that is empty becomes a hole again, and what is idle for a second goes back to the system (`heap::decay`).
 //!
 //! # Looking inside
 //!
@@ -53,8 +55,8 @@
 //! # Locks
 //!
 //! In the order in which they may be taken: `HARDENED` (the front of programs that run with more checks), `shared` (the
-//! heap of threads without thread-local storage), `pool` (slabs that come and go), `starting`, `zones` (growing: system calls are made under it), `chains` (segments; no system call is
-//! made under it). The fast paths take none. A [`Heap`] of your own has the last three. [`Mems`] has none: it is `&mut`.
+//! heap of threads without thread-local storage), `pool` (slabs that come and go), `starting`, `zones` (growing: system
+//! calls are made under it), `chains` (segments; no system call is made under it). The fast paths take none. A [`Heap`] of your own has the last three. [`Mems`] has none: it is `&mut`.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![cfg_attr(test, allow(clippy::std_instead_of_core, reason = "tests use std"))]
 
