@@ -1,7 +1,8 @@
 //! Pages of free slots that go back to the OS while other slots of their slab are live.
 //!
 //! A slab is purged by its owner, or by whoever has taken the heap of a thread that ended, so nobody takes a slot
-//! meanwhile; no lock is held during the system calls.
+//! meanwhile. No lock is held during the system calls, but for the heap that threads without one of their own share: they
+//! wait.
 #![allow(unsafe_code, reason = "maps over pages that nobody uses")]
 
 use core::sync::atomic::Ordering;
