@@ -53,7 +53,9 @@ fn compare(program: &Path, name: &str, table: &str) -> Result<Answer, String> {
             command.args([name, state]).envs(setting);
             let outcome = run_preloaded(&mut command);
             let words = in_words(&outcome);
-            seen.push(words.ok_or_else(|| format!("{setting:?}, {state}: {}", outcome.describe()))?);
+            seen.push(
+                words.ok_or_else(|| format!("{setting:?}, {state}: {}", outcome.describe()))?,
+            );
         }
         seen.dedup();
         cells.push(seen.join(" / "));
@@ -69,7 +71,8 @@ fn compare(program: &Path, name: &str, table: &str) -> Result<Answer, String> {
 
 fn main() -> ExitCode {
     let mut tally = Tally::default();
-    let table = std::fs::read_to_string(format!("{PACKAGE}/../docs/mistakes.md")).expect("the table");
+    let table =
+        std::fs::read_to_string(format!("{PACKAGE}/../docs/mistakes.md")).expect("the table");
     for (source, flags) in [("mistakes.c", &[][..]), ("mistakes_cxx.cpp", &["-std=c++17"][..])] {
         match build(source, flags) {
             Ok(program) => {
