@@ -12,10 +12,10 @@ use core::sync::atomic::Ordering;
 
 use super::Heap;
 use super::root::{Chains, Root};
+use crate::base::addr;
 use crate::base::lock::LockGuard;
 use crate::base::os::Os;
 use crate::base::round::whole_pages;
-use crate::base::{addr, clock};
 use crate::chain::node_arena::Id;
 use crate::chain::segment::Segment;
 
@@ -58,9 +58,9 @@ impl<O: Os> Heap<O> {
 
     /// As [`Heap::look`], for those who do not use the free list, now and then. The caller holds no lock.
     #[inline]
-    pub(crate) fn look_now_and_then(&self) -> usize {
+    pub(crate) fn look_now_and_then(&self, now: u64) -> usize {
         if let Some(root) = self.root()
-            && clock::milliseconds() >= root.next_look.load(Ordering::Relaxed)
+            && now >= root.next_look.load(Ordering::Relaxed)
             && let Some(chains) = root.chains.try_lock()
         {
             self.look(root, chains)

@@ -5,6 +5,7 @@
 //! it has not been at one for as long as idle pages wait. Either it did nothing meanwhile, or its caches alone served
 //! it, and then it fills them again in a few microseconds.
 
+#[cfg(feature = "std")]
 use super::pool;
 use super::process::{PROCESS, Process};
 use super::thread;
@@ -13,10 +14,9 @@ use crate::base::clock;
 use crate::settings::{self, Settings};
 
 impl ThreadHeap {
-    /// Notes that its thread takes a slow way, and sends everything home if that is the first one for long. The caller
-    /// holds no lock but `shared`.
-    pub(super) fn flush_if_idle(&'static self) {
-        let now = clock::milliseconds();
+    /// Notes that its thread takes a slow way `now`, in milliseconds, and sends everything home if that is the first one
+    /// for long. The caller holds no lock but `shared`.
+    pub(super) fn flush_if_idle(&'static self, now: u64) {
         let decay_ms = settings::in_force().unwrap_or(&Settings::DEFAULT).decay_ms as u64;
         let idle_at = self.idle_at.replace(now.saturating_add(decay_ms.max(1)));
         if idle_at > 0 && now >= idle_at {
@@ -27,13 +27,7 @@ impl ThreadHeap {
     #[cold]
     #[inline(never)]
     fn flush_idle(&'static self) {
-        let mut bytes = 0;
-        self.flush();
-        self.end_empty_slabs(|slab| {
-            bytes += slab.slab_bytes();
-            pool::end_slab(slab);
-        });
-        PROCESS.heap.were_idle(bytes);
+        PROCESS.heap.were_idle(self.let_go());
     }
 }
 
@@ -42,11 +36,11 @@ impl Process {
     pub(super) fn flush_idle_caches(&self) {
         let heap = thread::current();
         if !heap.is_nobody() {
-            heap.flush_if_idle();
+            heap.flush_if_idle(clock::milliseconds());
         } else if let Some(shared) = self.shared.try_lock()
             && let Some(heap) = *shared
         {
-            heap.flush_if_idle();
+            heap.flush_if_idle(clock::milliseconds());
         }
     }
 }
@@ -64,7 +58,7 @@ impl Process {
         let _ = thread::current_or_new();
         pool::tidy_retired();
         for _ in 0..LOOKS_AT_A_TIME {
-            if self.heap.look_now_and_then() == 0 {
+            if self.heap.look_now_and_then(clock::milliseconds()) == 0 {
                 break;
             }
         }

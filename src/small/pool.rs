@@ -47,8 +47,6 @@ pub(super) struct Pool {
     retired: Option<&'static ThreadHeap>,
     /// The one to look at next for slabs to adopt, so that all have their turn.
     looked_at: Option<&'static ThreadHeap>,
-    /// Bytes of slabs.
-    pub(super) slab_bytes: usize,
     /// Requests for a slab that are still refused unheard, since one could not be met.
     refusals: u32,
 }
@@ -62,7 +60,6 @@ impl Pool {
             made: None,
             retired: None,
             looked_at: None,
-            slab_bytes: 0,
             refusals: 0,
         }
     }
@@ -192,7 +189,6 @@ pub(super) fn new_slab(owner: &'static ThreadHeap, class: Class) -> Option<(&'st
     }
     slab.begin(start, class, owner);
     PROCESS.owners.set(start, slab_bytes, Some(slab));
-    pool.slab_bytes += slab_bytes;
     Some((slab, run.is_zero))
 }
 
@@ -219,7 +215,6 @@ fn resize_slab_locked(pool: &mut Pool, slab: &'static Slab, class: Class) -> Opt
     };
     slab.change_class(class);
     PROCESS.owners.set(start, new, Some(slab));
-    pool.slab_bytes = pool.slab_bytes - old + new;
     Some(given_up)
 }
 
@@ -232,7 +227,6 @@ fn end_slab_locked(pool: &mut Pool, slab: &'static Slab) {
     let (start, len) = (slab.start(), slab.slab_bytes());
     PROCESS.owners.set(start, len, None);
     slab.end();
-    pool.slab_bytes -= len;
     pool.refusals = 0;
     PROCESS.heap.release_kept(start);
 }

@@ -23,7 +23,7 @@ use super::pool;
 use super::process::PROCESS;
 use super::slab::{Slab, WORD_SLOTS};
 use super::slab_lists::ClassLists;
-use crate::base::addr;
+use crate::base::{addr, clock};
 use crate::settings;
 
 /// The first capacity of a magazine.
@@ -196,8 +196,9 @@ impl ThreadHeap {
         magazine.has_missed.set(true);
         // Of a slot that was not handed out after all, or by a thread that vanished in a fork, nobody has asked.
         self.fresh_slot.set(0);
-        self.flush_if_idle();
-        PROCESS.heap.look_now_and_then();
+        let now = clock::milliseconds();
+        self.flush_if_idle(now);
+        PROCESS.heap.look_now_and_then(now);
         self.flush_if_asked();
         self.restock(class)?;
         let slot = magazine.hand_out();
@@ -421,10 +422,15 @@ impl ThreadHeap {
         self.drain();
     }
 
-    /// Flushes, and ends the empty slabs.
-    pub(super) fn let_go(&'static self) {
+    /// Flushes, and ends the empty slabs. Returns their bytes.
+    pub(super) fn let_go(&'static self) -> usize {
+        let mut bytes = 0;
         self.flush();
-        self.end_empty_slabs(pool::end_slab);
+        self.end_empty_slabs(|slab| {
+            bytes += slab.slab_bytes();
+            pool::end_slab(slab);
+        });
+        bytes
     }
 
     /// Lets go of what it keeps if somebody has trimmed the heap since it last did.
