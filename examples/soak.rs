@@ -101,7 +101,7 @@ struct Held {
     stamp: u64,
 }
 
-// SAFETY: whoever has it is the only one who refers to its block.
+// SAFETY: a `Held` is the only value that refers to its block.
 unsafe impl Send for Held {}
 
 /// The byte of a pattern.

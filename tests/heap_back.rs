@@ -22,7 +22,7 @@ static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
-/// A child that hangs ends by SIGALRM after so many seconds.
+/// Seconds until SIGALRM ends a child that hangs.
 const PATIENCE_SECONDS: u32 = 120;
 
 /// Writes to each page of a block.
@@ -30,7 +30,7 @@ fn touch(piece: &Piece) {
     touch_pages(piece.pointer(), piece.size(), PAGE);
 }
 
-/// Writes to the first byte, and then to one in so many.
+/// Writes to the first byte, and then to one in every `stride`.
 fn touch_pages(start: *mut u8, len: usize, stride: usize) {
     for offset in (0..len).step_by(stride) {
         let byte = start.wrapping_add(offset);

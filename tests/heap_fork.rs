@@ -17,7 +17,7 @@ static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 
 /// Children of each case.
 const CHILDREN: usize = 1000;
-/// A child that hangs ends by SIGALRM after so many seconds.
+/// Seconds until SIGALRM ends a child that hangs.
 const PATIENCE_SECONDS: u32 = 10;
 /// Threads that allocate all the while.
 const THREADS: u64 = 4;
@@ -118,7 +118,7 @@ fn churn(seed: u64, shall_stop: &AtomicBool) -> usize {
     operations
 }
 
-/// Forks so many children, one after the other, each with some blocks of this process.
+/// Forks `count` children, one after the other, each with some blocks of this process.
 fn fork_many(first: usize, count: usize) -> Result<(), String> {
     let mut rng = Rng::quiet(first as u64);
     for number in first..first + count {

@@ -18,7 +18,7 @@ use heap_common::{Rng, child};
 static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 
 const MIB: usize = 1 << 20;
-/// A child that hangs ends by SIGALRM after so many seconds.
+/// Seconds until SIGALRM ends a child that hangs.
 const PATIENCE_SECONDS: u32 = 60;
 const SEED: u64 = 0x11317;
 
@@ -28,7 +28,7 @@ fn give_up(why: &str) -> ! {
     child::exit_now(1);
 }
 
-/// So many bytes live, and then 8 threads start.
+/// Keeps `bytes` live, and then starts 8 threads.
 fn fill_then_start(bytes: usize) {
     let (mut rng, mut pieces, mut sum) = (Rng::quiet(SEED), Vec::new(), 0);
     while sum < bytes {
@@ -42,7 +42,7 @@ fn fill_then_start(bytes: usize) {
     println!("{} MiB live before", bytes / MIB);
 }
 
-/// So many bytes of live blocks of mixed sizes, made by 8 threads that live at the same time.
+/// Makes `bytes` of live blocks of mixed sizes, from `threads` threads that live at the same time.
 fn fill(bytes: usize, threads: usize) {
     let barrier = Arc::new(Barrier::new(threads));
     let workers = (0..threads).map(|number| {

@@ -23,7 +23,7 @@ static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 /// Small, large and huge blocks, and one whose pages go back at once.
 const SIZES: [usize; 7] = [16, 64, 1000, 20_000, 70_000, 3_000_000, 40_000_000];
 const STATES: [&str; 2] = ["fresh", "lived-in"];
-/// A child that hangs ends by SIGALRM after so many seconds.
+/// Seconds until SIGALRM ends a child that hangs.
 const PATIENCE_SECONDS: u32 = 20;
 
 /// Commits one misuse. Does not come back unless MeMS misses it.

@@ -54,7 +54,7 @@ fn slabs_of_all_threads_that_ended_are_used_again() {
     assert_eq!(MEMS.check(), Ok(()));
 }
 
-/// A thread that had freed much kept it for ever, whoever trimmed the heap.
+/// A thread that had freed much kept it for ever, even when another thread trimmed the heap.
 #[test]
 fn a_trim_reaches_the_caches_of_other_threads_at_their_next_slow_step() {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -99,8 +99,8 @@ fn a_hole_of_one_slab_is_used_again() {
     let again = pieces(SLABS / 2 * SLAB_BYTES / 512, 512);
     let grown = MEMS.stats().mapped.saturating_sub(before);
     again.into_iter().chain(stay).for_each(Piece::free);
-    // Half of what the slabs that had gone were. A heap of this size grows by 8 MiB at once, which the list of the pieces
-    // alone may need.
+    // Half of what the slabs that had gone were. A heap of this size grows by 8 MiB at once, which the list of the
+    // pieces alone may need.
     assert!(grown <= 16 * MIB, "{grown} bytes more although {SLABS} / 2 slabs had gone");
     assert_eq!(MEMS.check(), Ok(()));
 }
@@ -172,8 +172,8 @@ fn a_check_is_not_alarmed_by_slabs_that_come_and_go() {
     assert_eq!(broken, Some(Ok(())));
 }
 
-/// While `trim` worked on the largest hole nobody could have it, so whoever needed room made the heap larger, each time
-/// by an eighth.
+/// While `trim` worked on the largest hole nobody could have it, so a thread that needed room made the heap larger,
+/// each time by an eighth.
 #[test]
 fn the_heap_does_not_grow_while_it_is_trimmed() {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

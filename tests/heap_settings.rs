@@ -25,7 +25,7 @@ use misuses::{KINDS, NOT_STOPPED, Scene, live_in};
 static GLOBAL: MemsAlloc = MemsAlloc::builder().decay_ms(77).retained_bytes(5 << 20).build();
 
 const MIB: usize = 1 << 20;
-/// A child that hangs ends by SIGALRM after so many seconds.
+/// Seconds until SIGALRM ends a child that hangs.
 const PATIENCE_SECONDS: u32 = 60;
 /// Every mode that finds mistakes, and all of them together.
 const MODES: [(&str, &str); 7] = [
@@ -115,7 +115,7 @@ fn double_free_in_quarantine() {
     free(blocks[50], 64);
 }
 
-/// Sizes of one class are told apart by a front that knows the size asked for.
+/// Sizes of one class are told apart by a hardened heap, which knows the size asked for.
 fn wrong_size_within_class() {
     free(allocate(1000), 1001);
 }
@@ -181,7 +181,7 @@ fn cached() {
     println!("{}", MEMS.stats().cached);
 }
 
-/// Frees 100 MiB and works on for so many rounds, or until all but a little has gone back.
+/// Frees 100 MiB and works on for at most `rounds` rounds, until all but a little has gone back.
 fn decay(rounds: usize) {
     let before = MEMS.stats().resident;
     let blocks: Vec<_> = (0..20).map(|_| allocate(5 * MIB)).collect();
@@ -387,7 +387,7 @@ fn what_is_found(tally: &mut Tally) {
     tally.case("QUARANTINE: double free", || {
         stopped("double-free", &[("MEMS_QUARANTINE", "100K")], "double free of")
     });
-    tally.case("any front: a wrong size of the same class", || {
+    tally.case("any check on: a wrong size of the same class", || {
         says("wrong-size", &[], &[])?;
         stopped("wrong-size", &[("MEMS_ZERO_ON_FREE", "1")], "wrong size for")
     });

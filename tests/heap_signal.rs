@@ -21,7 +21,7 @@ static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 
 /// The words of the message.
 const MESSAGE: &str = "a thread met its own lock";
-/// A child that hangs ends by SIGALRM after so many seconds.
+/// Seconds until SIGALRM ends a child that hangs.
 const PATIENCE_SECONDS: u32 = 1;
 /// Blocks that a handler allocates: a small one and one of some pages.
 const HANDLER_SIZES: [usize; 2] = [40, 20_000];
@@ -56,8 +56,8 @@ mod stepping {
     /// The flag that makes the processor trap behind each instruction (Intel SDM, volume 3, 19.3).
     const TRAP_FLAG: i64 = 0x100;
 
-    /// A copy is made behind each of the first so many instructions, and behind one in so many of the others: those are
-    /// loops that clear or copy bytes, and walks.
+    /// A copy is made behind each of the first instructions, up to this number, and behind one in [`ONE_IN`] of the
+    /// others: those are loops that clear or copy bytes, and walks.
     const ALL_OF: usize = if cfg!(debug_assertions) { 300 } else { 2_000 };
     /// See [`ALL_OF`].
     const ONE_IN: usize = if cfg!(debug_assertions) { 397 } else { 97 };
@@ -73,7 +73,7 @@ mod stepping {
     /// The instruction at which the last copy hung or broke.
     static WHERE: AtomicUsize = AtomicUsize::new(0);
 
-    /// Ends the stepping for whoever returns to this context.
+    /// Ends the stepping for the code that returns to this context.
     fn run_on(context: *mut libc::ucontext_t) {
         // SAFETY: the kernel has handed this context to the handler, which alone uses it.
         let registers = unsafe { &mut (*context).uc_mcontext.gregs };
@@ -206,7 +206,7 @@ extern "C" fn on_timer(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     allocate_in_handler();
 }
 
-/// Allocates while a timer interrupts, until so many interruptions have gone well.
+/// Allocates while a timer interrupts, until enough interruptions have gone well.
 fn allocate_under_timer() {
     child::watchdog(PATIENCE_SECONDS);
     install(libc::SIGVTALRM, on_timer as *const () as usize);

@@ -1,7 +1,7 @@
 //! After start-up MeMS makes no memory system call but `mmap` and `munmap`: an example under `strace -f`.
 //!
-//! Start-up is over, exactly, when the program first names a file that it was given as an argument: what comes before is the loader's and
-//! the Rust runtime's. It is given files, since opendir(3) calls libc's malloc, which uses `brk`.
+//! Start-up is over, exactly, when the program first names a file that it was given as an argument: what comes before
+//! is the loader's and the Rust runtime's. It is given files, since opendir(3) calls libc's malloc, which uses `brk`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod heap_common;

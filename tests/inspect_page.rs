@@ -1,8 +1,8 @@
-//! The heap map in a real browser: headless chromium opens the page, points at blocks, searches, zooms, and says what it
-//! saw; nothing may appear on its console, and its numbers are those of `stats()`.
+//! The heap map in a real browser: headless chromium opens the page, points at blocks, searches, zooms, and says what
+//! it saw; nothing may appear on its console, and its numbers are those of `stats()`.
 //!
-//! Without chromium the browser's cases are skipped, and counted as skipped. `cargo test --test inspect_page -- --install`
-//! installs it first (`apt-get`, as root).
+//! Without chromium the browser's cases are skipped, and counted as skipped.
+//! `cargo test --test inspect_page -- --install` installs it first (`apt-get`, as root).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(unsafe_code, reason = "frees blocks by hand")]
 
@@ -20,14 +20,16 @@ use mems::{HeapStats, Snapshot, snapshot};
 #[global_allocator]
 static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 
-/// What the browser is asked to do with the page, as a script behind the page's own. The answer stands in the page's text
-/// when it is dumped.
+/// What the browser is asked to do with the page, as a script behind the page's own. The answer stands in the page's
+/// text when it is dumped.
 const PROBE: &str = r#"
 <script>
 const answer = [];
 const at = (group, address) => {
   const box = $("map").getBoundingClientRect();
-  return { bubbles: true, clientX: box.left + xOf(address % rowBytes) + 0.2, clientY: box.top + yOf(group, address) - scroller.scrollTop + 3 };
+  const clientX = box.left + xOf(address % rowBytes) + 0.2;
+  const clientY = box.top + yOf(group, address) - scroller.scrollTop + 3;
+  return { bubbles: true, clientX, clientY };
 };
 for (const address of ADDRESSES) {
   $("address").value = "0x" + address.toString(16);
@@ -46,7 +48,8 @@ const drawn = new Set(map.getContext("2d").getImageData(0, 0, map.width, map.hei
 const out = document.createElement("script");
 out.type = "text/plain";
 out.id = "answer";
-out.textContent = "\n" + answer.map((a) => a.join("\t").replaceAll("\n", "; ")).join("\n") + `\ncolours\t${drawn}\trows\t${rows.length}\n`;
+out.textContent = "\n" + answer.map((a) => a.join("\t").replaceAll("\n", "; ")).join("\n") +
+  `\ncolours\t${drawn}\trows\t${rows.length}\n`;
 document.body.append(out);
 </script>
 "#;

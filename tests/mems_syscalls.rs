@@ -1,5 +1,5 @@
-//! What the kernel sees: between two marks a heap lives and dies, with `mmap` and `munmap` and no other memory call, and
-//! every `munmap` takes back one whole `mmap`.
+//! What the kernel sees: between two marks a heap lives and dies, with `mmap` and `munmap` and no other memory call,
+//! and every `munmap` takes back one whole `mmap`.
 //!
 //! The test runs its own binary again under `strace`, so that what std and libc do before and after the marks does not
 //! count. The marks are writes to standard error, which std does not buffer.

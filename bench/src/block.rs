@@ -46,7 +46,7 @@ pub struct Block {
     tag: u8,
 }
 
-// SAFETY: a block is plain memory owned by whoever holds the value; `GlobalAlloc` lets any thread free it.
+// SAFETY: a block is plain memory owned by the thread that holds the value; `GlobalAlloc` lets any thread free it.
 unsafe impl Send for Block {}
 
 impl Block {

@@ -44,7 +44,7 @@ impl Fault {
     }
 }
 
-/// One in so many calls goes wrong.
+/// One in this number of calls goes wrong.
 const EVERY: u64 = 97;
 
 /// Blocks below this size go wrong; the process's own buffers are mostly larger or older.

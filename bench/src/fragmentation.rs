@@ -43,7 +43,8 @@ pub fn run(arguments: &FragmentationArgs) -> Result<()> {
     let (entrants, _) = build_all(&chosen, profile_of(false));
     let mut panels = Vec::new();
     let mut text = String::from(
-        "| pattern | contestant | at the end | highest | mean | live at the end, MiB |\n|---|---|---:|---:|---:|---:|\n",
+        "| pattern | contestant | at the end | highest | mean | live at the end, MiB |\n\
+         |---|---|---:|---:|---:|---:|\n",
     );
     for pattern in patterns::ALL {
         let mut lines = Vec::new();

@@ -27,7 +27,7 @@ const SAMPLE_COUNT: u64 = 2_000_000;
 /// A thread switch takes longer than this; faster samples need no look at the counters.
 const SWITCH_NS: u64 = 1_000;
 
-/// The counters are read again after so many samples, so that a switch between samples is not laid on one.
+/// Samples after which the counters are read again, so that a switch between two of them is not charged to one.
 const RECOUNT_EVERY: u64 = 64;
 
 /// Largest latency told apart, in nanoseconds.

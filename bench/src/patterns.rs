@@ -1,4 +1,4 @@
-//! Published patterns that fragment heaps, and what a worker notes while it runs one: live and resident bytes over time.
+//! Published patterns that fragment heaps, and what a worker notes as it runs one: live and resident bytes over time.
 //!
 //! Live bytes are those asked for. Resident bytes are the process's beyond what it had when the pattern began; the
 //! arrays that hold the blocks are written before, so they do not count.

@@ -46,8 +46,8 @@ pub fn median_with_noise(values: &[f64]) -> Option<Ratio> {
     Some(Ratio { value, noise })
 }
 
-/// By how much half the range of so many values must be widened to be a 95% interval of normal errors: Student's
-/// t over the square root of n, with the standard deviation estimated from the range (Tippett's d2).
+/// At index n: by how much half the range of n values must be widened to be a 95% interval of normal errors. This is
+/// Student's t over the square root of n, with the standard deviation estimated from the range (Tippett's d2).
 const WIDENING: [f64; 6] = [f64::INFINITY, f64::INFINITY, 15.93, 2.94, 1.55, 1.07];
 
 /// How many values may be cut at each end so that the rest still covers the median with 95% probability.

@@ -4,7 +4,8 @@
  * mems_malloc gives a virtual address, a number and not a place in memory; mems_get turns the address of any byte of a
  * live block into that byte's place; mems_free takes the block back. Link with libmems_capi.a or libmems_capi.so.
  *
- * All functions may be called from several threads. Only those that hand out blocks change errno. Not for signal handlers.
+ * All functions may be called from several threads. Only those that hand out blocks change errno. Not for signal
+ * handlers.
  */
 #ifndef MEMS_H
 #define MEMS_H
@@ -124,9 +125,9 @@ int mems_check(void);
 
 /* ---- The process heap ---------------------------------------------------------------------------------------------
  *
- * Another heap, which gives plain pointers, as malloc does: fast, for any number of threads, and exact. It lives as long
- * as the process. A wrong free or realloc ends the process: one line on standard error with the words ADDRESS NOT FOUND
- * that says what and where, then SIGABRT.
+ * Another heap, which gives plain pointers, as malloc does: fast, for any number of threads, and exact. It lives as
+ * long as the process. A wrong free or realloc ends the process: one line on standard error with the words ADDRESS NOT
+ * FOUND that says what and where, then SIGABRT.
  */
 
 /* size bytes (1 for 0) aligned to 16. NULL with errno ENOMEM where there is no more memory. */
@@ -144,7 +145,7 @@ void *mems_heap_aligned_alloc(size_t align, size_t size);
  */
 void *mems_heap_realloc(void *block, size_t size);
 
-/* Takes a block back. NULL is let go. */
+/* Takes a block back. NULL is ignored. */
 void mems_heap_free(void *block);
 
 /* The bytes that a block has; 0 where no live block starts there. Any address may be asked about. */

@@ -178,7 +178,7 @@ pub unsafe extern "C" fn mems_segments(
     })
 }
 
-/// Copies the heap's sums into `out`; a null `out` is let go. O(1).
+/// Copies the heap's sums into `out`; a null `out` is ignored. O(1).
 ///
 /// # Safety
 ///

@@ -15,8 +15,8 @@ unsafe extern "C" {
     static mut stdout: *mut libc::FILE;
 }
 
-/// Lets `write` write to standard output, behind everything the program has printed. An error is let go, as there is
-/// nobody to tell; `errno` stays as it was.
+/// Lets `write` write to standard output, behind everything the program has printed. An error is ignored, as there
+/// is nobody to tell; `errno` stays as it was.
 pub(crate) fn print(write: impl FnOnce(&mut FdText<'_>) -> fmt::Result) {
     let errno_before = errno();
     // SAFETY: reads one pointer; a program that assigns to it while other threads print races in C as well.
@@ -26,7 +26,7 @@ pub(crate) fn print(write: impl FnOnce(&mut FdText<'_>) -> fmt::Result) {
         let flushed = unsafe { libc::fflush(stream) };
         let _ = flushed;
     }
-    // SAFETY: nothing here closes descriptor 1; where the program has closed it, the writes fail and are let go.
+    // SAFETY: nothing here closes descriptor 1; where the program has closed it, failed writes are ignored.
     let mut out = FdText::new(unsafe { rustix::stdio::stdout() });
     let _ = write(&mut out);
     let _ = out.flush();

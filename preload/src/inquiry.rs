@@ -71,7 +71,7 @@ extern "C" fn mallinfo() -> libc::mallinfo {
 #[unsafe(no_mangle)]
 extern "C" fn malloc_stats() {
     let stats = HEAP.stats();
-    // SAFETY: nothing here closes descriptor 2; where the program has closed it, the write fails and is let go.
+    // SAFETY: nothing here closes descriptor 2; where the program has closed it, a failed write is ignored.
     let mut out = FdText::new(unsafe { rustix::stdio::stderr() });
     let _ = writeln!(out, "mems: {stats}");
     let _ = out.flush();

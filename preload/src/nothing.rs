@@ -1,9 +1,9 @@
 //! Blocks of 0 bytes: addresses of their own that nobody can read or write.
 //!
-//! Owns: a range of addresses that is reserved and never committed, and one bit for each 16 bytes of it. A block is handed
-//! out and taken back by one atomic operation on its bit, so there is no lock: this works in signal handlers and across
-//! `fork`. The search goes round the range, so an address comes back as late as possible, and until then a second free
-//! of it is recognised.
+//! Owns: a range of addresses that is reserved and never committed, and one bit for each 16 bytes of it. A block is
+//! handed out and taken back by one atomic operation on its bit, so there is no lock: this works in signal handlers and
+//! across `fork`. The search goes round the range, so an address comes back as late as possible, and until then a
+//! second free of it is recognised.
 //!
 //! What it costs: 64 MiB of addresses from the first such block on, and a byte for 8 blocks. When all [`PLACES`] are
 //! live, or there are no addresses for the range, a block of 0 bytes is an ordinary one of 16.

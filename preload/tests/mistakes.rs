@@ -37,8 +37,8 @@ fn in_words(outcome: &Outcome) -> Option<String> {
     }
 }
 
-/// Makes one mistake in all columns and states and compares with its row. In a cell with "or", and in a row with a star,
-/// the outcome is a matter of what lies beside the block, and any that the table has a word for will do.
+/// Makes one mistake in all columns and states and compares with its row. In a cell with "or", and in a row with a
+/// star, the outcome is a matter of what lies beside the block, and any that the table has a word for will do.
 fn compare(program: &Path, name: &str, table: &str) -> Result<Answer, String> {
     let starred = format!("| `{name}` \\* | ");
     let is_loose = table.lines().any(|line| line.starts_with(&starred));

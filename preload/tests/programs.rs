@@ -16,7 +16,12 @@ use support::{PACKAGE, has, run, run_preloaded, scratch};
 const PROGRAMS: &[(&str, &str, &str)] = &[
     ("ls", "ls", "ls -lR $PACKAGE/src $PACKAGE/tests"),
     ("sort", "sort", "seq 200000 | sort -R --random-source=/bin/sh | sort -n | uniq | tail -n 3"),
-    ("text tools", "sed", "cat $PACKAGE/src/*.rs | sed 's/a/b/g' | tr a-z A-Z | sort | uniq -c | sort -k1,1n -k2 | head"),
+    (
+        "text tools",
+        "sed",
+        "cat $PACKAGE/src/*.rs | sed 's/a/b/g' | tr a-z A-Z | sort | uniq -c | sort -k1,1n -k2 | \
+         head",
+    ),
     ("awk", "awk", "seq 50000 | awk '{ count[$1 % 977] += $1 } END { for (i = 0; i < 5; i++) print count[i] }'"),
     ("find and xargs", "find", "find $PACKAGE/src $PACKAGE/tests -type f -print0 | sort -z | xargs -0 -n 3 wc -c"),
     ("tar and gzip", "gzip", "tar -cf - -C $PACKAGE src | gzip -9 | gzip -d | tar -tf - | sort"),
@@ -30,13 +35,15 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
         "git",
         "git",
         "git init -q . && cp -r $PACKAGE/src . && git add . &&
-         git -c user.name=a -c user.email=a@b commit -q -m one --date=2000-01-01T00:00:00Z && git log --format=%s%n%ad &&
+         git -c user.name=a -c user.email=a@b commit -q -m one --date=2000-01-01T00:00:00Z && \
+         git log --format=%s%n%ad &&
          echo more >> src/lib.rs && git diff --stat && git gc -q && git fsck && git grep -c unsafe",
     ),
     (
         "perl",
         "perl",
-        "perl -e 'my %h; $h{$_ % 1009} .= \"x$_\" for 1..100000; print join(\",\", map { length $h{$_} } sort { $a <=> $b } keys %h), \"\\n\";
+        "perl -e 'my %h; $h{$_ % 1009} .= \"x$_\" for 1..100000; \
+         print join(\",\", map { length $h{$_} } sort { $a <=> $b } keys %h), \"\\n\";
          my @a = map { { n => $_, s => \"s\" x ($_ % 50) } } 1..20000; print scalar(@a), \"\\n\"'",
     ),
     (
@@ -46,7 +53,8 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
 d = {i: [str(i)] * (i % 7) for i in range(30000)}
 print(hashlib.sha1(json.dumps(d).encode()).hexdigest(), len(re.findall(\"1+\", json.dumps(d))))
 out = []
-ts = [threading.Thread(target=lambda n=n: out.append(sum(len(str(i)) for i in range(n)))) for n in range(0, 20000, 1000)]
+ts = [threading.Thread(target=lambda n=n: out.append(sum(len(str(i)) for i in range(n)))) \
+ for n in range(0, 20000, 1000)]
 [t.start() for t in ts]; [t.join() for t in ts]
 print(sorted(out))'",
     ),
@@ -70,13 +78,30 @@ if __name__ == \"__main__\":
         "sqlite3",
         "sqlite3",
         "sqlite3 a.db 'create table t(a integer primary key, b text);
-         with recursive n(x) as (select 1 union all select x + 1 from n where x < 50000) insert into t select x, hex(x * x) from n;
-         create index i on t(b); select count(*), max(b), sum(length(b)) from t; delete from t where a % 3 = 0; vacuum;
+         with recursive n(x) as (select 1 union all select x + 1 from n where x < 50000) \
+         insert into t select x, hex(x * x) from n;
+         create index i on t(b); select count(*), max(b), sum(length(b)) from t; \
+         delete from t where a % 3 = 0; vacuum;
          select count(*) from t; pragma integrity_check'",
     ),
-    ("cargo", "cargo", "cargo --version && cargo metadata --offline --no-deps --format-version 1 --manifest-path $PACKAGE/Cargo.toml | cksum"),
-    ("rustc", "rustc", "echo 'fn main() { println!(\"{}\", (0..10).map(|i| i.to_string()).collect::<String>()); }' > a.rs && rustc a.rs && ./a"),
-    ("openssl", "openssl", "seq 1000 | openssl sha256 && seq 100000 | openssl enc -aes-128-cbc -K 00 -iv 00 2> /dev/null | cksum"),
+    (
+        "cargo",
+        "cargo",
+        "cargo --version && cargo metadata --offline --no-deps --format-version 1 \
+         --manifest-path $PACKAGE/Cargo.toml | cksum",
+    ),
+    (
+        "rustc",
+        "rustc",
+        "echo 'fn main() { println!(\"{}\", (0..10).map(|i| i.to_string()).collect::<String>()); }' \
+         > a.rs && rustc a.rs && ./a",
+    ),
+    (
+        "openssl",
+        "openssl",
+        "seq 1000 | openssl sha256 && \
+         seq 100000 | openssl enc -aes-128-cbc -K 00 -iv 00 2> /dev/null | cksum",
+    ),
     ("xz", "xz", "seq 200000 | xz -T2 | xz -d | cksum"),
 ];
 

@@ -1,4 +1,4 @@
-//! Forks and threads in numbers: nothing hangs, nothing is lost, memory stays bounded. `suite.sh soak` goes on for longer.
+//! Forks and threads in numbers: nothing hangs, nothing is lost, memory stays bounded. `suite.sh soak` runs longer.
 #![allow(clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::std_instead_of_core, reason = "tests use std")]
 

@@ -86,7 +86,7 @@ pub(crate) fn no_core_files() {
     set_limit(libc::RLIMIT_CORE, 0);
 }
 
-/// Ends this process by SIGALRM if it still runs after so many seconds.
+/// Ends this process by SIGALRM if it still runs after `seconds`.
 pub(crate) fn watchdog(seconds: u32) {
     // SAFETY: alarm(2) has no preconditions.
     unsafe { libc::alarm(seconds) };

@@ -1,8 +1,8 @@
 //! A block of the process heap whose contents are a pattern of its own, and the pattern.
 //!
-//! Short blocks are written as a whole; of those above [`DENSE_BYTES`] the head, one word in a page or
-//! more, and the last word, so that a test can have many of them. The word at an offset is a function of the offset and the stamp alone, so what a realloc
-//! keeps can be told.
+//! Short blocks are written as a whole; of those above [`DENSE_BYTES`] the head, one word in a page or more, and the
+//! last word, so that a test can have many of them. The word at an offset is a function of the offset and the stamp
+//! alone, so what a realloc keeps can be told.
 #![allow(unsafe_code, reason = "calls the allocator under test and writes to its blocks")]
 
 use core::alloc::{GlobalAlloc, Layout};

@@ -10,8 +10,8 @@ pub(crate) fn status_bytes(key: &str) -> usize {
     kib.expect("a number of KiB") << 10
 }
 
-/// Bytes of memory that mappings beginning within one of the runs (start, length) really have. Mappings that only overlap a run
-/// are counted, too.
+/// Resident bytes of the mappings that overlap one of the runs (start, length). A mapping that lies partly in a run
+/// counts as a whole.
 pub(crate) fn resident_bytes(runs: &[(usize, usize)]) -> usize {
     let maps = fs::read_to_string("/proc/self/smaps").expect("/proc/self/smaps");
     let (mut inside, mut sum) = (false, 0);

@@ -1,4 +1,4 @@
-//! A picture of lines: resident over live bytes as patterns go on, a panel for each pattern, a line for each contestant.
+//! A picture of lines: resident over live bytes as patterns go on, a panel per pattern, a line per contestant.
 
 use core::fmt::{self, Write as _};
 
@@ -33,6 +33,10 @@ const LOOKS: [(&str, &str); 5] = [
     ("#cc79a7", "4 4"),
 ];
 
+/// The line below the title.
+const HOW_TO_READ: &str =
+    "Of 1 nothing is lost. From the beginning of each pattern to its end; lower is better.";
+
 /// Draws the picture; `note` is its last line.
 pub fn picture(panels: &[Panel], note: &str) -> String {
     let mut text = String::new();
@@ -43,9 +47,14 @@ pub fn picture(panels: &[Panel], note: &str) -> String {
 
 fn write_picture(out: &mut String, panels: &[Panel], note: &str) -> fmt::Result {
     let height = 76.0 + (PLOT + AROUND) * count(panels.len()) + 30.0;
+    write!(
+        out,
+        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0}" "#
+    )?;
+    write!(out, r#"viewBox="0 0 {WIDTH} {height:.0}" role="img" "#)?;
     writeln!(
         out,
-        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0}" viewBox="0 0 {WIDTH} {height:.0}" role="img" aria-label="Resident over live memory of MeMS and other allocators">
+        r#"aria-label="Resident over live memory of MeMS and other allocators">
 <style>
 text {{ font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2328; }}
 .page {{ fill: #ffffff; }}
@@ -62,7 +71,7 @@ text {{ font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-ser
 </style>
 <rect class="page" width="{WIDTH}" height="{height:.0}" rx="8"/>
 <text class="title" x="24" y="36">Resident memory over live bytes</text>
-<text class="note" x="24" y="58">Of 1 nothing is lost. From the beginning of each pattern to its end; lower is better.</text>"#
+<text class="note" x="24" y="58">{HOW_TO_READ}</text>"#
     )?;
     for (place, panel) in panels.iter().enumerate() {
         write_panel(out, panel, 76.0 + (PLOT + AROUND) * count(place))?;
@@ -87,9 +96,10 @@ fn write_panel(out: &mut String, panel: &Panel, top: f64) -> fmt::Result {
     for tick in [1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0].into_iter().filter(|tick| *tick <= most) {
         let y = height_of(tick);
         let (from, to) = AXIS;
+        write!(out, r#"<line class="grid" x1="{from}" y1="{y:.1}" x2="{to}" y2="{y:.1}"/>"#)?;
         writeln!(
             out,
-            r#"<line class="grid" x1="{from}" y1="{y:.1}" x2="{to}" y2="{y:.1}"/><text class="tick" x="{:.0}" y="{:.1}" text-anchor="end">{tick}</text>"#,
+            r#"<text class="tick" x="{:.0}" y="{:.1}" text-anchor="end">{tick}</text>"#,
             from - 8.0,
             y + 4.0
         )?;
@@ -98,6 +108,8 @@ fn write_panel(out: &mut String, panel: &Panel, top: f64) -> fmt::Result {
     for (index, (name, ratios)) in panel.lines.iter().enumerate().rev() {
         let (colour, dashes) = LOOKS[index % LOOKS.len()];
         let wide = if name == SUBJECT { 2.6 } else { 1.8 };
+        let stroke =
+            format!(r#"stroke="{colour}" stroke-width="{wide}" stroke-dasharray="{dashes}""#);
         let step = (AXIS.1 - AXIS.0) / count(ratios.len().saturating_sub(1).max(1));
         let points: Vec<String> = ratios
             .iter()
@@ -105,17 +117,17 @@ fn write_panel(out: &mut String, panel: &Panel, top: f64) -> fmt::Result {
             .filter_map(|(place, ratio)| Some((AXIS.0 + step * count(place), height_of((*ratio)?))))
             .map(|(x, y)| format!("{x:.1},{y:.1}"))
             .collect();
-        writeln!(
-            out,
-            r#"<polyline fill="none" stroke="{colour}" stroke-width="{wide}" stroke-dasharray="{dashes}" points="{}"/>"#,
-            points.join(" ")
-        )?;
+        writeln!(out, r#"<polyline fill="none" {stroke} points="{}"/>"#, points.join(" "))?;
         let last = ratios.iter().flatten().next_back().copied().unwrap_or(f64::NAN);
         let (x, y) = (64.0 + 170.0 * count(index), plot_top + PLOT + 24.0);
+        write!(
+            out,
+            r#"<line x1="{x:.0}" y1="{y:.0}" x2="{:.0}" y2="{y:.0}" {stroke}/>"#,
+            x + 24.0
+        )?;
         writeln!(
             out,
-            r#"<line x1="{x:.0}" y1="{y:.0}" x2="{:.0}" y2="{y:.0}" stroke="{colour}" stroke-width="{wide}" stroke-dasharray="{dashes}"/><text x="{:.0}" y="{:.0}">{} {last:.2}</text>"#,
-            x + 24.0,
+            r#"<text x="{:.0}" y="{:.0}">{} {last:.2}</text>"#,
             x + 30.0,
             y + 4.5,
             escape(if name == SUBJECT { "MeMS" } else { name })

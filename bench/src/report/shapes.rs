@@ -41,14 +41,11 @@ pub(super) fn write_shape(
         Shape::Drop => &[(0.0, 1.1), (1.1, -0.9), (-1.1, -0.9)],
         Shape::Diamond => &[(0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)],
         Shape::Cross => {
-            return writeln!(
-                out,
-                r#"<path class="mark" fill="{colour}" d="M{:.1} {:.1}h{s:.1}v{l:.1}h{l:.1}v{s:.1}h-{l:.1}v{l:.1}h-{s:.1}v-{l:.1}h-{l:.1}v-{s:.1}h{l:.1}z"/>"#,
-                x - third * 1.1,
-                y - radius * 1.1,
-                s = third * 2.2,
-                l = radius * 1.1 - third * 1.1,
-            );
+            let (s, l) = (third * 2.2, radius * 1.1 - third * 1.1);
+            let (x, y) = (x - third * 1.1, y - radius * 1.1);
+            write!(out, r#"<path class="mark" fill="{colour}" d="M{x:.1} {y:.1}h{s:.1}v{l:.1}"#)?;
+            write!(out, "h{l:.1}v{s:.1}h-{l:.1}v{l:.1}h-{s:.1}v-{l:.1}")?;
+            return writeln!(out, r#"h-{l:.1}v-{s:.1}h{l:.1}z"/>"#);
         }
     };
     let points: Vec<String> = corners

@@ -57,6 +57,10 @@ const LOOKS: [(&str, Shape); 8] = [
 /// How MeMS looks.
 const SUBJECT_LOOK: (&str, Shape) = ("#d55e00", Shape::Diamond);
 
+/// The line below the title.
+const HOW_TO_READ: &str =
+    "Ratio to the best peer of each row, geometric means over rows. Left is better.";
+
 /// A lane: its label and the entrants' ratios.
 struct Lane {
     label: String,
@@ -82,10 +86,7 @@ fn write_picture(out: &mut String, figures: &Figures) -> fmt::Result {
     let height = 84.0 + legend_rows * 22.0 + panel_height(&time) + panel_height(&memory) + 34.0;
     write_style(out, height)?;
     writeln!(out, r#"<text class="title" x="24" y="36">MeMS beside other allocators</text>"#)?;
-    writeln!(
-        out,
-        r#"<text class="note" x="24" y="58">Ratio to the best peer of each row, geometric means over rows. Left is better.</text>"#
-    )?;
+    writeln!(out, r#"<text class="note" x="24" y="58">{HOW_TO_READ}</text>"#)?;
     write_legend(out, figures, 84.0)?;
     let mut top = 84.0 + legend_rows * 22.0 + 14.0;
     for (title, lanes) in [("Time", &time), ("Peak memory", &memory)] {
@@ -109,9 +110,13 @@ fn write_picture(out: &mut String, figures: &Figures) -> fmt::Result {
 }
 
 fn write_style(out: &mut String, height: f64) -> fmt::Result {
+    write!(
+        out,
+        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0}" "#
+    )?;
     writeln!(
         out,
-        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0}" viewBox="0 0 {WIDTH} {height:.0}" role="img" aria-label="Time and peak memory of MeMS and other allocators">
+        r#"viewBox="0 0 {WIDTH} {height:.0}" role="img" aria-label="Time and peak memory of MeMS and other allocators">
 <style>
 text {{ font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2328; }}
 .page {{ fill: #ffffff; }}

@@ -16,7 +16,7 @@ const VECTOR_COUNT: usize = 64;
 /// Elements pushed to one vector before the next one's turn.
 const CHUNK_LEN: u64 = 256;
 
-/// One in so many pages of a zeroed vector is touched.
+/// One in this number of pages of a zeroed vector is touched.
 const PAGES_PER_TOUCH: usize = 16;
 
 /// Bytes between two touches of a zeroed vector, pages of 4 KiB.

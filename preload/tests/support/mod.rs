@@ -1,4 +1,4 @@
-//! What the tests share: where the library is, how a C program is built, how a program runs with the library and without.
+//! What the tests share: where the library is, how a C program is built, how one runs with and without the library.
 #![allow(unsafe_code, reason = "limits are set between fork and exec")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "every test binary uses a part")]
