@@ -1,5 +1,14 @@
 //! MeMS: a memory allocator that one can look into.
 //!
+//! ```
+//! #[global_allocator]
+//! static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
+//!
+//! let words = vec!["one", "two", "three"];
+//! println!("{}", GLOBAL.stats());
+//! println!("the words lie in {}", GLOBAL.find(words.as_ptr().cast()).unwrap());
+//! ```
+//!
 //! Two heaps stand on one free list:
 //!
 //! * [`MemsAlloc`], the process heap, to be declared as the `#[global_allocator]` of a program;
@@ -29,23 +38,26 @@
 //!
 //! # The path of one block
 //!
-//! *Down.* `Box::new` calls `GlobalAlloc::alloc` of [`MemsAlloc`] with a layout. Up to 32 KiB the size names a class
-//! (`small::class`), and the calling thread's magazine of that class gives its newest slot: one compare, one pop, one
-//! store of the slot's state byte. That is 15 instructions. If the magazine is empty, the thread's heap
-//! (`small::thread_heap`) fills half of it from one of its slabs, after it has looked what other threads sent home; if it
-//! has none, `small::pool` adopts one of a thread that ended, or asks the free list for a run and cuts it into slots.
+//! *Down.* `Box::new` calls `GlobalAlloc::alloc` of [`MemsAlloc`] with a layout (`process::malloc`). Up to 32 KiB the
+//! size names a class (`slabs::class`), and the calling thread's magazine of that class gives its newest slot: one
+//! compare, one pop, one store of the slot's state byte. If the magazine is empty the thread's heap fills half of it
+//! from one of its slabs, after it has looked what other threads sent home (`slabs::refill`). If it has no slab with
+//! free slots it adopts one of a thread that ended (`slabs::retired`), or asks the free list for a run and cuts it into
+//! slots (`slabs::depot`).
 //!
-//! Up to 4 MiB it is the same with slabs of one slot. Above, the block is a segment of the free list (`heap`,
+//! Up to 4 MiB it is the same with slabs of one slot. Above, the block is a segment of the free list (`heap::allocate`,
 //! `chain::free_list`), as every slab is: the first hole, in address order, that is large enough, found in O(log n) by
-//! `chain::order`, whose inner nodes know the largest hole below them. If there is none, `heap` commits further pages of
-//! its reserved range (`heap::zones`), in which huge blocks have a part of their own, so that they can grow in place.
+//! `chain::index`, whose inner nodes know the largest hole below them. If there is none, the heap commits further pages
+//! of its reserved range (`heap::zones`), in which huge blocks have a part of their own, so that they can grow in
+//! place.
 //!
-//! *Up.* `dealloc` looks the address up in the owner table (`small::owners`): one load. The slab's descriptor says with
-//! one multiplication which slot starts there, if one does. Owner and class are compared with the thread's and the
-//! layout's, the state byte is swapped, and the slot is on the magazine. If another thread's slab was found the slot goes
-//! into the outbox, and with others into that slab's remote words (`small::handover`). An address that no slab has is
-//! looked up among the segments. Whatever does not fit ends the process with one line that says what, and where. A slab
-//! that is empty becomes a hole again, and what is idle for a second goes back to the system (`heap::decay`).
+//! *Up.* `dealloc` looks the address up in the slab map: one load (`process::free`, `slabs::slab_map`). The slab's
+//! descriptor says with one multiplication which slot starts there, if one does. Owner and class are compared with the
+//! thread's and the layout's, the state byte is swapped, and the slot is on the magazine. A slot of another thread's
+//! slab goes into the outbox, and with others into that slab's remote words (`slabs::send_home`, `slabs::handover`). An
+//! address that no slab has is looked up among the segments (`heap::release`). A wrong address ends the process with
+//! one line that says what was wrong, and where. A slab that is empty becomes a hole again, and what is idle for a
+//! second goes back to the system (`heap::decay`).
 //!
 //! # Looking inside
 //!
@@ -54,9 +66,19 @@
 //!
 //! # Locks
 //!
-//! In the order in which they may be taken: `HARDENED` (the front of programs that run with more checks), `shared` (the
-//! heap of threads without thread-local storage), `pool` (slabs that come and go), `starting`, `zones` (growing: system
-//! calls are made under it), `chains` (segments; no system call is made under it). The fast paths take none. A [`Heap`] of your own has the last three. [`Mems`] has none: it is `&mut`.
+//! In the order in which they may be taken:
+//!
+//! | lock | where | guards |
+//! |---|---|---|
+//! | `FIXING` | `settings::force` | settings while they come into force, once |
+//! | `HARDENED` | `process::hardened` | the heap of programs that run with more checks |
+//! | `shared` | `process::plain` | the heap of threads without one of their own |
+//! | `pool` | `slabs::depot` | slabs that come and go, thread heaps whose threads have ended |
+//! | `starting` | `heap::handle` | the start of a heap |
+//! | `zones` | `heap::root` | reserved addresses; system calls are made under it |
+//! | `chains` | `heap::root` | spans and segments; no system call is made under it |
+//!
+//! The fast paths take none. A [`Heap`] of your own has the last three. [`Mems`] has none: it is `&mut`.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![cfg_attr(test, allow(clippy::std_instead_of_core, reason = "tests use std"))]
 
@@ -65,20 +87,18 @@ compile_error!(
     "MeMS needs 64-bit Linux: it reserves terabytes of addresses and maps over parts of them"
 );
 
-// From the ground floor up; a module uses only those above it in this list.
+// The floors, from the ground up: a file uses only those above it in this list, and `cargo test --test tidy` holds it
+// to that.
 mod base;
-mod settings;
-
 mod chain;
+mod settings;
 mod heap;
-mod small;
-// The slow ways of `small` end here where settings concern every call.
-mod front;
-
-mod global;
+mod slabs;
+mod process;
 pub mod inspect;
-mod mems;
 mod report;
+mod global;
+mod mems;
 
 pub use base::law::BrokenLaw;
 pub use base::os::{self, OutOfMemory};
@@ -97,11 +117,11 @@ pub use mems::{
     AddressNotFound, FIRST_ADDRESS, MallocError, Mems, MemsSegment, MemsSegments, MemsSpan,
     MemsSpans, MemsStats, VirtAddr,
 };
+pub use process::walk::{ProcessBlocks, ProcessSegments};
 #[cfg(feature = "std")]
 pub use report::files::IoText;
 pub use report::files::{WriteError, write_heap_map_to, write_heap_picture_to, write_snapshot_to};
 pub use settings::{OnMisuse, Settings};
-pub use small::walk::{ProcessBlocks, ProcessSegments};
 
 /// The unit tests themselves run on MeMS.
 #[cfg(test)]
@@ -113,7 +133,7 @@ static GLOBAL: MemsAlloc = MemsAlloc::new();
 pub mod internal {
     pub use crate::base::lock::{Lock, LockGuard};
     pub use crate::base::text::FdText;
-    pub use crate::small::by_address;
+    pub use crate::process::c;
 }
 
 /// The README's programs are tests.

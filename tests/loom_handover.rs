@@ -10,7 +10,7 @@
 #![allow(missing_docs, reason = "a test")]
 #![cfg(mems_loom)]
 
-#[path = "../src/small/handover.rs"]
+#[path = "../src/slabs/handover.rs"]
 #[allow(unreachable_pub, dead_code, reason = "a module of another crate")]
 mod handover;
 

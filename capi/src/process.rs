@@ -8,7 +8,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::{c_int, c_void};
 use core::ptr::{self, NonNull};
 
-use mems::internal::by_address::{self, C_ALIGN};
+use mems::internal::c::{self, C_ALIGN};
 use mems::{HeapStats, MemsAlloc};
 
 use crate::records::places;
@@ -102,7 +102,7 @@ pub extern "C" fn mems_heap_realloc(block: *mut c_void, size: usize) -> *mut c_v
         mems_heap_free(block);
         return ptr::null_mut();
     }
-    let Ok(old_size) = by_address::usable_size(block.addr()).inspect_err(by_address::refuse) else {
+    let Ok(old_size) = c::usable_size(block.addr()).inspect_err(c::refuse) else {
         return ptr::null_mut();
     };
     let layouts = (
@@ -121,9 +121,9 @@ pub extern "C" fn mems_heap_realloc(block: *mut c_void, size: usize) -> *mut c_v
 #[unsafe(no_mangle)]
 pub extern "C" fn mems_heap_free(block: *mut c_void) {
     if !block.is_null()
-        && let Err(misuse) = by_address::release(block.addr(), None)
+        && let Err(misuse) = c::release(block.addr(), None)
     {
-        by_address::refuse(&misuse);
+        c::refuse(&misuse);
     }
 }
 
@@ -154,7 +154,7 @@ pub extern "C" fn mems_heap_print_stats() {
     });
 }
 
-/// Copies the heap's sums into `out`; a null `out` is let go. O(slots).
+/// Copies the heap's sums into `out`; a null `out` is ignored. O(slots).
 ///
 /// # Safety
 ///

@@ -2,7 +2,7 @@
 
 use core::ffi::{c_int, c_void};
 
-use mems::internal::by_address::C_ALIGN;
+use mems::internal::c::C_ALIGN;
 use mems::os::{Os, System};
 
 use crate::engine;
@@ -28,8 +28,8 @@ extern "C" fn memalign(align: usize, size: usize) -> *mut c_void {
     }
 }
 
-/// Puts a block at a multiple of `align`, a power of two and at least a pointer's size, into `place`. Returns the error,
-/// and leaves `errno` and, in case of an error, `place` alone.
+/// Puts a block at a multiple of `align`, a power of two and at least a pointer's size, into `place`. Returns the
+/// error, and leaves `errno` and, in case of an error, `place` alone.
 ///
 /// # Safety
 ///

@@ -6,7 +6,7 @@
 
 use core::ffi::c_void;
 
-use mems::internal::by_address::{self, C_ALIGN};
+use mems::internal::c::{self, C_ALIGN};
 use mems::{Misuse, MisuseKind};
 
 use crate::{engine, program};
@@ -121,7 +121,7 @@ fn is_aligned(pointer: *mut c_void, align: usize) -> bool {
     let is_aligned = address.is_multiple_of(align);
     if !is_aligned {
         let kind = MisuseKind::Misaligned;
-        by_address::refuse(&Misuse { kind, address, size: None, block: None });
+        c::refuse(&Misuse { kind, address, size: None, block: None });
     }
     is_aligned
 }

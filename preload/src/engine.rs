@@ -1,11 +1,11 @@
-//! The process heap as C sees it: sizes of 0, addresses without a size, mistakes that end the program. And the bodies of
-//! the functions that are exported in more than one form.
+//! The process heap as C sees it: sizes of 0, addresses without a size, mistakes that end the program. And the bodies
+//! of the functions that are exported in more than one form.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
-use mems::internal::by_address::{self, C_ALIGN};
+use mems::internal::c::{self, C_ALIGN};
 use mems::{MemsAlloc, Misuse};
 
 use crate::errno::or_no_memory;
@@ -21,8 +21,8 @@ const LARGEST: usize = isize::MAX.cast_unsigned();
 /// system gives no more memory, or nothing can be that large.
 pub(crate) fn allocate(size: usize, align: usize) -> Option<NonNull<u8>> {
     match size {
-        0 => nothing::hand_out(align).or_else(|| by_address::allocate(1, align)),
-        1..=LARGEST => by_address::allocate(size, align),
+        0 => nothing::hand_out(align).or_else(|| c::allocate(1, align)),
+        1..=LARGEST => c::allocate(size, align),
         _ => None,
     }
 }
@@ -44,7 +44,7 @@ pub(crate) fn release(address: usize, layout: Option<(usize, usize)>) -> Result<
     if nothing::has(address) {
         return nothing::take_back(address, layout.map(|(size, _)| size));
     }
-    by_address::release(address, layout)
+    c::release(address, layout)
 }
 
 /// As [`release`]; nothing for null, and any mistake is reported, which ends the program unless settings want it to
@@ -53,7 +53,7 @@ pub(crate) fn release_or_refuse(address: usize, layout: Option<(usize, usize)>) 
     if address != 0
         && let Err(misuse) = release(address, layout)
     {
-        by_address::refuse(&misuse);
+        c::refuse(&misuse);
     }
 }
 
@@ -62,9 +62,9 @@ pub(crate) fn usable_size(address: usize) -> Option<usize> {
     let size = if nothing::has(address) {
         nothing::validate(address).map(|()| 0)
     } else {
-        by_address::usable_size(address)
+        c::usable_size(address)
     };
-    size.inspect_err(by_address::refuse).ok()
+    size.inspect_err(c::refuse).ok()
 }
 
 /// Makes the block at `pointer` serve another size, not 0, where it is or elsewhere. `None` where there is no memory;
@@ -85,7 +85,7 @@ pub(crate) fn resize(pointer: *mut u8, new_size: usize) -> Option<NonNull<u8>> {
 /// The body of `free`: the fast path, and a jump to all else.
 #[inline]
 pub(crate) fn free(pointer: *mut c_void) {
-    if !by_address::take_back(pointer.addr()) {
+    if !c::take_back(pointer.addr()) {
         free_slow(pointer);
     }
 }
@@ -99,7 +99,7 @@ extern "C" fn free_slow(pointer: *mut c_void) {
 /// The body of `free_sized`, which is C++'s usual delete.
 #[inline]
 pub(crate) fn free_sized(pointer: *mut c_void, size: usize) {
-    if !by_address::take_back_sized(pointer.addr(), size) {
+    if !c::take_back_sized(pointer.addr(), size) {
         free_sized_slow(pointer, size);
     }
 }
@@ -113,7 +113,7 @@ extern "C" fn free_sized_slow(pointer: *mut c_void, size: usize) {
 /// The body of `realloc`.
 #[inline]
 pub(crate) fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
-    if by_address::serves(pointer.addr(), size) { pointer } else { realloc_slow(pointer, size) }
+    if c::serves(pointer.addr(), size) { pointer } else { realloc_slow(pointer, size) }
 }
 
 #[inline(never)]

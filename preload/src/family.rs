@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use mems::internal::by_address::{self, C_ALIGN};
+use mems::internal::c::{self, C_ALIGN};
 
 use crate::engine;
 use crate::errno::{null_because, or_no_memory};
@@ -11,7 +11,7 @@ use crate::program;
 /// `size` bytes aligned to 16; for 0 bytes an address of its own.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn malloc(size: usize) -> *mut c_void {
-    match by_address::hand_out(size) {
+    match c::hand_out(size) {
         Some(start) => start.cast(),
         None => malloc_slow(size),
     }
@@ -33,7 +33,7 @@ pub(crate) extern "C" fn free(pointer: *mut c_void) {
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     let Some(bytes) = count.checked_mul(size) else { return null_because(libc::ENOMEM) };
-    match by_address::hand_out(bytes) {
+    match c::hand_out(bytes) {
         Some(start) => {
             // SAFETY: the block is live, `bytes` long, and nobody else's.
             unsafe { start.write_bytes(0, bytes) };

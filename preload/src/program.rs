@@ -1,12 +1,15 @@
 //! What the program has in place of our functions.
 //!
 //! A program may bring its own `malloc` and `free`, or its own `operator new` and `operator delete`, and leave us the
-//! others of the family. Those must end in the program's functions then, as libc's and libstdc++'s do. The loader tells:
-//! it fills [`FOUND`] with whatever the whole program finds under these names.
+//! others of the family. Those must end in the program's functions then, as libc's and libstdc++'s do. The loader
+//! tells: it fills [`FOUND`] with whatever the whole program finds under these names.
 //!
 //! [`learn`] runs when the library is loaded and notes which of them are ours. Until then all calls take the long way,
 //! which is right for everybody. If the library was loaded by dlopen(3), the program goes on with libc's functions, and
 //! ours are called by those who ask for them: they serve their own heap.
+//!
+//! This file names the functions of `cxx` and `family`, and they call what it found: the circle is the loader's, which
+//! fills one table for all of them.
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;

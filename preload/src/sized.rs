@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use mems::internal::by_address::C_ALIGN;
+use mems::internal::c::C_ALIGN;
 
 use crate::engine;
 

@@ -8,13 +8,13 @@
 use core::num::NonZeroUsize;
 use core::ptr::{self, NonNull};
 
-/// The number of `start`, remembered as one that [`pointer`] may return to.
+/// The number of `start`, remembered as one that [`pointer()`] may return to.
 #[inline]
 pub(crate) fn expose(start: NonNull<u8>) -> usize {
     start.expose_provenance().get()
 }
 
-/// As [`pointer`], without the test for address 0.
+/// As [`pointer()`], without the test for address 0.
 #[inline]
 pub(crate) fn raw_pointer(address: usize) -> *mut u8 {
     ptr::with_exposed_provenance_mut(address)

@@ -18,7 +18,8 @@ pub(crate) fn complain(message: fmt::Arguments<'_>) {
     let _ = write!(line, "mems: {message}");
     line.truncate(LINE_BYTES - 1);
     let _ = line.write_str("\n");
-    // SAFETY: nothing here closes descriptor 2; where the program has closed it, the write fails and is let go.
+    // SAFETY: nothing here closes descriptor 2; where the program has closed it, the write fails, which nobody could be
+    // told.
     let stderr = unsafe { rustix::stdio::stderr() };
     let _ = write_all(stderr, line.as_bytes());
 }

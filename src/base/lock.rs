@@ -44,7 +44,7 @@ pub struct LockGuard<'a, T> {
 
 /// A number that no other living thread has. No system call.
 #[inline]
-pub(crate) fn this_thread() -> usize {
+fn this_thread() -> usize {
     // SAFETY: pthread_self(3) has no preconditions; it reads the thread pointer.
     let thread = unsafe { libc::pthread_self() };
     #[expect(clippy::cast_possible_truncation, reason = "64-bit targets only")]
@@ -73,18 +73,13 @@ impl<T> Lock<T> {
     #[inline]
     pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
         self.owner.compare_exchange(0, this_thread(), Ordering::Acquire, Ordering::Relaxed).ok()?;
-        // Open: whoever holds it is the owner (I1).
+        // Open, since the one who holds it would be the owner (I1).
         SpinMutexGuard::leak(self.value.lock());
         Some(LockGuard { lock: self, is_inner: false })
     }
 
-    /// The value, for whoever has the lock all to himself.
-    pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.value.get_mut()
-    }
-
     /// Whether the calling thread holds the lock.
-    pub(crate) fn is_mine(&self) -> bool {
+    fn is_mine(&self) -> bool {
         self.owner.load(Ordering::Relaxed) == this_thread()
     }
 

@@ -1,14 +1,14 @@
-//! Floor 1: what everything else stands on and what knows nothing of blocks.
+//! What everything else stands on and what knows nothing of blocks.
 //!
 //! [`os`] is the only place that maps and unmaps; [`addr`] the only one where a number becomes a pointer.
 
 pub(crate) mod addr;
-pub(crate) mod clock;
-pub(crate) mod column;
-pub(crate) mod fatal;
+pub(crate) mod round;
 pub(crate) mod law;
+pub(crate) mod clock;
+pub(crate) mod random;
+pub(crate) mod text;
+pub(crate) mod fatal;
 pub(crate) mod lock;
 pub mod os;
-pub(crate) mod random;
-pub(crate) mod round;
-pub(crate) mod text;
+pub(crate) mod array;

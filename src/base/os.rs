@@ -97,8 +97,8 @@ pub struct System;
 static DECLINES_HUGE_PAGES: AtomicBool = AtomicBool::new(false);
 
 impl System {
-    /// From now on no huge pages: since Linux 6.7 memory that is mapped as a stack gets none. (With `prctl` children would
-    /// inherit it, and `madvise` is a further system call for each run.)
+    /// From now on no huge pages: since Linux 6.7 memory that is mapped as a stack gets none. (With `prctl` children
+    /// would inherit it, and `madvise` is a further system call for each run.)
     pub(crate) fn decline_huge_pages(self) {
         DECLINES_HUGE_PAGES.store(true, Ordering::Relaxed);
     }

@@ -6,8 +6,7 @@
 //!
 //! Invariants: **I1** an id below `carved` names memory of this arena that is a valid `T` (every [`Node`] is valid for
 //! all bit patterns, so a freed one can be read, if to no use); **I2** [`NodeArena::create`] never maps: who changes a
-//! structure calls [`NodeArena::reserve`] first, so that nothing fails half-way; **I3** chunk addresses are kept as
-//! distances from `anchor`, so that a record that holds an arena is free of pointers.
+//! structure calls [`NodeArena::reserve`] first, so that nothing fails half-way.
 #![allow(unsafe_code, reason = "the door to the nodes' memory")]
 
 use core::fmt;
@@ -19,7 +18,7 @@ use crate::base::{addr, fatal};
 
 /// The largest step by which an arena grows. 64 KiB is the largest page size of Linux, so a step is never less
 /// than a page and a small heap never holds more than one spare step.
-pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The first directory holds this many chunks; each next one twice as many.
 const FIRST_DIRECTORY_CHUNKS: usize = 512;
@@ -102,9 +101,7 @@ impl<T> fmt::Debug for Id<T> {
 /// Nodes of one type.
 #[derive(Debug)]
 pub(crate) struct NodeArena<T> {
-    /// What chunk addresses are counted from (I3).
-    anchor: usize,
-    /// Distance of the directory from the anchor.
+    /// Where the directory is: the address of each chunk.
     directory: usize,
     directory_chunks: usize,
     chunk_count: usize,
@@ -131,10 +128,9 @@ impl<T: Node> NodeArena<T> {
     const NODES_BYTES: usize = Self::NODES_PER_CHUNK as usize * size_of::<T>();
     const MAX_CHUNKS: usize = (u32::MAX >> Self::SHIFT) as usize;
 
-    /// An arena without memory. `anchor` is where addresses are counted from: 0, or the start of a reservation.
-    pub(crate) const fn new(anchor: usize) -> Self {
+    /// An arena without memory.
+    pub(crate) const fn new() -> Self {
         Self {
-            anchor,
             directory: 0,
             directory_chunks: 0,
             chunk_count: 0,
@@ -178,7 +174,7 @@ impl<T: Node> NodeArena<T> {
             let chunk = addr::expose(source.chunk_create(Self::NODES_BYTES)?);
             let entry = self.directory_entry(self.chunk_count);
             // SAFETY: `chunk_count < directory_chunks`, so the entry lies inside the directory (I1).
-            unsafe { entry.write(chunk.wrapping_sub(self.anchor)) };
+            unsafe { entry.write(chunk) };
             self.chunk_count += 1;
             self.mapped_bytes += source.chunk_cost(Self::NODES_BYTES);
         }
@@ -198,7 +194,7 @@ impl<T: Node> NodeArena<T> {
             self.mapped_bytes -= source.chunk_cost(old_bytes);
         }
         self.mapped_bytes += source.chunk_cost(chunks * size_of::<usize>());
-        self.directory = addr::expose(fresh).wrapping_sub(self.anchor);
+        self.directory = addr::expose(fresh);
         self.directory_chunks = chunks;
         Ok(())
     }
@@ -206,8 +202,7 @@ impl<T: Node> NodeArena<T> {
     /// A place in the directory.
     #[inline]
     fn directory_entry(&self, chunk: usize) -> NonNull<usize> {
-        let start = self.anchor.wrapping_add(self.directory);
-        Self::place(start.wrapping_add(chunk * size_of::<usize>()))
+        Self::place(self.directory.wrapping_add(chunk * size_of::<usize>()))
     }
 
     /// The memory at `address`, which lies in a chunk or a directory and so is never null.
@@ -228,7 +223,7 @@ impl<T: Node> NodeArena<T> {
         // SAFETY: the id is below `carved`, so its chunk has been entered into the directory (I1).
         let chunk = unsafe { self.directory_entry((id.index >> Self::SHIFT) as usize).read() };
         let slot = (id.index & (Self::NODES_PER_CHUNK - 1)) as usize;
-        Self::place(self.anchor.wrapping_add(chunk).wrapping_add(slot * size_of::<T>()))
+        Self::place(chunk.wrapping_add(slot * size_of::<T>()))
     }
 
     /// The node `id`.
@@ -288,15 +283,14 @@ impl<T: Node> NodeArena<T> {
     pub(crate) fn release(&mut self, source: &mut dyn ChunkSource) {
         for chunk in 0..self.chunk_count {
             // SAFETY: the entry lies inside the directory, which goes back last.
-            let distance = unsafe { self.directory_entry(chunk).read() };
-            source
-                .chunk_destroy(Self::place(self.anchor.wrapping_add(distance)), Self::NODES_BYTES);
+            let nodes = unsafe { self.directory_entry(chunk).read() };
+            source.chunk_destroy(Self::place(nodes), Self::NODES_BYTES);
         }
         if self.directory_chunks > 0 {
             let bytes = self.directory_chunks * size_of::<usize>();
             source.chunk_destroy(self.directory_entry(0).cast(), bytes);
         }
-        *self = Self::new(self.anchor);
+        *self = Self::new();
     }
 }
 
@@ -344,7 +338,7 @@ pub(crate) mod tests {
     #[test]
     fn nodes_keep_their_values_and_are_recycled() {
         let mut source = TestChunks::default();
-        let mut arena = NodeArena::<[u64; 8]>::new(0);
+        let mut arena = NodeArena::<[u64; 8]>::new();
         let mut ids = Vec::new();
         for value in 0..600_000_u64 {
             arena.reserve(1, &mut source).expect("room");
@@ -372,7 +366,7 @@ pub(crate) mod tests {
     fn a_failed_reserve_changes_nothing() {
         for fail_at in 1..=3 {
             let mut source = TestChunks { fail_at: Some(fail_at), ..TestChunks::default() };
-            let mut arena = NodeArena::<[u64; 8]>::new(0);
+            let mut arena = NodeArena::<[u64; 8]>::new();
             let two_chunks = NodeArena::<[u64; 8]>::NODES_PER_CHUNK as usize + 1;
             assert_eq!(arena.reserve(two_chunks, &mut source), Err(OutOfMemory));
             arena.reserve(two_chunks, &mut source).expect("the next try succeeds");

@@ -10,7 +10,7 @@ pub(crate) struct Span {
     pub(crate) start: usize,
     /// Length in bytes.
     pub(crate) len: usize,
-    /// Where its first byte is in memory, counted from the owner's anchor.
+    /// Where its first byte is in memory.
     pub(crate) base: usize,
     /// Bytes of its PROCESS segments.
     pub(crate) used: usize,
@@ -35,9 +35,9 @@ impl Span {
         self.start + self.len
     }
 
-    /// Where the byte at `address` is in memory, counted from the owner's anchor.
+    /// Where the byte at `address` is in memory.
     #[inline]
-    pub(crate) const fn offset_of(&self, address: usize) -> usize {
+    pub(crate) const fn memory_of(&self, address: usize) -> usize {
         self.base.wrapping_add(address.wrapping_sub(self.start))
     }
 }

@@ -5,10 +5,11 @@
 #![allow(unsafe_code, reason = "registers a handler with libc")]
 
 use crate::base::fatal;
-use crate::front;
+use crate::process::begin::complain_of;
+use crate::process::plain::PROCESS_HEAP;
+use crate::process::question;
 use crate::report;
 use crate::settings::{self, Settings};
-use crate::small::process::PROCESS;
 
 /// Something that may be due at exit. It runs without any lock of the heap and allocates nothing.
 type Action = fn(&Settings);
@@ -19,15 +20,15 @@ const ACTIONS: [Action; 4] = [check, write_stats, write_heap_map, write_snapshot
 /// Checks the whole heap, where calls are checked as well.
 fn check(settings: &Settings) {
     if settings.check_every > 0
-        && let Err(broken) = front::check()
+        && let Err(broken) = question::check()
     {
-        front::complain_of(&broken, settings);
+        complain_of(&broken, settings);
     }
 }
 
 fn write_stats(settings: &Settings) {
     if settings.stats_at_exit {
-        fatal::complain(format_args!("at exit: {}", PROCESS.stats()));
+        fatal::complain(format_args!("at exit: {}", PROCESS_HEAP.stats()));
     }
 }
 
@@ -57,7 +58,7 @@ extern "C" fn run() {
 extern "C" fn register() {
     // SAFETY: the handler is a function of this program; it does not unwind.
     let registered = unsafe { libc::atexit(run) };
-    // It fails only for want of memory, before `main`: then nothing is written at exit.
+    // It fails only when memory runs out, before `main`: then nothing is written at exit.
     let _ = registered;
 }
 

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use super::MemsAlloc;
+use super::allocator::MemsAlloc;
 use crate::settings::{OnMisuse, Settings};
 
 /// Settings of a [`MemsAlloc`] to be. What is not named keeps its default; environment variables of the same names
@@ -21,11 +21,14 @@ use crate::settings::{OnMisuse, Settings};
 #[must_use]
 pub struct Builder(Settings);
 
-impl Builder {
-    pub(crate) const fn new() -> Self {
-        Self(Settings::DEFAULT)
+impl MemsAlloc {
+    /// Settings for a handle, to be named one by one.
+    pub const fn builder() -> Builder {
+        Builder(Settings::DEFAULT)
     }
+}
 
+impl Builder {
     /// The handle with these settings.
     #[must_use]
     pub const fn build(self) -> MemsAlloc {

@@ -1,6 +1,6 @@
 //! [`Scavenger`]: a thread that gives idle memory back for a process that makes no calls.
 //!
-//! The heap itself has no thread: whoever calls it looks whether bytes are idle. The scavenger does nothing but look, too.
+//! The heap itself has no thread: each caller looks whether bytes are idle. The scavenger does nothing but look, too.
 
 use core::fmt;
 use core::time::Duration;
@@ -9,12 +9,12 @@ use std::process;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use crate::front;
+use crate::process::trim::scavenge;
 
 /// A thread that looks every now and then whether memory of the process heap is idle, and gives it back to the system.
 ///
-/// MeMS gives pages back that nobody has needed for a while (`MEMS_DECAY_MS`) when it is called. A process that was busy
-/// and then makes no call at all keeps what it had; a scavenger gives it back. It stops when the value is dropped.
+/// MeMS gives pages back that nobody has needed for a while (`MEMS_DECAY_MS`) when it is called. A process that was
+/// busy and then makes no call at all keeps what it had; a scavenger gives it back. It stops when the value is dropped.
 ///
 /// ```
 /// use core::time::Duration;
@@ -30,8 +30,8 @@ use crate::front;
 /// ```
 ///
 /// What other threads have in their caches is theirs: a thread that will be idle for long calls
-/// [`MemsAlloc::thread_flush`](crate::MemsAlloc::thread_flush) first, since a few cached slots can keep many slabs. What
-/// the heap keeps for the next user (`MEMS_RETAINED_BYTES`) stays as well.
+/// [`MemsAlloc::thread_flush`](crate::MemsAlloc::thread_flush) first, since a few cached slots can keep many slabs.
+/// What the heap keeps for the next user (`MEMS_RETAINED_BYTES`) stays as well.
 ///
 /// # Fork
 ///
@@ -73,9 +73,9 @@ impl Scavenger {
 fn run(shared: &Shared, interval: Duration) {
     let mut is_stopped = shared.is_stopped.lock().unwrap_or_else(PoisonError::into_inner);
     while !*is_stopped {
-        // Whoever drops the value meanwhile waits for the end of one look.
+        // A thread that drops the value meanwhile waits for the end of one look.
         drop(is_stopped);
-        front::scavenge();
+        scavenge();
         is_stopped = shared.is_stopped.lock().unwrap_or_else(PoisonError::into_inner);
         if !*is_stopped {
             let woken = shared.stopped.wait_timeout(is_stopped, interval);

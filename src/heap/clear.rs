@@ -3,18 +3,20 @@
 
 use core::ptr::NonNull;
 
-use super::{Allocation, Heap};
+use super::chains::Allocation;
+use super::handle::Heap;
 use crate::base::addr;
 use crate::base::os::Os;
 use crate::base::round::whole_pages;
 
 /// Dirty blocks of at least this size get fresh pages instead of being cleared. Clearing a page costs 0.1 us, touching
-/// a fresh one 0.5 us and more (measured on Zen 4), but who asks for so many zero bytes rarely touches all of them soon.
+/// a fresh one 0.5 us and more (measured on Zen 4), but a program that asks for that many zero bytes rarely touches all
+/// of them soon.
 const FRESH_FROM: usize = 1 << 20;
 
 impl<O: Os> Heap<O> {
-    /// Makes the first `len` bytes of a block that was just handed out zero. `false` where its pages are lost for want
-    /// of memory: the block must not be used then, nor freed.
+    /// Makes the first `len` bytes of a block that was just handed out zero. `false` where its pages are lost because
+    /// memory ran out: the block must not be used then, nor freed.
     pub(crate) fn clear(&self, block: &Allocation, len: usize) -> bool {
         if block.is_zero {
             return true;

@@ -1,20 +1,20 @@
 //! How many dirty bytes have been idle, and when they go back.
 //!
-//! Dirty bytes are those of holes whose pages may be resident. Their number goes up and down with the program's work; the
-//! *lowest* number within the last second, or however long [`Policy`] says, tells how many were not needed in all that
-//! time, whichever they were. What is idle beyond what the heap keeps goes back, from the highest addresses down, since
-//! first fit needs those last.
-//! (The low-water mark is what tcmalloc's caches shrink by; here it is taken over a sliding window of quarters.)
+//! Dirty bytes are those of holes whose pages may be resident. Their number goes up and down with the program's work;
+//! the *lowest* number within the last second, or however long [`Policy`] says, tells how many were not needed in all
+//! that time, whichever they were. What is idle beyond what the heap keeps goes back, from the highest addresses down,
+//! since first fit needs those last. (The low-water mark is what tcmalloc's caches shrink by; here it is taken over a
+//! sliding window of quarters.)
 //!
-//! There is no thread for it: whoever uses the free list, or refills a magazine, looks at the clock.
+//! There is no thread for it: each thread that uses the free list, or refills a magazine, looks at the clock.
 
 use crate::base::clock;
 
 /// Parts of the time whose low-water marks are kept.
 const QUARTERS: usize = 4;
-/// So many idle bytes are kept whatever the heap holds, and this part of its live bytes.
+/// Idle bytes that are kept, whatever the heap holds.
 const KEPT_BYTES: usize = 4 << 20;
-/// See [`KEPT_BYTES`].
+/// A heap keeps this part of its live bytes idle, if that is more than [`KEPT_BYTES`].
 const KEPT_SHARE: usize = 8;
 
 /// What goes back, and when.
@@ -33,7 +33,6 @@ impl Policy {
 
 /// The low-water marks.
 #[derive(Debug)]
-#[repr(C)]
 pub(super) struct Decay {
     /// The length of a quarter, in milliseconds.
     quarter_ms: u64,
@@ -94,14 +93,14 @@ impl Decay {
         if idle > kept + kept / 4 && self.rests_in != self.quarter { idle - kept } else { 0 }
     }
 
-    /// Notes that so many of the bytes that are dirty now were not needed all the time, though they were no hole.
-    pub(super) fn were_idle(&mut self, bytes: usize) {
+    /// Notes that `bytes` of what is dirty now were not needed all the time, though they were no hole.
+    pub(super) fn count_as_idle(&mut self, bytes: usize) {
         let marks = self.lowest.iter_mut().chain([&mut self.current]);
         marks.for_each(|lowest| *lowest += bytes);
     }
 
     /// The first millisecond of the next quarter.
-    pub(super) const fn next_look(&self) -> u64 {
+    pub(super) const fn next_tick(&self) -> u64 {
         (self.quarter + 1).saturating_mul(self.quarter_ms)
     }
 }
@@ -160,7 +159,7 @@ mod tests {
         decay.note_at(1, 0, 0);
         decay.note_at(9, 0, 0);
         assert_eq!(decay.note_at(9, 80 * MIB, 0), 0);
-        decay.were_idle(80 * MIB);
+        decay.count_as_idle(80 * MIB);
         assert_eq!(decay.note_at(9, 90 * MIB, 0), 76 * MIB, "10 MiB have just become dirty");
         assert_eq!(decay.note_at(9, 14 * MIB, 0), 10 * MIB);
         assert_eq!(decay.note_at(9, 4 * MIB, 0), 0);
@@ -172,7 +171,7 @@ mod tests {
         let mut decay = Decay::new(policy);
         decay.note_at(1, 100 * MIB, 1000 * MIB);
         assert_eq!(decay.note_at(7, 100 * MIB, 1000 * MIB), 100 * MIB);
-        assert_eq!(decay.next_look(), 8, "a quarter is a millisecond at the least");
+        assert_eq!(decay.next_tick(), 8, "a quarter is a millisecond at the least");
         let mut never = Decay::new(Policy { decay_ms: usize::MAX, retained_bytes: None });
         assert_eq!(never.note(100 * MIB, 0) + never.note(100 * MIB, 0), 0);
     }

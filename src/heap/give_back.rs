@@ -5,13 +5,14 @@
 //! so the system call is made without the `chains` lock.
 //!
 //! When: the pages of a block of [`AT_ONCE_BYTES`] or more go when it is freed; all others when they have been idle for
-//! a while ([`decay`](super::decay)), or when [`trim`](Heap::trim) is called, which also lets go of spans that are all
+//! a while ([`decay`](super::decay)), or when [`trim`](Heap::trim) is called, which also takes out spans that are all
 //! hole.
 
 use core::sync::atomic::Ordering;
 
-use super::Heap;
-use super::root::{Chains, Root};
+use super::chains::Chains;
+use super::handle::Heap;
+use super::root::Root;
 use crate::base::addr;
 use crate::base::lock::LockGuard;
 use crate::base::os::Os;
@@ -28,11 +29,11 @@ const BATCH: usize = 64;
 
 /// Idle holes that are smaller stay: a system call for each would cost more than the pages are worth.
 const MIN_IDLE_BYTES: usize = 256 << 10;
-/// What one look gives back at the most: so many holes, and no further one when so many bytes have gone.
+/// The most holes that one tick gives back.
 const IDLE_HOLES: usize = 16;
-/// See [`IDLE_HOLES`].
+/// A tick that has given back this many bytes gives no further hole back.
 const IDLE_BYTES: usize = 64 << 20;
-/// Segments that one look goes over.
+/// Segments that one tick goes over.
 const IDLE_STEPS: usize = 512;
 
 impl<O: Os> Heap<O> {
@@ -42,43 +43,43 @@ impl<O: Os> Heap<O> {
         let live = chains.list.totals().process_bytes;
         let dirty = chains.dirty_bytes(root.page_size);
         let idle = chains.decay.note(dirty, live);
-        // Whoever holds another lock leaves the work to the next one who does not.
-        let next_look = if idle > 0 { 0 } else { chains.decay.next_look() };
-        root.next_look.store(next_look, Ordering::Relaxed);
+        // A caller that holds another lock leaves the work to the next one that does not.
+        let next_tick = if idle > 0 { 0 } else { chains.decay.next_tick() };
+        root.next_tick.store(next_tick, Ordering::Relaxed);
         idle
     }
 
-    /// As [`Heap::note_dirty`], and gives some of the idle bytes back: returns how many. The caller holds no lock but this
-    /// one.
+    /// As [`Heap::note_dirty`], and gives some of the idle bytes back: returns how many. The caller holds no lock but
+    /// this one.
     #[inline]
-    pub(super) fn look(&self, root: &Root, chains: LockGuard<'_, Chains>) -> usize {
+    pub(super) fn tick(&self, root: &Root, chains: LockGuard<'_, Chains>) -> usize {
         let idle = self.note_dirty(root, chains);
         self.give_back_idle(idle)
     }
 
-    /// As [`Heap::look`], for those who do not use the free list, now and then. The caller holds no lock.
+    /// As [`Heap::tick`], if one is due: for callers that do not use the free list. The caller holds no lock.
     #[inline]
-    pub(crate) fn look_now_and_then(&self, now: u64) -> usize {
+    pub(crate) fn tick_if_due(&self, now: u64) -> usize {
         if let Some(root) = self.root()
-            && now >= root.next_look.load(Ordering::Relaxed)
+            && now >= root.next_tick.load(Ordering::Relaxed)
             && let Some(chains) = root.chains.try_lock()
         {
-            self.look(root, chains)
+            self.tick(root, chains)
         } else {
             0
         }
     }
 
-    /// Notes that so many bytes of holes were idle for as long as pages wait, before they were holes.
-    pub(crate) fn were_idle(&self, bytes: usize) {
+    /// Notes that `bytes` of the holes were idle for as long as pages wait, before they were holes.
+    pub(crate) fn count_as_idle(&self, bytes: usize) {
         if let Some(root) = self.root().filter(|_| bytes > 0) {
-            root.chains.lock().decay.were_idle(bytes);
-            root.next_look.store(0, Ordering::Relaxed);
+            root.chains.lock().decay.count_as_idle(bytes);
+            root.next_tick.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Gives about `wanted` idle bytes back, from the highest addresses down; the rest the next time. The caller holds no
-    /// lock. Returns the bytes that went.
+    /// Gives about `wanted` idle bytes back, from the highest addresses down; the rest the next time. The caller holds
+    /// no lock. Returns the bytes that went.
     #[inline]
     pub(super) fn give_back_idle(&self, wanted: usize) -> usize {
         match self.root() {
@@ -161,8 +162,8 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// Gives the whole pages of the hole at `address` back, if it still is one. Whoever finds no room meanwhile waits for
-    /// the `zones` lock and then finds it: without that the heap would grow while it is trimmed.
+    /// Gives the whole pages of the hole at `address` back, if it still is one. A thread that finds no room meanwhile
+    /// waits for the `zones` lock and then finds it: without that the heap would grow while it is trimmed.
     fn trim_hole(&self, root: &Root, address: usize) -> usize {
         let _zones = root.zones.lock();
         let mut chains = root.chains.lock();
@@ -212,7 +213,7 @@ impl<O: Os> Heap<O> {
 #[cfg(test)]
 #[expect(unsafe_code, reason = "writes to blocks")]
 mod tests {
-    use crate::heap::Heap;
+    use super::super::handle::Heap;
 
     /// Found in a child whose parent had a thread that was giving 32 MiB back while another one forked.
     #[test]

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::root::GRANULE;
+use super::sizes::GRANULE;
 use crate::chain::free_list::NotABlock;
 use crate::chain::segment::Segment;
 
@@ -16,7 +16,7 @@ pub enum MisuseKind {
     NeverAllocated,
     /// The address lies inside a live block, but is not its start.
     Interior,
-    /// The address is no multiple of 16, so it is no block's start.
+    /// The address is no multiple of 8, or of 16 where only the free list has blocks, so it is no block's start.
     Misaligned,
     /// The address is not memory of this heap.
     Foreign,

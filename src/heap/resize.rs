@@ -1,14 +1,16 @@
 //! Blocks that grow and shrink where they are.
 //!
-//! What grows takes the hole behind it, or, where the zone's committed addresses end there, further ones. What shrinks by
-//! [`GIVE_UP_BYTES`] or more gives its pages back now: whoever shrinks a block does not expect to need them soon. The
-//! part given up is claimed under the same hold of the `chains` lock that makes the block shorter, so the system call is
-//! made without it.
+//! What grows takes the hole behind it, or, where the zone's committed addresses end there, further ones. What shrinks
+//! by [`GIVE_UP_BYTES`] or more gives its pages back now: a program that shrinks a block does not expect to need them
+//! soon. The part given up is claimed under the same hold of the `chains` lock that makes the block shorter, so the
+//! system call is made without it.
 
 use super::give_back::AT_ONCE_BYTES;
+use super::handle::Heap;
+use super::misuse::Misuse;
 use super::root::Root;
+use super::sizes::{HUGE_FROM, block_size};
 use super::zones::Use;
-use super::{HUGE_FROM, Heap, Misuse, block_size};
 use crate::base::os::Os;
 use crate::chain::free_list::NotABlock;
 use crate::chain::segment::Segment;
@@ -128,7 +130,7 @@ impl<O: Os> Heap<O> {
 #[cfg(test)]
 #[expect(unsafe_code, reason = "writes to blocks")]
 mod tests {
-    use crate::heap::Heap;
+    use super::super::handle::Heap;
 
     const MIB: usize = 1 << 20;
 

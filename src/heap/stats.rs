@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::Heap;
+use super::handle::Heap;
 use crate::base::law::BrokenLaw;
 use crate::base::os::Os;
 
@@ -10,7 +10,7 @@ use crate::base::os::Os;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeapStats {
-    /// In live blocks, each counted with its whole size (a multiple of 16).
+    /// In live blocks, each counted with its whole size (a multiple of 8).
     pub allocated: usize,
     /// In pages that a live block lies on.
     pub active: usize,

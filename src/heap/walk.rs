@@ -1,12 +1,12 @@
 //! Walking a [`Heap`]: spans, segments, blocks, and the one segment that has an address.
 //!
-//! A walk copies a few segments at a time under the lock and hands them out without it, so whoever walks may allocate,
-//! and other threads go on. What it guarantees: every block that is live during the whole walk is seen exactly once;
-//! one that comes or goes meanwhile may be seen or not; nothing is seen twice.
+//! A walk copies a few segments at a time under the lock and hands them out without it, so the walking thread may
+//! allocate, and other threads go on. What it guarantees: every block that is live during the whole walk is seen
+//! exactly once; one that comes or goes meanwhile may be seen or not; nothing is seen twice.
 
 use core::fmt;
 
-use super::Heap;
+use super::handle::Heap;
 use super::root::Root;
 use crate::base::os::Os;
 use crate::chain::node_arena::Id;
@@ -53,7 +53,7 @@ impl From<Segment> for HeapSegment {
 pub struct Block {
     /// Its first address.
     pub start: usize,
-    /// Its size in bytes, a multiple of 16.
+    /// Its size in bytes, a multiple of 8.
     pub size: usize,
 }
 

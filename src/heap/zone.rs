@@ -12,7 +12,6 @@ use crate::base::round::align_up;
 
 /// A run of reserved addresses.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
 pub(super) struct Zone {
     pub(super) start: usize,
     pub(super) reserved: usize,

@@ -14,8 +14,8 @@ use crate::base::addr;
 use crate::base::os::{Os, OutOfMemory};
 use crate::base::round::{align_down, align_up};
 
-/// A first reservation of at least this size has a zone for huge blocks, its upper half: what is small never lands behind
-/// them, so they can grow where they are.
+/// A first reservation of at least this size has a zone for huge blocks, its upper half: what is small never lands
+/// behind them, so they can grow where they are.
 const HUGE_ZONE_FROM: usize = 1 << 40;
 /// Zones of one kind. Each further one is at least [`CHAINED_RESERVATION`] or what the limits leave, so this is ample.
 const MAX_ZONES: usize = 128;
@@ -42,7 +42,6 @@ pub(super) enum Use {
 
 /// The zones of a heap.
 #[derive(Debug)]
-#[repr(C)]
 pub(super) struct Zones {
     zones: [[Zone; MAX_ZONES]; 2],
     counts: [usize; 2],

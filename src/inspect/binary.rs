@@ -10,7 +10,7 @@ use super::records::{
     SnapshotThread, ThreadState,
 };
 use super::snapshot::Snapshot;
-use crate::base::column::Column;
+use crate::base::array::Array;
 use crate::base::os::OutOfMemory;
 
 /// The first word.
@@ -209,7 +209,7 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> Words<E, F> {
         Ok(())
     }
 
-    fn column<T: Record>(&mut self, column: &Column<T>) -> Result<(), E> {
+    fn column<T: Record>(&mut self, column: &Array<T>) -> Result<(), E> {
         for record in column.iter() {
             for word in record.to_words().into_iter().take(T::WORDS) {
                 self.word(word)?;
@@ -240,7 +240,7 @@ impl<F: FnMut(&mut [u8; 8]) -> Result<(), ReadError>> Source<F> {
         Ok(word)
     }
 
-    fn column<T: Record>(&mut self, count: u64, column: &mut Column<T>) -> Result<(), ReadError> {
+    fn column<T: Record>(&mut self, count: u64, column: &mut Array<T>) -> Result<(), ReadError> {
         for _ in 0..count {
             let mut words = [0; MAX_WORDS];
             for word in words.iter_mut().take(T::WORDS) {

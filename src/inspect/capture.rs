@@ -1,8 +1,9 @@
 //! How a snapshot is taken: a walk over the process heap that writes down what it meets.
 //!
-//! A few segments at a time are copied under the lock; everything is appended without it, since a column that grows makes
-//! a system call. A slab may end between two looks: then its run is noted as [`SegmentState::Between`], for nothing in
-//! it was live all the while. Its state bytes are believed only if it still is the same slab after they were read.
+//! A few segments at a time are copied under the lock; everything is appended without it, since an array that grows
+//! makes a system call. A slab may end between two looks: then its run is noted as [`SegmentState::Between`], for
+//! nothing in it was live all the while. Its state bytes are believed only if it still is the same slab after they were
+//! read.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -16,26 +17,28 @@ use super::records::{
 use super::snapshot::Snapshot;
 use crate::base::os::{Os, OutOfMemory, System};
 use crate::base::text::StackText;
-use crate::small::class::Class;
-use crate::small::process::PROCESS;
-use crate::small::slab::WORD_SLOTS;
+use crate::process::plain::PROCESS_HEAP;
+use crate::process::walk::owner_number;
+use crate::slabs::class::Class;
+use crate::slabs::depot::DEPOT;
+use crate::slabs::slab::WORD_SLOTS;
 
 /// How often a slab is looked at that changes meanwhile.
-const LOOKS: usize = 8;
+const SLAB_TRIES: usize = 8;
 
-/// Looks at the process heap and writes down what it is made of: see [`Snapshot`]. O(segments + slots), 20 ms for 10^6 live
-/// blocks. Allocates nothing from the heap, and takes no lock for longer than 32 segments need.
+/// Looks at the process heap and writes down what it is made of: see [`Snapshot`]. O(segments + slots), 20 ms for 10^6
+/// live blocks. Allocates nothing from the heap, and takes no lock for longer than 32 segments need.
 ///
 /// # Errors
 ///
 /// The system gives no memory for the snapshot.
 pub fn snapshot() -> Result<Snapshot, OutOfMemory> {
     let mut snapshot = Snapshot::empty(System.page_size());
-    snapshot.taken_by = PROCESS.current_heap_number();
+    snapshot.taken_by = PROCESS_HEAP.current_heap_number();
     for class in Class::all() {
         snapshot.classes.push(ClassRecord(class.shape().slot_bytes))?;
     }
-    snapshot.stats = PROCESS.stats();
+    snapshot.stats = PROCESS_HEAP.stats();
     snapshot.walk_spans()?;
     snapshot.walk_segments()?;
     // Last, so that every owner met before is there.
@@ -46,7 +49,7 @@ pub fn snapshot() -> Result<Snapshot, OutOfMemory> {
 
 impl Snapshot {
     fn walk_spans(&mut self) -> Result<(), OutOfMemory> {
-        let mut spans = PROCESS.heap.spans();
+        let mut spans = DEPOT.heap.spans();
         while let Some(span) = spans.next_node() {
             let span = SnapshotSpan { start: span.start, total: span.len, fresh: span.fresh };
             self.spans.push(span)?;
@@ -55,7 +58,7 @@ impl Snapshot {
     }
 
     fn walk_segments(&mut self) -> Result<(), OutOfMemory> {
-        let mut segments = PROCESS.heap.segments();
+        let mut segments = DEPOT.heap.segments();
         let mut end = 0;
         while let Some((segment, extent)) = segments.next_with_extent() {
             // A slab that grew a moment ago reaches into what was noted as a hole behind it.
@@ -89,11 +92,11 @@ impl Snapshot {
 
     /// Notes the slab that starts at `start`, and its slots: its size in bytes, or none if there is none any more.
     fn note_slab(&mut self, start: usize) -> Result<Option<usize>, OutOfMemory> {
-        let Some(slab) = PROCESS.owners.find(start) else { return Ok(None) };
+        let Some(slab) = DEPOT.map.find(start) else { return Ok(None) };
         let first_word = self.words.len();
         let (slots, words) = (slab.slots(), slab.slots().div_ceil(WORD_SLOTS));
         // The class of a slab of one slot may change while it is looked at.
-        for _ in 0..LOOKS {
+        for _ in 0..SLAB_TRIES {
             let (class, size) = (slab.class(), slab.slab_bytes());
             self.words.truncate(first_word);
             for index in 0..words {
@@ -106,7 +109,7 @@ impl Snapshot {
                 let elsewhere = !(live | slab.live_and_home(index).1);
                 self.words.push(elsewhere & u64::MAX >> (WORD_SLOTS - bits))?;
             }
-            let (owner, (carved, is_purged)) = (slab.owner_number(), slab.carved_and_purged());
+            let (owner, (carved, is_purged)) = (owner_number(slab), slab.carved_and_purged());
             if slab.start() == start && slab.class() == class && slab.slab_bytes() == size {
                 #[expect(clippy::cast_possible_truncation, reason = "slots of one slab")]
                 let [class, slots, carved] = [class.index(), slots, carved].map(|n| n as u32);
@@ -121,7 +124,7 @@ impl Snapshot {
     }
 
     fn list_threads(&mut self) -> Result<(), OutOfMemory> {
-        for (number, thread_id, state) in PROCESS.thread_heaps() {
+        for (number, thread_id, state) in PROCESS_HEAP.thread_heaps() {
             let name = match state {
                 ThreadState::Running => thread_name(thread_id),
                 ThreadState::Ended | ThreadState::Shared => [0; NAME_BYTES],

@@ -1,7 +1,7 @@
 //! What changed between two snapshots: blocks that came, and blocks that went.
 //!
-//! A block is told by its address, its size and its class. So one that was freed and whose place was handed out again for
-//! the same class counts as if it had stayed: the bytes are the same, and no allocator without tags knows better.
+//! A block is told by its address, its size and its class. So one that was freed and whose place was handed out again
+//! for the same class counts as if it had stayed: the bytes are the same, and no allocator without tags knows better.
 
 use core::cmp::Ordering;
 use core::iter::Peekable;

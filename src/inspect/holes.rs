@@ -5,7 +5,7 @@ use super::slab::SnapshotSlab;
 use super::snapshot::Snapshot;
 use crate::base::round::{align_down, align_up};
 
-/// A page or slab of which at most one part in so many is live is *sparse*.
+/// A page or slab of which at most this part (1 / `SPARSE`) is live is *sparse*.
 pub const SPARSE: usize = 8;
 /// Slabs that a [`Fragmentation`] names.
 pub const WORST_SLABS: usize = 8;
@@ -58,8 +58,8 @@ pub struct Fragmentation<'snapshot> {
     pub empty_slabs: Sparse,
     /// The slabs with most bytes that are not live although some slot is, those with most of them first.
     pub worst_slabs: [Option<SnapshotSlab<'snapshot>>; WORST_SLABS],
-    /// What [`MemsAlloc::trim`](crate::MemsAlloc::trim) would return to the thread that took the snapshot: exact if that
-    /// thread's blocks lie in its own slabs, as they do unless threads hand blocks to each other.
+    /// What [`MemsAlloc::trim`](crate::MemsAlloc::trim) would return to the thread that took the snapshot: exact if
+    /// that thread's blocks lie in its own slabs, as they do unless threads hand blocks to each other.
     pub would_trim: usize,
 }
 
@@ -136,8 +136,8 @@ impl Snapshot {
         sparse
     }
 
-    /// What a trim would give back: the whole pages of all holes that are not clean, as they are when the slabs that can
-    /// go have gone and have become one with the holes beside them.
+    /// What a trim would give back: the whole pages of all holes that are not clean, as they are when the slabs that
+    /// can go have gone and have become one with the holes beside them.
     fn would_trim(&self) -> usize {
         let mut sum = 0;
         let mut run = Run { start: 0, end: 0, is_clean: true };

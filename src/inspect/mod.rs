@@ -1,21 +1,21 @@
 //! Looking inside the process heap, and keeping what was seen.
 //!
-//! [`snapshot`] takes a picture of the heap that lies outside of it: [`Snapshot`] answers questions, is compared with
-//! another one ([`Diff`]), explains why memory is high ([`Fragmentation`]), and goes to a file and back. [`region`] says what
-//! a closure leaves behind ([`Remains`]). Nothing here allocates from the heap it looks at.
-// Floor 7. From the ground up: `records` what a snapshot is made of; `slab` and `snapshot` the questions it answers;
-// `capture` how it is taken; `diff` and `holes` what is computed from it; `binary` as a file; `region`. Text and pictures
-// are made of it one floor above, in `report`.
+//! [`snapshot()`] takes a picture of the heap that lies outside of it: [`Snapshot`] answers questions, is compared with
+//! another one ([`Diff`]), explains why memory is high ([`Fragmentation`]), and goes to a file and back. `region`
+//! says what a closure leaves behind (`Remains`). Nothing here allocates from the heap it looks at.
+// From the ground up: `records` what a snapshot is made of; `slab` and `snapshot` the questions it answers; `capture`
+// how it is taken; `diff` and `holes` what is computed from it; `binary` as a file; `region`. Text and pictures are
+// made of it one floor above, in `report`.
 
-mod binary;
+mod records;
+mod slab;
+mod snapshot;
 mod capture;
 mod diff;
 mod holes;
-mod records;
+mod binary;
 #[cfg(feature = "std")]
 mod region;
-mod slab;
-mod snapshot;
 
 pub use binary::ReadError;
 pub use capture::snapshot;

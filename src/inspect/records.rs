@@ -1,7 +1,7 @@
 //! What a snapshot is made of: a few words for each span, segment, slab, class and thread.
 
 use crate::chain::segment::Extent;
-pub use crate::small::walk::ThreadState;
+pub use crate::process::walk::ThreadState;
 
 /// What a segment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,8 +111,8 @@ pub(super) struct ClassRecord(pub(super) usize);
 /// Slots of a word.
 pub(super) const WORD_SLOTS: usize = 64;
 
-/// A slab. Its state words are `words[first_word..]`: as many for the live slots as have a bit for each, and then as many
-/// for the cached ones.
+/// A slab. Its state words are `words[first_word..]`: as many for the live slots as have a bit for each, and then as
+/// many for the cached ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SlabRecord {
     pub(super) start: usize,

@@ -5,8 +5,8 @@ use core::fmt;
 use super::diff::BlockSum;
 use crate::base::os::OutOfMemory;
 use crate::heap::Block;
-use crate::small::class::{CLASS_PLACES, Class};
-use crate::small::measured::Region;
+use crate::process::region::Region;
+use crate::slabs::class::{CLASS_PLACES, Class};
 
 /// Blocks that [`Remains`] names.
 const NAMED: usize = 8;
@@ -52,8 +52,8 @@ pub struct Remains {
 ///
 /// # Errors
 ///
-/// There is no memory for the heap, or the settings in force give no thread a heap of its own (`MEMS_HARDEN` and its like,
-/// `MEMS_MISUSE=report`); the closure has not run.
+/// There is no memory for the heap, or the settings in force give no thread a heap of its own (`MEMS_HARDEN` and its
+/// like, `MEMS_MISUSE=report`); the closure has not run.
 pub fn region<T>(run: impl FnOnce() -> T) -> Result<(T, Remains), OutOfMemory> {
     let region = Region::begin().ok_or(OutOfMemory)?;
     let answer = run();

@@ -12,7 +12,7 @@ use super::records::{
     SlabRecord, SnapshotSegment, SnapshotSpan, SnapshotThread,
 };
 use super::slab::SnapshotSlab;
-use crate::base::column::Column;
+use crate::base::array::Array;
 use crate::heap::HeapStats;
 
 /// What the process heap looked like: spans, segments, slabs with a state for each slot, classes and threads.
@@ -20,10 +20,10 @@ use crate::heap::HeapStats;
 /// It lies in mappings of its own, so neither taking nor keeping nor dropping it changes the heap. 16 bytes for each
 /// segment, and for each slab 48 bytes and 2 bits a slot.
 ///
-/// What it guarantees while other threads run: a block that was live all the while it was taken is in it exactly once; a
-/// block that is in it was live at some moment meanwhile. So its number of live blocks differs from that of any moment
-/// meanwhile by at most the blocks that came or went while it was taken, and its bytes by theirs. At rest it is exact, and
-/// [`stats`](Snapshot::stats) equals [`MemsAlloc::stats`](crate::MemsAlloc::stats).
+/// What it guarantees while other threads run: a block that was live all the while it was taken is in it exactly once;
+/// a block that is in it was live at some moment meanwhile. So its number of live blocks differs from that of any
+/// moment meanwhile by at most the blocks that came or went while it was taken, and its bytes by theirs. At rest it is
+/// exact, and [`stats`](Snapshot::stats) equals [`MemsAlloc::stats`](crate::MemsAlloc::stats).
 ///
 /// ```
 /// #[global_allocator]
@@ -44,12 +44,12 @@ pub struct Snapshot {
     pub(super) taken_by: u64,
     /// Of a snapshot that is complete what [`Snapshot::stats`] answers.
     pub(super) stats: HeapStats,
-    pub(super) spans: Column<SnapshotSpan>,
-    pub(super) segments: Column<PackedSegment>,
-    pub(super) slabs: Column<SlabRecord>,
-    pub(super) words: Column<u64>,
-    pub(super) classes: Column<ClassRecord>,
-    pub(super) threads: Column<SnapshotThread>,
+    pub(super) spans: Array<SnapshotSpan>,
+    pub(super) segments: Array<PackedSegment>,
+    pub(super) slabs: Array<SlabRecord>,
+    pub(super) words: Array<u64>,
+    pub(super) classes: Array<ClassRecord>,
+    pub(super) threads: Array<SnapshotThread>,
 }
 
 impl Snapshot {
@@ -58,12 +58,12 @@ impl Snapshot {
             page_size,
             taken_by: 0,
             stats: HeapStats::NONE,
-            spans: Column::new(),
-            segments: Column::new(),
-            slabs: Column::new(),
-            words: Column::new(),
-            classes: Column::new(),
-            threads: Column::new(),
+            spans: Array::new(),
+            segments: Array::new(),
+            slabs: Array::new(),
+            words: Array::new(),
+            classes: Array::new(),
+            threads: Array::new(),
         }
     }
 
@@ -208,7 +208,7 @@ impl Snapshot {
                 SegmentState::Slab | SegmentState::Between => {}
             }
         }
-        let mut threads = core::mem::replace(&mut self.threads, Column::new());
+        let mut threads = core::mem::replace(&mut self.threads, Array::new());
         for slab in self.slabs() {
             let (live, live_bytes) = (slab.live(), slab.live() * slab.slot_bytes());
             let cached_bytes = slab.cached() * slab.slot_bytes();

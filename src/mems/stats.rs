@@ -1,8 +1,9 @@
 //! The sums of a [`Mems`], and the text in which the original prints them.
 
-use core::fmt::{self, Write};
+use core::fmt::{self, Display, Write};
 
-use super::Mems;
+use super::heap::Mems;
+use super::walk::MemsSegment;
 use crate::base::os::Os;
 use crate::chain::segment::SegmentKind;
 use crate::report;
@@ -32,6 +33,19 @@ pub struct MemsStats {
     pub metadata: usize,
 }
 
+/// A segment's letter, and its first and its last address.
+struct SegmentText(MemsSegment);
+
+impl Display for SegmentText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = match self.0.kind {
+            SegmentKind::Process => 'P',
+            SegmentKind::Hole => 'H',
+        };
+        write!(f, "{letter}[{}:{}]", self.0.start, self.0.last())
+    }
+}
+
 impl<O: Os> Mems<O> {
     /// The heap's sums. O(1).
     #[must_use]
@@ -57,27 +71,17 @@ impl<O: Os> Mems<O> {
     ///
     /// That of `out`.
     pub fn write_stats<W: Write>(&self, out: &mut W) -> fmt::Result {
-        out.write_str("----- MeMS SYSTEM STATS -----\n")?;
+        out.write_str(report::HEAD)?;
         for span in self.spans() {
-            write!(out, "MAIN[{}:{}]-> ", span.start, span.last())?;
-            for segment in span.segments() {
-                let kind = match segment.kind {
-                    SegmentKind::Process => 'P',
-                    SegmentKind::Hole => 'H',
-                };
-                write!(out, "{kind}[{}:{}] <-> ", segment.start, segment.last())?;
-            }
-            out.write_str("NULL\n")?;
+            let segments = span.segments().map(SegmentText);
+            report::write_span(out, [span.start, span.last()], segments, span.segment_count)?;
         }
         let stats = self.stats();
         writeln!(out, "Pages used:\t{}", stats.pages_used)?;
         writeln!(out, "Space unused:\t{}", stats.space_unused)?;
-        writeln!(out, "Main Chain Length:\t{}", stats.span_count)?;
-        out.write_str("Sub-chain Length array: [")?;
-        for span in self.spans() {
-            write!(out, "{}, ", span.segment_count)?;
-        }
-        out.write_str("]\n-----------------------------\n")
+        let counts = self.spans().map(|span| span.segment_count);
+        report::write_lengths(out, stats.span_count, counts)?;
+        out.write_str(report::FOOT)
     }
 
     /// Prints [`Mems::write_stats`] to standard output, in order with what was printed through `std` before.

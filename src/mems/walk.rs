@@ -2,12 +2,12 @@
 
 use core::ptr::NonNull;
 
-use super::{Mems, VirtAddr};
+use super::heap::{Mems, VirtAddr};
 use crate::base::addr;
 use crate::base::os::Os;
 use crate::chain::free_list::FreeList;
+use crate::chain::index::Cursor;
 use crate::chain::node_arena::Id;
-use crate::chain::order::Cursor;
 use crate::chain::segment::SegmentKind;
 use crate::chain::span::Span;
 

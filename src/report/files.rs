@@ -59,8 +59,8 @@ fn write_text_to(
     written.map_err(|_| WriteError::Write)
 }
 
-/// Takes a snapshot and writes it as a page ([`Snapshot::write_html`]) to the file at `path`, made anew. Allocates nothing
-/// from the heap.
+/// Takes a snapshot and writes it as a page ([`Snapshot::write_html`]) to the file at `path`, made anew. Allocates
+/// nothing from the heap.
 ///
 /// # Errors
 ///

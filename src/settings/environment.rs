@@ -8,7 +8,8 @@ use core::ffi::{CStr, c_char};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use super::{Settings, value};
+use super::record::Settings;
+use super::value;
 use crate::base::fatal;
 use crate::base::os::{Os, System};
 
@@ -77,7 +78,7 @@ pub(super) fn override_by_environment(mut settings: Settings) -> Settings {
     settings
 }
 
-/// Whether the program runs with more rights than whoever started it.
+/// Whether the program runs with more rights than the user who started it.
 fn is_secure() -> bool {
     // SAFETY: getauxval(3) has no preconditions.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
@@ -95,8 +96,8 @@ fn find(name: &str) -> Option<&'static CStr> {
         return None;
     }
     loop {
-        // SAFETY: the array ends with a null pointer, which has not been met yet. (Whoever changes the environment
-        // while another thread allocates for the first time of all breaks the contract of setenv(3).)
+        // SAFETY: the array ends with a null pointer, which has not been met yet. (A program that changes the
+        // environment while another thread allocates for the first time of all breaks the contract of setenv(3).)
         let entry = unsafe { place.read() };
         if entry.is_null() {
             return None;

@@ -1,6 +1,6 @@
 //! Values of settings as text. An `Err` says what was expected.
 
-use super::OnMisuse;
+use super::record::OnMisuse;
 
 /// A number of bytes, with `K`, `M` or `G` behind it for KiB, MiB or GiB.
 pub(super) fn bytes(text: &[u8]) -> Result<usize, &'static str> {

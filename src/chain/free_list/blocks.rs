@@ -2,11 +2,11 @@
 
 use core::ops::Range;
 
+use super::super::index::{Cursor, Path};
 use super::super::node_arena::Id;
-use super::super::order::{Cursor, Path};
 use super::super::segment::{Extent, Segment};
 use super::super::span::Span;
-use super::FreeList;
+use super::list::FreeList;
 use crate::base::round::{align_down, align_up};
 
 /// A block that was handed out.
@@ -54,8 +54,8 @@ impl FreeList {
         align: usize,
         range: &Range<usize>,
     ) -> Option<Block> {
-        debug_assert!(size > 0 && size.is_multiple_of(self.measures.granule), "L8");
-        if align > self.measures.granule {
+        debug_assert!(size > 0 && size.is_multiple_of(self.units.granule), "L8");
+        if align > self.units.granule {
             return self.allocate_aligned(size, align, range);
         }
         let path = self.first_fit_in(size, range)?;
@@ -71,7 +71,7 @@ impl FreeList {
         align: usize,
         range: &Range<usize>,
     ) -> Option<Block> {
-        let wanted = size.checked_add(align - self.measures.granule)?;
+        let wanted = size.checked_add(align - self.units.granule)?;
         let (path, hole, padding) = self.aligned_fit(size, wanted, align, range)?;
         Some(self.hand_out(&path, hole, hole.start + padding, size))
     }
@@ -97,7 +97,7 @@ impl FreeList {
     /// Makes `size` bytes at `start` of a hole a block that is handed out.
     #[inline]
     fn hand_out(&mut self, path: &Path, hole: Segment, start: usize, size: usize) -> Block {
-        let page = self.measures.page;
+        let page = self.units.page;
         // The whole pages of a clean hole have gone back, and come anew.
         let is_clean = hole.extent.is_clean_hole()
             && align_up(hole.start, page).is_some_and(|first| first <= start)
@@ -108,8 +108,8 @@ impl FreeList {
         Block { start, span: hole.span, is_fresh }
     }
 
-    /// A hole with room for `size` aligned bytes, and the padding in front of them; `wanted` bytes are enough wherever a
-    /// hole begins.
+    /// A hole with room for `size` aligned bytes, and the padding in front of them; `wanted` bytes are enough wherever
+    /// a hole begins.
     fn aligned_fit(
         &self,
         size: usize,
@@ -221,8 +221,8 @@ impl FreeList {
         self.free_segment(&path, block, false);
     }
 
-    /// Makes a segment that is no hole one, merged with the holes beside it. The result is clean if all parts are and no
-    /// page is shared by two: such a page has not gone back with either.
+    /// Makes a segment that is no hole one, merged with the holes beside it. The result is clean if all parts are and
+    /// no page is shared by two: such a page has not gone back with either.
     #[inline]
     pub(super) fn free_segment(
         &mut self,
@@ -233,7 +233,7 @@ impl FreeList {
         let [left, right] = self.segments.beside(path);
         let is_hole = |beside: &Segment| beside.is_hole() && beside.span == segment.span;
         let (left, right) = (left.filter(is_hole), right.filter(is_hole));
-        let page = self.measures.page;
+        let page = self.units.page;
         let is_clean_from = |start: usize, hole: Option<Segment>| {
             hole.is_none_or(|hole| hole.extent.is_clean_hole() && start.is_multiple_of(page))
         };
@@ -319,7 +319,7 @@ impl FreeList {
 
     fn resize_segment(&mut self, mut path: Path, block: Segment, extent: Extent) -> bool {
         let size = extent.size();
-        debug_assert!(size > 0 && size.is_multiple_of(self.measures.granule), "L8");
+        debug_assert!(size > 0 && size.is_multiple_of(self.units.granule), "L8");
         let right = self.hole_beside(self.segments.next(path.cursor()), block.span);
         let end = right.map_or(block.end(), |right| right.end());
         if size > end - block.start {

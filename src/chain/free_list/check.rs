@@ -1,13 +1,21 @@
 //! The laws of the free list, checked by walking both chains from end to end.
 
+use super::super::index::Cursor;
 use super::super::node_arena::Id;
-use super::super::order::Cursor;
 use super::super::span::Span;
-use super::{FreeList, Totals, page_bytes};
+use super::list::{FreeList, Totals, page_bytes};
 use crate::base::law::{BrokenLaw, law};
 
-/// Checks L1, L2, L3, L8 and all sums. O(n).
-pub(super) fn check_chains(list: &FreeList) -> Result<(), BrokenLaw> {
+impl FreeList {
+    /// Checks all laws. O(n).
+    pub(crate) fn check(&self) -> Result<(), BrokenLaw> {
+        self.segments.check()?;
+        check_chains(self)
+    }
+}
+
+/// Checks L1, L2, L3, L8 and all sums.
+fn check_chains(list: &FreeList) -> Result<(), BrokenLaw> {
     let mut at = list.segments.first();
     let mut sums = Totals::default();
     let (mut id, mut prev) = (list.first_span(), Id::NONE);
@@ -44,7 +52,7 @@ fn check_span(
         law(segment.start == end, "segments tile their span (L1)", end)?;
         law(segment.span == id, "a segment knows its span (L3)", end)?;
         law(segment.size() > 0, "no segment is empty", end)?;
-        let whole = segment.size().is_multiple_of(list.measures.granule);
+        let whole = segment.size().is_multiple_of(list.units.granule);
         law(whole, "sizes are whole granules (L8)", end)?;
         law(!(last_was_hole && segment.is_hole()), "no two holes are neighbours (L2)", end)?;
         last_was_hole = segment.is_hole();
@@ -53,7 +61,7 @@ fn check_span(
             sums.process_bytes += segment.size();
             sums.process_count += 1;
         } else if last_was_hole {
-            let pages = page_bytes(list.measures.page, segment.start, segment.end());
+            let pages = page_bytes(list.units.page, segment.start, segment.end());
             let is_clean = segment.extent.is_clean_hole();
             sums.hole_page_bytes += pages;
             sums.clean_page_bytes += if is_clean { pages } else { 0 };

@@ -3,9 +3,10 @@
 //! A claimed run is neither handed out nor available: no `malloc` takes it, no `free` accepts it, it merges with
 //! nothing. So its owner may drop the lock, map over its pages, take the lock again and settle it as a hole.
 
-use super::super::order::Path;
+use super::super::index::Path;
 use super::super::segment::{Extent, Segment};
-use super::{FreeList, NotABlock};
+use super::blocks::NotABlock;
+use super::list::FreeList;
 
 impl FreeList {
     /// As [`FreeList::release`], but a block of `claim_from` bytes or more is claimed instead, and returned: it is
@@ -43,13 +44,13 @@ impl FreeList {
         self.account(segment.span, &[segment], &[claimed]);
     }
 
-    /// Makes the block at `start`, kept or not, `size` bytes long, fewer than it has, and claims what it gives up, which is
-    /// returned. The caller has reserved one change. O(log n).
+    /// Makes the block at `start`, kept or not, `size` bytes long, fewer than it has, and claims what it gives up,
+    /// which is returned. The caller has reserved one change. O(log n).
     pub(crate) fn shrink_and_claim(&mut self, start: usize, size: usize) -> Option<Segment> {
         let path = self.segments.locate(start)?;
         let block = self.segments.segment(path.cursor());
         debug_assert!(block.start == start && !block.is_hole(), "a block");
-        debug_assert!(size < block.size() && size.is_multiple_of(self.measures.granule), "L8");
+        debug_assert!(size < block.size() && size.is_multiple_of(self.units.granule), "L8");
         let extent =
             if block.extent.is_kept() { Extent::kept(size) } else { Extent::process(size) };
         let shorter = Segment { extent, ..block };

@@ -3,13 +3,13 @@
 use super::super::node_arena::Id;
 use super::super::segment::Segment;
 use super::super::span::Span;
-use super::FreeList;
+use super::list::FreeList;
 
 impl FreeList {
-    /// Enters a span of `len` bytes at `start`, all hole, whose first byte is `base` bytes behind the anchor. It
-    /// takes its place in the chain by address. The caller has reserved one span.
+    /// Enters a span of `len` bytes at `start`, all hole, whose first byte is at `base` in memory. It takes its
+    /// place in the chain by address. The caller has reserved one span.
     pub(crate) fn span_create(&mut self, start: usize, len: usize, base: usize) -> Id<Span> {
-        debug_assert!(len > 0 && len.is_multiple_of(self.measures.granule), "L8");
+        debug_assert!(len > 0 && len.is_multiple_of(self.units.granule), "L8");
         let before = self.segments.locate(start);
         let prev = before.map_or(Id::NONE, |path| self.segments.segment(path.cursor()).span);
         let next = match prev.some() {
@@ -48,7 +48,7 @@ impl FreeList {
 
     /// Lengthens a span by `extra` bytes of hole. The caller has reserved one change.
     pub(crate) fn span_extend(&mut self, id: Id<Span>, extra: usize) {
-        debug_assert!(extra > 0 && extra.is_multiple_of(self.measures.granule), "L8");
+        debug_assert!(extra > 0 && extra.is_multiple_of(self.units.granule), "L8");
         let end = self.spans.get(id).end();
         let Some(path) = self.segments.locate(end - 1) else { return };
         let last = self.segments.segment(path.cursor());
@@ -106,6 +106,6 @@ impl FreeList {
     /// Where the byte at `address` of a span is in memory.
     #[inline]
     pub(crate) fn memory_of(&self, span: Id<Span>, address: usize) -> usize {
-        self.measures.anchor.wrapping_add(self.spans.get(span).offset_of(address))
+        self.spans.get(span).memory_of(address)
     }
 }

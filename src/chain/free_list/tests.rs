@@ -1,11 +1,12 @@
 //! The free list against a plain list of segments that is searched from the front.
 
+use super::super::index::tests::SplitMix;
 use super::super::node_arena::tests::TestChunks;
-use super::super::order::tests::SplitMix;
-use super::*;
+use super::blocks::{self, NotABlock};
+use super::list::{FreeList, Totals, Units};
 
 const GRANULE: usize = 16;
-const MEASURES: Measures = Measures { granule: GRANULE, page: 4096, anchor: 0 };
+const UNITS: Units = Units { granule: GRANULE, page: 4096 };
 
 /// What the original does: a list of (start, size, is hole, span number), walked from the front.
 #[derive(Debug, Default)]
@@ -93,7 +94,7 @@ fn same(list: &FreeList, plain: &Plain) {
 
 fn random_run(seed: u64, steps: usize) {
     let mut source = TestChunks::default();
-    let mut list = FreeList::new(MEASURES);
+    let mut list = FreeList::new(UNITS);
     let mut plain = Plain::default();
     let mut random = SplitMix(seed);
     let mut live = Vec::new();
@@ -162,7 +163,7 @@ fn it_agrees_with_a_plain_list() {
 #[test]
 fn wrong_addresses_are_told_apart() {
     let mut source = TestChunks::default();
-    let mut list = FreeList::new(MEASURES);
+    let mut list = FreeList::new(UNITS);
     list.reserve(2, 4, &mut source).expect("nodes");
     assert_eq!(list.release(4096, None), Err(NotABlock::Outside));
     list.span_create(4096, 4096, 4096);

@@ -3,7 +3,7 @@
 use crate::inspect::{Place, PlaceState, Places, Snapshot};
 
 /// Addresses further apart than this are drawn apart.
-pub(super) const GAP_BYTES: usize = 1 << 20;
+const GAP_BYTES: usize = 1 << 20;
 
 /// A stretch of addresses that is drawn in one piece.
 #[derive(Clone, Copy, Debug)]

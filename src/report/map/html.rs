@@ -1,7 +1,7 @@
 //! The heap map as a page: one file that needs nothing else.
 //!
-//! The page holds every slot's state as long as that takes less than [`DETAIL_BYTES`]; of a larger heap it holds cells with
-//! sums, so it never takes more than some 12 MiB.
+//! The page holds every slot's state as long as that takes less than [`DETAIL_BYTES`]; of a larger heap it holds cells
+//! with sums, so it never takes more than some 12 MiB.
 
 use core::fmt::{self, Write};
 
@@ -41,9 +41,9 @@ impl<W: Write> Write for Escaped<'_, W> {
 }
 
 impl Snapshot {
-    /// Writes a map of the heap as one HTML page that loads nothing: the address space in rows, coloured by size, kind or
-    /// thread; every block, slot and hole under the pointer; search, zoom, the sums. At most some 12 MiB: where single
-    /// blocks would take more than 8 MiB, cells with sums are written instead. O(slots + segments).
+    /// Writes a map of the heap as one HTML page that loads nothing: the address space in rows, coloured by size, kind
+    /// or thread; every block, slot and hole under the pointer; search, zoom, the sums. At most some 12 MiB: where
+    /// single blocks would take more than 8 MiB, cells with sums are written instead. O(slots + segments).
     ///
     /// # Errors
     ///
@@ -198,8 +198,8 @@ fn sixes<W: Write>(out: &mut W, words: &[u64]) -> fmt::Result {
     if bits == 0 { Ok(()) } else { out.write_char(char::from(LETTERS[(bits & 63) as usize])) }
 }
 
-/// Writes cells with commas between them: `live.cached.free.hole.slot.thread`, nothing for a cell of clean holes, `=` for
-/// one like the one before it.
+/// Writes cells with commas between them: `live.cached.free.hole.slot.thread`, nothing for a cell of clean holes, `=`
+/// for one like the one before it.
 fn write_cells<W: Write>(out: &mut W, cells: Cells<'_, '_>) -> fmt::Result {
     let numbers = |cell: &Cell| {
         let slot = cell.slot_bytes().unwrap_or(0);

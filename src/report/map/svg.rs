@@ -10,7 +10,7 @@ use crate::inspect::Snapshot;
 const ROW_CELLS: usize = 256;
 const ROW_UNITS: usize = 7;
 const CELL_UNITS: usize = 4;
-/// The most rows: so many cells take some 2 MiB at the worst.
+/// The most rows; their cells take some 2 MiB at the worst.
 const MOST_ROWS: usize = 64;
 /// The width left of the rows, for addresses.
 const GUTTER: usize = 92;
@@ -19,7 +19,8 @@ const HEAD: usize = 66;
 /// The height above each stretch.
 const STRETCH: usize = 6;
 
-/// Slots up to so many bytes have the colour with that number; those above, and blocks outside of slabs, the next ones.
+/// The largest slots, in bytes, that have the colour with that number. Larger slots, and blocks outside of slabs, have
+/// the next ones.
 const SIZES: [(u64, &str); 5] = [
     (32, "to 32 B"),
     (128, "to 128 B"),
@@ -30,7 +31,8 @@ const SIZES: [(u64, &str); 5] = [
 /// The colour of larger blocks.
 const LARGE: usize = SIZES.len();
 
-/// The colours, told apart by lightness, too: a part of viridis for sizes, Okabe and Ito's vermilion and reddish purple.
+/// The colours, told apart by lightness, too: a part of viridis for sizes, Okabe and Ito's vermilion and reddish
+/// purple.
 const STYLE: &str = "
 svg{background:#fff;color:#1c2024;font:11px system-ui,sans-serif}text{fill:currentColor}.f{fill:#60686f}
 .h{fill:#e3e7ec}.e{fill:#f5f6f8}.i{fill:#c2c9d2}.k{fill:#cc79a7}
@@ -100,9 +102,9 @@ impl Run {
 }
 
 impl Snapshot {
-    /// Writes a map of the heap as one SVG: the address space in rows, coloured by size. Each cell of a power of two of bytes
-    /// (16 for heaps up to 256 KiB) shows what most of it is, fainter where it is not full. At most 2 MiB; pointing at
-    /// a run of cells shows its sums. O(slots + segments).
+    /// Writes a map of the heap as one SVG: the address space in rows, coloured by size. Each cell of a power of two of
+    /// bytes (16 for heaps up to 256 KiB) shows what most of it is, fainter where it is not full. At most 2 MiB;
+    /// pointing at a run of cells shows its sums. O(slots + segments).
     ///
     /// # Errors
     ///
@@ -125,8 +127,8 @@ impl Snapshot {
         out.write_str("</svg>\n")
     }
 
-    /// The smallest power of two, at least 16, with which the picture has at most [`MOST_ROWS`] rows, or as few as there are
-    /// stretches.
+    /// The smallest power of two, at least 16, with which the picture has at most [`MOST_ROWS`] rows, or as few as
+    /// there are stretches.
     fn picture_cell_bytes(&self) -> usize {
         let mut bytes = 16;
         let least = stretches(self).count();

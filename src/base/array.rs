@@ -1,0 +1,164 @@
+//! An array in a mapping of its own: memory for what is noted about a heap, out of reach of that heap's blocks.
+//!
+//! Invariants: **I1** the first `len` items are initialised and the mapping has room for `capacity`; **I2** nothing
+//! here touches the heap, so an array may grow while a walk is under way, though not under one of the heap's locks.
+#![allow(unsafe_code, reason = "an array in a mapping of its own")]
+
+use core::fmt;
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+use core::slice;
+use core::sync::atomic::{AtomicU8, AtomicU64};
+
+use super::os::{Os, OutOfMemory, System};
+use super::round::round_up;
+
+/// The first mapping, in bytes.
+const FIRST_BYTES: usize = 64 << 10;
+
+/// Types of which all bytes zero are a value.
+///
+/// # Safety
+///
+/// Just that, and the type needs no drop.
+pub(crate) unsafe trait Zeroable {}
+
+// SAFETY: 0 is a number.
+unsafe impl Zeroable for usize {}
+// SAFETY: as above.
+unsafe impl Zeroable for AtomicU8 {}
+// SAFETY: as above.
+unsafe impl Zeroable for AtomicU64 {}
+
+/// An array that grows at its end. Appending takes O(1) on average.
+pub(crate) struct Array<T: Copy> {
+    start: NonNull<T>,
+    len: usize,
+    capacity: usize,
+}
+
+// SAFETY: an array is the only one that refers to its mapping, and its items may be sent.
+unsafe impl<T: Copy + Send> Send for Array<T> {}
+// SAFETY: a shared array is only read.
+unsafe impl<T: Copy + Sync> Sync for Array<T> {}
+
+impl<T: Copy> Array<T> {
+    const ITEM_BYTES: usize = {
+        assert!(size_of::<T>() > 0 && align_of::<T>() <= 4096, "an item fits a page");
+        size_of::<T>()
+    };
+
+    /// An empty array, without memory.
+    pub(crate) const fn new() -> Self {
+        Self { start: NonNull::dangling(), len: 0, capacity: 0 }
+    }
+
+    /// Appends an item.
+    pub(crate) fn push(&mut self, item: T) -> Result<(), OutOfMemory> {
+        if self.len == self.capacity {
+            self.grow()?;
+        }
+        // SAFETY: `len` is below the capacity (I1).
+        let end = unsafe { self.start.add(self.len) };
+        // SAFETY: the place lies in the mapping, and nobody else refers to it.
+        unsafe { end.write(item) };
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Drops all items behind the first `len`.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// An array without items that has room for `capacity` of them.
+    fn with_capacity(capacity: usize) -> Result<Self, OutOfMemory> {
+        let bytes = capacity.checked_mul(Self::ITEM_BYTES).ok_or(OutOfMemory)?;
+        // Whole pages, so that less than an item's bytes of the last one stay unused.
+        let bytes = round_up(bytes, System.page_size()).ok_or(OutOfMemory)?;
+        let start = System.map(bytes)?.cast::<T>();
+        Ok(Self { start, len: 0, capacity: bytes / Self::ITEM_BYTES })
+    }
+
+    /// Moves to a mapping twice as large.
+    #[cold]
+    fn grow(&mut self) -> Result<(), OutOfMemory> {
+        let wish = self.capacity.checked_mul(2).ok_or(OutOfMemory)?;
+        let mut larger = Self::with_capacity(wish.max(FIRST_BYTES / Self::ITEM_BYTES))?;
+        // SAFETY: both mappings have room for `len` items, and they are not the same.
+        unsafe { ptr::copy_nonoverlapping(self.start.as_ptr(), larger.start.as_ptr(), self.len) };
+        larger.len = self.len;
+        *self = larger;
+        Ok(())
+    }
+
+    /// The items, to be changed.
+    pub(crate) fn items_mut(&mut self) -> &mut [T] {
+        // SAFETY: the first `len` items are initialised (I1), and the array is borrowed.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Copy + Zeroable> Array<T> {
+    /// An array of `len` items, all zero.
+    pub(crate) fn zeroed(len: usize) -> Result<Self, OutOfMemory> {
+        let mut array = Self::with_capacity(len)?;
+        // The mapping is fresh, so its bytes are zero, and zero is an item (I1).
+        array.len = len;
+        Ok(array)
+    }
+}
+
+impl<T: Copy> Deref for Array<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: the first `len` items are initialised (I1), and stay as long as the array is borrowed.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Copy> Drop for Array<T> {
+    fn drop(&mut self) {
+        if self.capacity > 0 {
+            let bytes = (self.capacity * Self::ITEM_BYTES).next_multiple_of(System.page_size());
+            // SAFETY: the mapping came from `System`, this long, and nobody refers to it any more.
+            let unmapped = unsafe { System.unmap(self.start.cast(), bytes) };
+            // Where the system refuses, the memory stays mapped until the process ends.
+            let _ = unmapped;
+        }
+    }
+}
+
+impl<T: Copy> fmt::Debug for Array<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Array").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_keeps_its_items_while_it_grows() {
+        let mut array = Array::new();
+        assert!(array.is_empty());
+        for number in 0..200_000_usize {
+            array.push([number, !number, 7]).expect("there is memory");
+        }
+        assert!(array.iter().enumerate().all(|(index, item)| *item == [index, !index, 7]));
+        array.items_mut()[1] = [0; 3];
+        array.truncate(2);
+        assert_eq!(*array, [[0, !0, 7], [0; 3]]);
+    }
+
+    #[test]
+    fn a_zeroed_array_has_its_items_from_the_start() {
+        let mut array = Array::<usize>::zeroed(100_000).expect("there is memory");
+        assert!(array.len() == 100_000 && array.iter().all(|item| *item == 0));
+        array.push(7).expect("there is memory");
+        assert_eq!((array.len(), array[99_999], array[100_000]), (100_001, 0, 7));
+        assert_eq!(Array::<usize>::zeroed(usize::MAX).map(|_| ()), Err(OutOfMemory));
+    }
+}

@@ -1,0 +1,153 @@
+//! [`Heap`]: the handle, its start and its end.
+//!
+//! Owns: the way to the root record, which is made at the first use, and the bounds that a heap starts with.
+//!
+//! Invariant: **I1** a record that was published stays where it is, initialised, until the heap is dropped.
+#![allow(unsafe_code, reason = "refers to the root record, which lies in the heap's own memory")]
+
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use super::decay::Policy;
+use super::root::{Bounds, Root};
+use super::zones::Use;
+use crate::base::lock::Lock;
+use crate::base::os::{Os, OutOfMemory, System};
+
+/// What a heap of its own reserves; untouched addresses cost nothing.
+const DEFAULT_RESERVATION: usize = 64 << 30;
+
+/// A heap: memory by [`mems_malloc`](Heap::mems_malloc), back by [`mems_free`](Heap::mems_free), all of it gone when
+/// the heap is dropped.
+///
+/// The process heap behind [`MemsAlloc`](crate::MemsAlloc) is one of these. A heap of your own serves as an arena that
+/// is dropped at once, and in tests. Threads may share it; each call takes a lock.
+///
+/// ```
+/// let heap = mems::Heap::new();
+/// let block = heap.mems_malloc(100, 16).unwrap();
+/// assert_eq!(heap.usable_size(block.as_ptr()), Some(112));
+/// // SAFETY: the block is live, and nothing refers to it.
+/// unsafe { heap.mems_free(block.as_ptr()) }.unwrap();
+/// // SAFETY: as above; it is not live any more, which is recognised.
+/// assert!(unsafe { heap.mems_free(block.as_ptr()) }.is_err());
+/// ```
+#[derive(Debug)]
+pub struct Heap<O: Os = System> {
+    pub(super) os: O,
+    reservation: usize,
+    /// Guards the start, and holds what a heap starts with.
+    starting: Lock<Bounds>,
+    root: AtomicPtr<Root>,
+}
+
+impl Heap<System> {
+    /// An empty heap. It takes no memory until the first block.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::with_os(System, DEFAULT_RESERVATION)
+    }
+}
+
+impl Default for Heap<System> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<O: Os> Heap<O> {
+    /// An empty heap on another [`Os`], which reserves `reservation` bytes of addresses at first.
+    pub const fn with_os(os: O, reservation: usize) -> Self {
+        let bounds = Bounds { limit_bytes: usize::MAX, policy: Policy::DEFAULT };
+        Self { os, reservation, starting: Lock::new(bounds), root: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// The root record, if there is one yet.
+    #[inline]
+    pub(super) fn root(&self) -> Option<&Root> {
+        // SAFETY: the record is initialised and stays where it is as long as the heap is borrowed (I1).
+        unsafe { self.root.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// The root record, made now if there is none.
+    #[inline]
+    pub(super) fn root_or_start(&self) -> Result<&Root, OutOfMemory> {
+        match self.root() {
+            Some(root) => Ok(root),
+            None => self.start(),
+        }
+    }
+
+    #[cold]
+    fn start(&self) -> Result<&Root, OutOfMemory> {
+        let bounds = self.starting.lock();
+        if self.root().is_none() {
+            let root = Root::create(&self.os, self.reservation, *bounds)?;
+            self.root.store(root.as_ptr(), Ordering::Release);
+        }
+        self.root().ok_or(OutOfMemory)
+    }
+
+    /// From now on the heap maps no more than `bytes` for blocks and its records. What is mapped already stays; where
+    /// it is more, the heap does not grow. A request that would have to be refused answers `None`; holes are used as
+    /// ever.
+    pub fn set_limit(&self, bytes: usize) {
+        let mut bounds = self.starting.lock();
+        bounds.limit_bytes = bytes;
+        if let Some(root) = self.root() {
+            root.zones.lock().limit_bytes = bytes;
+        }
+    }
+
+    /// Says when idle pages go back. Ignored once the first block was handed out.
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        self.starting.lock().policy = policy;
+    }
+
+    /// Commits at least `len` bytes for records that are never given back: where they begin and end.
+    pub(crate) fn commit_records(&self, len: usize) -> Option<(usize, usize)> {
+        let root = self.root_or_start().ok()?;
+        let run = root.zones.lock().commit(&self.os, Use::Nodes, len).ok()?;
+        Some((run.start, run.end()))
+    }
+
+    /// Start and length of the addresses that are reserved for blocks at first.
+    pub(crate) fn block_range(&self) -> Option<(usize, usize)> {
+        let root = self.root_or_start().ok()?;
+        root.zones.lock().all(Use::Blocks).first().map(|zone| (zone.start, zone.reserved))
+    }
+
+    /// Whether there was a limit on the process's addresses when the heap began, or there is one on the heap.
+    pub(crate) fn has_limit(&self) -> bool {
+        self.root().is_some_and(|root| root.zones.lock().has_limit())
+    }
+
+    /// Takes all locks, in their order, for the time of a fork.
+    pub(crate) fn hold_for_fork(&self) {
+        self.starting.hold_for_fork();
+        if let Some(root) = self.root() {
+            root.zones.hold_for_fork();
+            root.chains.hold_for_fork();
+        }
+    }
+
+    /// Opens all locks again, in the parent and in the child.
+    pub(crate) fn release_after_fork(&self) {
+        if let Some(root) = self.root() {
+            root.chains.release_after_fork();
+            root.zones.release_after_fork();
+        }
+        self.starting.release_after_fork();
+    }
+}
+
+impl<O: Os> Drop for Heap<O> {
+    fn drop(&mut self) {
+        let root = *self.root.get_mut();
+        if let Some(root) = NonNull::new(root) {
+            // SAFETY: the record is initialised; it is moved out, as its own memory goes back with the zones.
+            let root = unsafe { root.read() };
+            root.zones.lock().release(&self.os);
+        }
+    }
+}

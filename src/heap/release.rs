@@ -1,0 +1,121 @@
+//! Taking a block back, and the questions that every free asks first.
+//!
+//! Invariant: **I1** an address is compared, never dereferenced, until the free list knows it as a live block.
+#![allow(unsafe_code, reason = "takes back memory whose user promises to be done with it")]
+
+use super::give_back::AT_ONCE_BYTES;
+use super::handle::Heap;
+use super::misuse::Misuse;
+use super::sizes::block_size;
+use crate::base::os::Os;
+use crate::chain::free_list::NotABlock;
+
+impl<O: Os> Heap<O> {
+    /// Takes a block back.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`] where `pointer` is not the start of a live block; nothing has changed then. The pointer is not
+    /// dereferenced.
+    ///
+    /// # Safety
+    ///
+    /// Nothing uses the block any more.
+    pub unsafe fn mems_free(&self, pointer: *mut u8) -> Result<(), Misuse> {
+        self.release(pointer.addr(), None)
+    }
+
+    /// As [`Heap::mems_free`], for a block that was asked for with `size` bytes: a block of another size is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::mems_free`].
+    ///
+    /// # Safety
+    ///
+    /// As [`Heap::mems_free`].
+    pub unsafe fn mems_free_sized(&self, pointer: *mut u8, size: usize) -> Result<(), Misuse> {
+        self.release(pointer.addr(), Some(size))
+    }
+
+    /// Takes the block at `address` back, if it is one (and of a request of `size` bytes).
+    #[inline]
+    pub(crate) fn release(&self, address: usize, size: Option<usize>) -> Result<(), Misuse> {
+        self.release_from(address, size, AT_ONCE_BYTES)
+    }
+
+    /// As [`Heap::release`]; the pages of a block of `at_once_bytes` or more go back now.
+    #[inline]
+    pub(super) fn release_from(
+        &self,
+        address: usize,
+        size: Option<usize>,
+        at_once_bytes: usize,
+    ) -> Result<(), Misuse> {
+        let Some(root) = self.root() else {
+            return Err(Misuse::new(NotABlock::Outside, address, size, |_| 0));
+        };
+        // A size that no block can have is answered as a wrong size.
+        let expected = size.map(|size| block_size(size).unwrap_or(0));
+        let mut chains = root.chains.lock();
+        match chains.list.release_or_claim(address, expected, at_once_bytes) {
+            Ok(None) => {
+                self.tick(root, chains);
+                Ok(())
+            }
+            Ok(Some(claimed)) => {
+                drop(chains);
+                self.give_back_claimed(root, claimed, claimed.end());
+                Ok(())
+            }
+            Err(why) => Err(chains.misuse(why, address, size)),
+        }
+    }
+
+    /// Takes a block back that [`Heap::allocate_kept`] gave.
+    pub(crate) fn release_kept(&self, start: usize) {
+        if let Some(root) = self.root() {
+            let mut chains = root.chains.lock();
+            chains.list.release_kept(start);
+            self.note_dirty(root, chains);
+        }
+    }
+
+    /// Whether `pointer` is the start of a live block that serves a request of `size` bytes, if that is given. The
+    /// check every free makes, as a question. O(log n).
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn validate(&self, pointer: *const u8, size: Option<usize>) -> Result<(), Misuse> {
+        self.validate_address(pointer.addr(), size)
+    }
+
+    /// As [`Heap::validate`], by number.
+    pub(crate) fn validate_address(
+        &self,
+        address: usize,
+        size: Option<usize>,
+    ) -> Result<(), Misuse> {
+        let Some(root) = self.root() else {
+            return Err(Misuse::new(NotABlock::Outside, address, size, |_| 0));
+        };
+        let expected = size.map(|size| block_size(size).unwrap_or(0));
+        let chains = root.chains.lock();
+        let block = chains.list.block(address, expected);
+        block.map(|_| ()).map_err(|why| chains.misuse(why, address, size))
+    }
+
+    /// The bytes that the block at `pointer` has, at least as many as were asked for; `None` where it is not the start
+    /// of a live block. O(log n).
+    #[must_use]
+    pub fn usable_size(&self, pointer: *const u8) -> Option<usize> {
+        self.usable_size_at(pointer.addr())
+    }
+
+    /// As [`Heap::usable_size`], by number.
+    pub(crate) fn usable_size_at(&self, address: usize) -> Option<usize> {
+        let chains = self.root()?.chains.lock();
+        chains.list.block(address, None).ok().map(|block| block.size())
+    }
+}

@@ -1,0 +1,28 @@
+//! The one hardened heap of the process, behind its lock.
+
+use super::heap::Hardened;
+use crate::base::lock::{Lock, LockGuard};
+use crate::settings::{self, Settings};
+
+/// Its lock comes before all others but that of the settings.
+static HARDENED: Lock<Hardened> = Lock::new(Hardened::new());
+
+/// The hardened heap and its settings, if those in force ask for one.
+#[inline]
+pub(in crate::process) fn hardened() -> Option<(LockGuard<'static, Hardened>, &'static Settings)> {
+    if settings::is_plain() {
+        return None;
+    }
+    let settings = settings::in_force().filter(|settings| settings.is_hardened())?;
+    Some((HARDENED.lock(), settings))
+}
+
+/// Takes its lock for the time of a fork.
+pub(in crate::process) fn hold_for_fork() {
+    HARDENED.hold_for_fork();
+}
+
+/// Opens it again, in the parent and in the child.
+pub(in crate::process) fn release_after_fork() {
+    HARDENED.release_after_fork();
+}

@@ -1,0 +1,28 @@
+//! The process heap: which heap a thread uses, the fast paths, and what settings change.
+//!
+//! Every first call of a thread, and every call that the fast paths do not serve, passes one test
+//! ([`settings::is_plain`](crate::settings::is_plain)). It fails as long as settings are not fixed, and for good where
+//! they concern every call.
+//!
+//! From the ground up: [`word`] and [`thread`] which heap is the calling thread's; [`plain`] the heap without settings;
+//! [`begin`] settings come into force; [`walk`] looking inside; [`hardened`] programs with more checks; [`malloc`],
+//! [`free`], [`realloc`] the calls; [`question`] what else can be asked of a block; `region` what a closure leaves
+//! behind; [`trim`] memory that goes back; [`fork`] the same in the child of a fork; [`c`] the fast paths for C.
+
+mod word;
+mod thread;
+pub(crate) mod plain;
+pub(crate) mod begin;
+pub(crate) mod walk;
+mod hardened;
+pub(crate) mod malloc;
+pub(crate) mod free;
+pub(crate) mod realloc;
+pub(crate) mod question;
+#[cfg(feature = "std")]
+pub(crate) mod region;
+pub(crate) mod trim;
+mod fork;
+pub mod c;
+#[cfg(all(test, feature = "std"))]
+mod tests;

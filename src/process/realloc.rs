@@ -1,0 +1,59 @@
+//! A block that is to serve another size: where it is if there is room, else elsewhere.
+#![allow(unsafe_code, reason = "moves the bytes of a block")]
+
+use core::alloc::Layout;
+use core::ptr;
+
+use super::begin::refuse;
+use super::free::free_moved;
+use super::hardened::hardened;
+use super::malloc::malloc;
+use super::plain::PROCESS_HEAP;
+use crate::base::addr;
+use crate::heap::Misuse;
+use crate::settings::Settings;
+
+/// Makes the block at `start` serve `new_size` bytes: where it is now, or null, and then nothing has changed. Reports a
+/// block that is not live as settings want it.
+///
+/// # Safety
+///
+/// The caller of `GlobalAlloc::realloc` promises that the block is live and of this layout, and no longer uses `start`
+/// if the answer is not null.
+pub(crate) unsafe fn realloc(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    match resize(start.addr(), (layout.size(), layout.align()), new_size) {
+        Ok(true) => addr::raw_pointer(start.addr()),
+        // SAFETY: `resize` has found the block live, with this layout's size.
+        Ok(false) => unsafe { move_block(start, layout, new_size) },
+        Err(misuse) => {
+            refuse(&misuse);
+            ptr::null_mut()
+        }
+    }
+}
+
+/// Makes a block serve another size where it is; `false` where it cannot. With checks on blocks always move, so that a
+/// use of the old address is found.
+fn resize(address: usize, old: (usize, usize), new_size: usize) -> Result<bool, Misuse> {
+    match hardened() {
+        Some((heap, _)) => heap.validate(address, Some(old)).map(|()| false),
+        None => PROCESS_HEAP.resize(address, old, new_size),
+    }
+}
+
+/// Moves a block that cannot grow where it is.
+///
+/// # Safety
+///
+/// `start` is a live block of `layout`.
+#[cold]
+unsafe fn move_block(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    let moved = malloc(new_size, layout.align(), &Settings::DEFAULT);
+    if !moved.is_null() {
+        let kept = layout.size().min(new_size);
+        // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
+        unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
+        free_moved(start.addr(), layout.size(), layout.align(), kept);
+    }
+    moved
+}

@@ -1,0 +1,152 @@
+//! What only inside code can test of threads: slots on their way home when threads end and slabs change hands.
+#![allow(clippy::expect_used, reason = "helpers of tests")]
+
+use core::alloc::Layout;
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use super::free::free;
+use super::plain::PROCESS_HEAP;
+use super::thread::current;
+use crate::heap::MisuseKind;
+use crate::settings::Settings;
+use crate::slabs::class::{Class, SLAB_GRANULE};
+use crate::slabs::depot::DEPOT;
+use crate::slabs::slab::Slab;
+
+fn class_of(size: usize) -> Class {
+    Class::of(size, 8).expect("a small size")
+}
+
+/// The process heap, one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn malloc(size: usize) -> usize {
+    let start = super::malloc::malloc(size, 8, &Settings::DEFAULT);
+    assert!(!start.is_null(), "there is memory");
+    start.addr()
+}
+
+fn slab_with(address: usize) -> &'static Slab {
+    DEPOT.map.find(address).expect("a slot")
+}
+
+/// Slots of the slabs with a key that are nowhere but in a cache.
+fn cached(key: usize) -> usize {
+    let slabs = DEPOT.map.all().filter(|slab| slab.key() == key);
+    slabs.map(|slab| slab.cached_count(slab.live_count())).sum()
+}
+
+#[test]
+fn a_thread_that_ends_sends_all_its_slots_home() {
+    const SIZE: usize = 6000;
+    let _alone = alone();
+    let blocks: Vec<_> = (0..300).map(|_| malloc(SIZE)).collect();
+    let key = current().key(class_of(SIZE));
+    let (theirs, mine) = blocks.split_at(100);
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // Some wait in the outbox, and some of the thread's own in its magazine.
+            theirs.iter().for_each(|block| free(*block, SIZE, 8));
+            let own: Vec<_> = (0..10).map(|_| malloc(SIZE)).collect();
+            own.into_iter().for_each(|block| free(block, SIZE, 8));
+            assert!(cached(key) > 0);
+        });
+        // The scope alone does not wait for the thread's last steps.
+        thread.join().expect("no panic");
+    });
+    PROCESS_HEAP.flush();
+    assert_eq!(cached(key), 0);
+    mine.iter().for_each(|block| free(*block, SIZE, 8));
+    PROCESS_HEAP.flush();
+    assert_eq!((cached(key), PROCESS_HEAP.check()), (0, Ok(())));
+    // The harness may have a block of this size, too.
+    let mut slabs = DEPOT.map.all().filter(|slab| slab.key() == key);
+    assert!(slabs.all(|slab| slab.live_count() > 0), "the empty ones have ended");
+}
+
+#[test]
+fn a_thread_adopts_a_slab_of_one_that_ended() {
+    const SIZE: usize = 7000;
+    let _alone = alone();
+    let (is_there, has_left) = (Barrier::new(2), Barrier::new(2));
+    thread::scope(|scope| {
+        let adopter = scope.spawn(|| {
+            // It has a heap of its own before the other one is free.
+            let first = malloc(8);
+            is_there.wait();
+            has_left.wait();
+            let block = malloc(SIZE);
+            assert_eq!(slab_with(block).key(), current().key(class_of(SIZE)));
+            free(first, 8, 8);
+            block
+        });
+        is_there.wait();
+        let left = thread::spawn(|| malloc(SIZE)).join().expect("no panic");
+        has_left.wait();
+        let block = adopter.join().expect("no panic");
+        assert!(core::ptr::eq(slab_with(block), slab_with(left)), "no new slab was made");
+        [left, block].iter().for_each(|block| free(*block, SIZE, 8));
+    });
+    PROCESS_HEAP.flush();
+    assert_eq!(PROCESS_HEAP.check(), Ok(()));
+}
+
+/// Found by reading: a heap whose thread had vanished in a fork, right before it asked whether its new slot's bytes
+/// were zero, would have said so of whatever slot lay there when it was asked the next time.
+#[test]
+fn what_was_said_of_a_fresh_slot_is_not_said_of_a_later_one() {
+    const SIZE: usize = 20_000;
+    let _alone = alone();
+    let block = malloc(SIZE);
+    let kept = malloc(SIZE);
+    free(block, SIZE, 8);
+    PROCESS_HEAP.flush();
+    current().fresh_slot.set(block);
+    let again = current().refill(class_of(SIZE)).expect("a slot");
+    assert_eq!(again, block, "the lowest");
+    assert!(!current().take_fresh(again));
+    [again, kept].iter().for_each(|block| free(*block, SIZE, 8));
+    PROCESS_HEAP.flush();
+}
+
+#[test]
+fn every_wrong_free_of_a_slot_is_refused() {
+    const SIZE: usize = 5000;
+    let _alone = alone();
+    let block = malloc(SIZE);
+    let slab = slab_with(block);
+    let (start, shape) = (slab.start(), slab.shape());
+    let refused = |address: usize, size: usize, align: usize| {
+        let layout = Layout::from_size_align(size, align).expect("a layout");
+        let layout = (layout.size(), layout.align());
+        let as_seen = PROCESS_HEAP.validate(address, Some(layout)).expect_err("refused").kind;
+        let kind = PROCESS_HEAP.release(address, Some(layout)).expect_err("refused").kind;
+        assert_eq!(as_seen, kind);
+        assert!(slab.is_live(slab.slot_index(block).expect("a slot")), "nothing has changed");
+        kind
+    };
+    assert_eq!(refused(block + 8, SIZE, 8), MisuseKind::Interior);
+    assert_eq!(refused(block + 1, SIZE, 8), MisuseKind::Misaligned);
+    for (size, align) in [(8, 8), (2500, 8), (SIZE, 2048), (6000, 8), (40_000, 8), (1 << 20, 4096)]
+    {
+        assert_eq!(refused(block, size, align), MisuseKind::WrongSize, "{size} {align}");
+    }
+    let vacant: Vec<_> = (0..slab.slots()).filter(|slot| !slab.is_live(*slot)).collect();
+    for address in vacant.into_iter().map(|slot| slab.slot_start(slot)) {
+        assert_eq!(refused(address, SIZE, 8), MisuseKind::DoubleFree);
+        assert_eq!(refused(address, SLAB_GRANULE, SLAB_GRANULE), MisuseKind::DoubleFree);
+    }
+    let tail = start + slab.slots() * shape.slot_bytes;
+    assert_eq!(refused(tail, SIZE, 8), MisuseKind::DoubleFree);
+    assert_eq!(refused(start + slab.slab_bytes() - 8, SIZE, 8), MisuseKind::DoubleFree);
+    free(block, SIZE, 8);
+    PROCESS_HEAP.flush();
+    // Asked, not done: by now the place may be somebody else's.
+    if DEPOT.map.find(block).is_none() {
+        assert!(PROCESS_HEAP.validate(block, Some((SIZE, 8))).is_err(), "the slab has gone");
+    }
+}

@@ -1,0 +1,105 @@
+//! Which heap the calling thread uses: how it gets one, and what happens when it ends.
+//!
+//! The first slow way of a thread acquires a heap, lets the thread-local [`word`] name it, and leaves it with a pthread
+//! key, whose destructor retires the heap when the thread ends. What the thread still does after that is served by one
+//! heap that all such threads share under a lock. Without `std` every thread is served that way.
+//!
+//! Why a pthread key and not a thread-local with a destructor: registering such a destructor makes glibc allocate, for
+//! which it reserves 64 MiB of addresses a thread; a key's value has its place in the thread's own block. And keys go
+//! last, behind the destructors of Rust's and C++'s thread-locals.
+
+use super::word;
+use crate::slabs::thread_heap::ThreadHeap;
+
+/// The heap of the calling thread, or one that has nothing.
+#[inline]
+pub(super) fn current() -> &'static ThreadHeap {
+    word::get()
+}
+
+/// None: all threads share one.
+#[cfg(not(feature = "std"))]
+pub(super) fn current_or_new() -> Option<&'static ThreadHeap> {
+    None
+}
+
+#[cfg(feature = "std")]
+pub(super) use own::{current_or_new, replace};
+
+/// Heaps of their own for threads.
+#[cfg(feature = "std")]
+#[allow(unsafe_code, reason = "pthread keys")]
+mod own {
+    use core::ffi::c_void;
+    use core::num::NonZeroUsize;
+    use core::sync::atomic::Ordering;
+
+    use once_cell::race::OnceNonZeroUsize;
+
+    use super::super::word::{self, GONE, NOBODY};
+    use super::{ThreadHeap, current};
+    use crate::settings;
+    use crate::slabs::depot::DEPOT;
+
+    /// The key, plus one.
+    static KEY: OnceNonZeroUsize = OnceNonZeroUsize::new();
+
+    /// Retires the heap of a thread that ends.
+    extern "C" fn leave(heap: *mut c_void) {
+        word::set(&GONE);
+        // SAFETY: the key's value is a heap that `leave_with_thread` gave it, and heaps stay for ever.
+        if let Some(heap) = unsafe { heap.cast::<ThreadHeap>().as_ref() } {
+            heap.flush_and_end_slabs();
+            DEPOT.retire_heap(heap);
+        }
+    }
+
+    /// Lets `heap` be retired when the calling thread ends. Where there is no key left it is not, and its caches stay
+    /// where they are.
+    fn leave_with_thread(heap: &'static ThreadHeap) {
+        let key = KEY.get_or_try_init(|| {
+            let mut key = 0;
+            // SAFETY: `key` is written, and `leave` takes what `pthread_setspecific` is given below.
+            let error = unsafe { libc::pthread_key_create(&raw mut key, Some(leave)) };
+            if error == 0 { NonZeroUsize::new(key as usize + 1).ok_or(()) } else { Err(()) }
+        });
+        if let Ok(key) = key.map(|key| key.get() - 1)
+            && let Ok(key) = libc::pthread_key_t::try_from(key)
+        {
+            let heap = core::ptr::from_ref(heap).cast();
+            // SAFETY: the key was created above and is never deleted.
+            let error = unsafe { libc::pthread_setspecific(key, heap) };
+            // It fails when memory runs out, and then the heap is never retired.
+            let _ = error;
+        }
+    }
+
+    /// Lets the calling thread use another heap, and says which it used before.
+    pub(in crate::process) fn replace(heap: &'static ThreadHeap) -> &'static ThreadHeap {
+        let before = word::get();
+        word::set(heap);
+        before
+    }
+
+    /// The heap of the calling thread, made now if it has none; none if the thread is ending, or without memory.
+    #[cold]
+    pub(in crate::process) fn current_or_new() -> Option<&'static ThreadHeap> {
+        let heap = current();
+        if heap.is(&GONE) {
+            return None;
+        }
+        if !heap.is(&NOBODY) {
+            return Some(heap);
+        }
+        if !settings::is_plain() {
+            // Every call has to take the slow way.
+            return None;
+        }
+        let heap = DEPOT.acquire_heap()?;
+        let thread_id = rustix::thread::gettid().as_raw_pid().cast_unsigned();
+        heap.thread_id.store(thread_id, Ordering::Relaxed);
+        word::set(heap);
+        leave_with_thread(heap);
+        Some(heap)
+    }
+}

@@ -1,0 +1,251 @@
+//! Looking into the process heap: the free list's segments, and in place of each slab its slots.
+//!
+//! What a walk guarantees while other threads run: a block that is live during the whole walk is seen exactly once; one
+//! that comes or goes meanwhile may be seen or not.
+
+use core::sync::atomic::Ordering;
+
+use super::plain::ProcessHeap;
+use super::thread;
+use crate::base::law::{BrokenLaw, law};
+use crate::base::os::System;
+use crate::chain::segment::SegmentKind;
+use crate::heap::{Block, Found, Heap, HeapSegment, HeapStats, Segments};
+use crate::slabs::depot::DEPOT;
+use crate::slabs::slab::Slab;
+use crate::slabs::thread_heap::ThreadHeap;
+
+/// How often a check looks at what seems to be broken while other threads run.
+const CHECK_TRIES: usize = 4;
+
+/// The segments of the process heap in address order: blocks, and holes between them. Slots of a slab that are not
+/// handed out and lie side by side are one hole.
+#[derive(Debug)]
+pub struct ProcessSegments {
+    inner: Segments<'static>,
+    slab: Option<SlabWalk>,
+}
+
+/// A slab whose slots are being walked.
+#[derive(Debug)]
+struct SlabWalk {
+    slab: &'static Slab,
+    start: usize,
+    index: usize,
+}
+
+impl SlabWalk {
+    /// The next block or run of free slots. Nothing more once the slab has ended.
+    fn next(&mut self) -> Option<HeapSegment> {
+        let (shape, slots) = (self.slab.shape(), self.slab.slots());
+        if self.index >= slots || self.slab.start() != self.start {
+            return None;
+        }
+        let first = self.index;
+        let start = self.start + first * shape.slot_bytes;
+        if self.slab.is_live(first) {
+            self.index += 1;
+            return Some(HeapSegment { start, size: shape.slot_bytes, kind: SegmentKind::Process });
+        }
+        while self.index < slots && !self.slab.is_live(self.index) {
+            self.index += 1;
+        }
+        let end = if self.index == slots {
+            self.slab.slab_bytes()
+        } else {
+            self.index * shape.slot_bytes
+        };
+        Some(HeapSegment { start, size: self.start + end - start, kind: SegmentKind::Hole })
+    }
+}
+
+impl Iterator for ProcessSegments {
+    type Item = HeapSegment;
+
+    fn next(&mut self) -> Option<HeapSegment> {
+        loop {
+            if let Some(segment) = self.slab.as_mut().and_then(SlabWalk::next) {
+                return Some(segment);
+            }
+            self.slab = None;
+            let segment = self.inner.next()?;
+            match slab_of(&segment) {
+                Some(slab) => {
+                    self.slab = Some(SlabWalk { slab, start: segment.start, index: 0 });
+                }
+                None => return Some(segment),
+            }
+        }
+    }
+}
+
+/// The slab that a segment of the free list is.
+fn slab_of(segment: &HeapSegment) -> Option<&'static Slab> {
+    let slab = DEPOT.map.find(segment.start)?;
+    (segment.kind == SegmentKind::Process && slab.start() == segment.start).then_some(slab)
+}
+
+/// The live blocks of the process heap, in address order.
+#[derive(Debug)]
+pub struct ProcessBlocks(ProcessSegments);
+
+impl Iterator for ProcessBlocks {
+    type Item = Block;
+
+    fn next(&mut self) -> Option<Block> {
+        let block = self.0.find(|segment| segment.kind == SegmentKind::Process)?;
+        Some(Block { start: block.start, size: block.size })
+    }
+}
+
+/// Whose a thread heap is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ThreadState {
+    /// A running thread's.
+    Running,
+    /// Its thread has ended: other threads adopt its slabs, and the next thread that starts takes it over.
+    Ended,
+    /// The one that all threads share which have no thread-local storage any more.
+    Shared,
+}
+
+impl ThreadState {
+    pub(crate) const ALL: [Self; 3] = [Self::Running, Self::Ended, Self::Shared];
+
+    /// Its word in text.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Ended => "ended",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+/// The number of the thread heap that a slab belongs to; 0 if it never belonged to any.
+pub(crate) fn owner_number(slab: &Slab) -> u64 {
+    slab.owner().map_or(0, |owner| ThreadHeap::named(owner).number)
+}
+
+/// What a slab holds, for a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlabSums {
+    pub(crate) live: usize,
+    pub(crate) slots: usize,
+    pub(crate) slot_bytes: usize,
+}
+
+/// The sums of the slab that a segment of the free list is, if it is one.
+pub(crate) fn slab_sums(segment: &HeapSegment) -> Option<SlabSums> {
+    let slab = slab_of(segment)?;
+    let shape = slab.shape();
+    Some(SlabSums { live: slab.live_count(), slots: slab.slots(), slot_bytes: shape.slot_bytes })
+}
+
+impl ProcessHeap {
+    /// The free list below the slabs.
+    pub(crate) fn free_list(&self) -> &'static Heap<System> {
+        &DEPOT.heap
+    }
+
+    /// The segments, in address order.
+    pub(crate) fn segments(&'static self) -> ProcessSegments {
+        ProcessSegments { inner: DEPOT.heap.segments(), slab: None }
+    }
+
+    /// The live blocks, in address order.
+    pub(crate) fn blocks(&'static self) -> ProcessBlocks {
+        ProcessBlocks(self.segments())
+    }
+
+    /// The block or hole that has `address`.
+    pub(crate) fn find(&self, address: usize) -> Option<Found> {
+        let Some(slab) = DEPOT.map.find(address).filter(|slab| slab.start() != 0) else {
+            return DEPOT.heap.find_address(address);
+        };
+        let shape = slab.shape();
+        Some(match slab.slot_with(address) {
+            Some((index, _)) => {
+                let (start, size) = (slab.slot_start(index), shape.slot_bytes);
+                if slab.is_live(index) {
+                    Found::Block(Block { start, size })
+                } else {
+                    Found::Hole(HeapSegment { start, size, kind: SegmentKind::Hole })
+                }
+            }
+            None => {
+                let tail = slab.slots() * shape.slot_bytes;
+                Found::Hole(HeapSegment {
+                    start: slab.start() + tail,
+                    size: slab.slab_bytes() - tail,
+                    kind: SegmentKind::Hole,
+                })
+            }
+        })
+    }
+
+    /// The number of the calling thread's heap, from 1 on in the order in which heaps were made; 0 if it has none.
+    pub(crate) fn current_heap_number(&self) -> u64 {
+        thread::current().number
+    }
+
+    /// All thread heaps, the one that was made last first: number, thread id, state.
+    pub(crate) fn thread_heaps(&self) -> impl Iterator<Item = (u64, u32, ThreadState)> {
+        let shared = *self.shared.lock();
+        let made = DEPOT.pool.lock().all_heaps();
+        made.map(move |heap| {
+            let state = if shared.is_some_and(|shared| shared.is(heap)) {
+                ThreadState::Shared
+            } else {
+                // Under this lock threads take their heaps and leave them.
+                let _pool = DEPOT.pool.lock();
+                if heap.is_retired.get() { ThreadState::Ended } else { ThreadState::Running }
+            };
+            (heap.number, heap.thread_id.load(Ordering::Relaxed), state)
+        })
+    }
+
+    /// The sums. O(slots), a byte each.
+    pub(crate) fn stats(&self) -> HeapStats {
+        let mut stats = DEPOT.heap.stats();
+        stats.metadata += DEPOT.map.mapped_bytes();
+        stats.resident += DEPOT.map.mapped_bytes();
+        stats.mapped += DEPOT.map.mapped_bytes();
+        for slab in DEPOT.map.all() {
+            let shape = slab.shape();
+            let live = slab.live_count();
+            stats.slabs += usize::from(!slab.class().is_large());
+            stats.blocks = (stats.blocks + live).saturating_sub(1);
+            let live_bytes = live * shape.slot_bytes;
+            stats.allocated = (stats.allocated + live_bytes).saturating_sub(slab.slab_bytes());
+            stats.free += slab.slab_bytes() - live_bytes;
+            stats.cached += slab.cached_count(live) * shape.slot_bytes;
+        }
+        stats
+    }
+
+    /// Checks the laws of the free list, and of all slabs. O(n).
+    pub(crate) fn check(&self) -> Result<(), BrokenLaw> {
+        // Under this lock no slab begins or ends.
+        let _pool = DEPOT.pool.lock();
+        DEPOT.heap.check()?;
+        for slab in DEPOT.map.all() {
+            let (start, shape, slots) = (slab.start(), slab.shape(), slab.slots());
+            let run = DEPOT.heap.find_address(start);
+            let is_block = run == Some(Found::Block(Block { start, size: slab.slab_bytes() }));
+            law(is_block, "a slab is a block of the free list", start)?;
+            for index in 0..slots {
+                // A slot may be handed out and come home between two looks: only what stays so is broken.
+                let is_both = (0..CHECK_TRIES).all(|_| {
+                    slab.is_in_free_words(index)
+                        && slab.is_live(index)
+                        && slab.is_in_free_words(index)
+                });
+                law(!is_both, "a slot is live or free", start + index * shape.slot_bytes)?;
+            }
+            law(!slab.is_live(slots), "the place behind the last slot is never live", start)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! What can be set, and what holds where nothing is set.
+
+use core::ffi::CStr;
+
+/// What happens when a free or realloc names no live block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OnMisuse {
+    /// One line on standard error, then `SIGABRT`.
+    Abort,
+    /// One line on standard error; the call is refused and the program goes on. A free has changed nothing then, and a
+    /// realloc answers null.
+    Report,
+}
+
+/// The settings of the process heap, as [`MemsAlloc::settings`](crate::MemsAlloc::settings) tells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Bytes of free pages that are kept when others go back to the system; `None` for the larger of 4 MiB and 1/8 of
+    /// what is live.
+    pub retained_bytes: Option<usize>,
+    /// Milliseconds that a free page is kept for its next user.
+    pub decay_ms: usize,
+    /// Bytes of slots that the caches of one thread have places for. Each size in use has at least two.
+    pub cache_bytes: usize,
+    /// Bytes that may be mapped for blocks and records at the most; see
+    /// [`MemsAlloc::set_limit`](crate::MemsAlloc::set_limit).
+    pub limit_bytes: usize,
+    /// What happens on misuse.
+    pub on_misuse: OnMisuse,
+    /// Whether the kernel may back the heap by huge pages.
+    pub huge_pages: bool,
+    /// Whether the sums are written to standard error at exit.
+    pub stats_at_exit: bool,
+    /// Where a picture of the heap is written at exit.
+    pub heapmap_at_exit: Option<&'static CStr>,
+    /// Where a snapshot of the heap is written at exit.
+    pub snapshot_at_exit: Option<&'static CStr>,
+    /// Whether the bytes of a block are cleared when it is freed.
+    pub zero_on_free: bool,
+    /// The whole heap is checked at exit, and each time after this number of calls; 0 for never.
+    pub check_every: usize,
+    /// Whether blocks above 32 KiB end at a page that nobody can touch.
+    pub guard: bool,
+    /// Whether the bytes behind a block are filled, and verified when it is freed.
+    pub canary: bool,
+    /// Bytes of freed blocks that wait, filled, before they are used again; 0 for none.
+    pub quarantine_bytes: usize,
+    /// Whether a slab's slots are handed out in random order.
+    pub random_slots: bool,
+}
+
+impl Settings {
+    /// What holds where nothing is set.
+    pub(crate) const DEFAULT: Self = Self {
+        retained_bytes: None,
+        decay_ms: 1000,
+        cache_bytes: usize::MAX,
+        limit_bytes: usize::MAX,
+        on_misuse: OnMisuse::Abort,
+        huge_pages: true,
+        stats_at_exit: false,
+        heapmap_at_exit: None,
+        snapshot_at_exit: None,
+        zero_on_free: false,
+        check_every: 0,
+        guard: false,
+        canary: false,
+        quarantine_bytes: 0,
+        random_slots: false,
+    };
+
+    /// These, with everything on that finds mistakes.
+    pub(crate) const fn hardened(self) -> Self {
+        Self {
+            zero_on_free: true,
+            check_every: 1 << 16,
+            guard: true,
+            canary: true,
+            quarantine_bytes: 1 << 20,
+            random_slots: true,
+            ..self
+        }
+    }
+
+    /// Whether something is on for which each block has to be known beside the heap.
+    pub(crate) const fn is_hardened(&self) -> bool {
+        self.zero_on_free
+            || self.check_every > 0
+            || self.guard
+            || self.canary
+            || self.quarantine_bytes > 0
+            || self.random_slots
+    }
+}

@@ -1,0 +1,360 @@
+//! Size classes: which slot serves a small request, and the shape of the slabs that hold such slots.
+//!
+//! Rust asks for many sizes that are multiples of 8 with alignment 8 (the headers of `String` and `Vec` are 24 bytes),
+//! so there is a class for each multiple of 8 up to 128; then 8 classes a doubling up to 1 KiB and 4 up to 32 KiB. The
+//! class is read from a table: a formula would need a branch that mixed sizes mispredict.
+//!
+//! Large requests, up to [`MAX_LARGE`], have classes too, whole granules and at most 4 a doubling: such a slab is one
+//! slot. What is not used of it is never touched, so it costs addresses, not memory.
+
+use crate::base::round::align_up;
+
+/// Every slot is aligned to this, the largest alignment for which the class depends on the size alone.
+pub(crate) const EVERY_SLOT_ALIGN: usize = 8;
+/// The largest request that is served by one of several slots of a slab, in bytes.
+pub(crate) const MAX_SMALL: usize = 32 << 10;
+/// The largest request that is served by a slab of one slot.
+pub(crate) const MAX_LARGE: usize = 4 << 20;
+/// No slab has more bytes.
+pub(crate) const MAX_SLAB_BYTES: usize = MAX_LARGE;
+/// Classes of small requests.
+const SMALL_COUNT: usize = 60;
+/// Classes of large requests for each doubling of the size, and below the first [`LARGE_STEPS`] granules.
+const LARGE_STEPS: usize = 4;
+/// Classes.
+const CLASS_COUNT: usize =
+    SMALL_COUNT + LARGE_STEPS * (1 + (MAX_LARGE / LARGE_GRANULE / LARGE_STEPS).ilog2() as usize);
+/// What an array with a place for each class is made for: a power of two, so that an index is masked, not tested.
+pub(crate) const CLASS_PLACES: usize = 128;
+/// The unit in which owners of addresses are looked up; slabs are aligned to it and multiples of it.
+pub(crate) const SLAB_GRANULE: usize = 16 << 10;
+/// Large slots are multiples of this and aligned to it, as are slabs of slots that have large alignments.
+const LARGE_GRANULE: usize = 64 << 10;
+/// How many times larger the slabs of a class are once a heap has [`FEW_SLABS`] of it.
+const GROWTH: usize = 4;
+/// A heap's first slabs of a class are small. Many threads with a little of everything need little memory, few with
+/// much of one class few slabs.
+pub(crate) const FEW_SLABS: usize = 4;
+
+/// What a thread heap has of one class beside one another: the table holds classes as distances, so that the fast paths
+/// need not multiply.
+pub(crate) const CLASS_STRIDE: usize = 32;
+
+/// Bits of the fraction in [`Shape::magic`]: products with an offset in a slab stay below 2^64.
+pub(crate) const MAGIC_BITS: u32 = 40;
+/// The distance behind that of the last small class.
+const SMALL_END: usize = SMALL_COUNT * CLASS_STRIDE;
+
+/// A size class: its number, times [`CLASS_STRIDE`]. Always that of a class there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Class(u16);
+
+/// The slot size of each class, in bytes.
+const SIZES: [usize; CLASS_COUNT] = {
+    let mut sizes = [0; CLASS_COUNT];
+    let (mut class, mut size, mut step) = (0, 8_usize, 8);
+    while class < CLASS_COUNT {
+        sizes[class] = size;
+        if class + 1 == SMALL_COUNT {
+            (size, step) = (0, LARGE_GRANULE);
+        } else if class > SMALL_COUNT && size.is_power_of_two() && size >= 4 * step {
+            step = size / 4;
+        } else if class < SMALL_COUNT && size >= 128 && size.is_power_of_two() {
+            step = if size < 1024 { size / 8 } else { size / 4 };
+        }
+        size += step;
+        class += 1;
+    }
+    sizes
+};
+
+/// The class of each request, by its size in units of 8 bytes.
+static BY_SIZE: [Class; MAX_SMALL / 8 + 1] = {
+    let mut classes = [Class(0); MAX_SMALL / 8 + 1];
+    let (mut units, mut class) = (0, 0);
+    while units < classes.len() {
+        if units * 8 > SIZES[class] {
+            class += 1;
+        }
+        classes[units] = Class::numbered(class);
+        units += 1;
+    }
+    classes
+};
+
+/// The class of each request aligned to 16, by its size in units of 16 bytes, beginning with one unit.
+static BY_SIZE_16: [Class; MAX_SMALL / 16] = {
+    let mut classes = [Class(0); MAX_SMALL / 16];
+    let (mut index, mut class) = (0, 0);
+    while index < classes.len() {
+        while !SIZES[class].is_multiple_of(16) || (index + 1) * 16 > SIZES[class] {
+            class += 1;
+        }
+        classes[index] = Class::numbered(class);
+        index += 1;
+    }
+    classes
+};
+
+/// What slots of a class look like, and how many a slab has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// The size of a slot, in bytes.
+    pub(crate) slot_bytes: usize,
+    /// Slots of the first slabs of a heap, and of further ones.
+    pub(crate) slots: [u32; 2],
+    /// The alignment of a slab.
+    pub(crate) slab_align: usize,
+    /// `ceil(2^40 / slot_bytes)`: see [`Slab::slot_index`](super::slab::Slab::slot_index).
+    pub(crate) magic: u64,
+}
+
+impl Shape {
+    /// The bytes of a slab with `slots` slots.
+    #[inline]
+    pub(crate) const fn slab_bytes(&self, slots: usize) -> usize {
+        (slots * self.slot_bytes).next_multiple_of(SLAB_GRANULE)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
+static SHAPES: [Shape; CLASS_PLACES] = {
+    let none = Shape { slot_bytes: 1, slots: [0; 2], slab_align: SLAB_GRANULE, magic: 0 };
+    let mut shapes = [none; CLASS_PLACES];
+    let mut class = 0;
+    while class < CLASS_COUNT {
+        let slot_bytes = SIZES[class];
+        // A handful of slots a slab; pages of slots that were never handed out are not resident.
+        let first = match slot_bytes {
+            0..=1024 => SLAB_GRANULE,
+            1025..=8192 => GROWTH * SLAB_GRANULE,
+            8193..=MAX_SMALL => GROWTH * GROWTH * SLAB_GRANULE,
+            _ => slot_bytes,
+        };
+        let is_large = slot_bytes > MAX_SMALL;
+        let further = if is_large { first } else { GROWTH * first };
+        let slots = [(first / slot_bytes) as u32, (further / slot_bytes) as u32];
+        let slab_align = if slot_bytes > SLAB_GRANULE { LARGE_GRANULE } else { SLAB_GRANULE };
+        // Of one slot the start is what 1 divides with nothing left.
+        let magic = if is_large { 1 } else { (1_u64 << MAGIC_BITS).div_ceil(slot_bytes as u64) };
+        shapes[class] = Shape { slot_bytes, slots, slab_align, magic };
+        class += 1;
+    }
+    shapes
+};
+
+impl Class {
+    /// The class of small or large requests that serves `size` bytes aligned to the power of two `align`, if one does.
+    #[inline]
+    pub(crate) fn of_any(size: usize, align: usize) -> Option<Self> {
+        match size {
+            0..=MAX_SMALL => Self::of(size, align).or_else(|| Self::of_large(size, align)),
+            _ => Self::of_large(size, align),
+        }
+    }
+
+    /// The class that serves more than [`MAX_SMALL`] bytes, if one does.
+    #[inline]
+    fn of_large(size: usize, align: usize) -> Option<Self> {
+        const FIRST: u32 = LARGE_GRANULE.ilog2();
+        const STEP_BITS: u32 = LARGE_STEPS.ilog2();
+        if size > MAX_LARGE || align > LARGE_GRANULE {
+            return None;
+        }
+        // A small size with an alignment that no small class has is served as the smallest large one. Up to the first
+        // doubling the steps are granules, then they double with each doubling.
+        let last = size.max(1) - 1;
+        let shift = (last | LARGE_GRANULE << STEP_BITS).ilog2() - STEP_BITS;
+        let index = (shift - FIRST) as usize * LARGE_STEPS + (last >> shift);
+        Some(Self::numbered(SMALL_COUNT + index))
+    }
+
+    /// Whether its slabs have one slot.
+    #[inline]
+    pub(crate) const fn is_large(self) -> bool {
+        self.index() >= SMALL_COUNT
+    }
+
+    /// Which waiting descriptors serve a slab of this class: those of all large classes are alike.
+    pub(crate) const fn descriptor_index(self) -> usize {
+        if self.is_large() { SMALL_COUNT } else { self.index() }
+    }
+
+    /// The class that serves `size` bytes (at most `isize::MAX`, like every layout's size) aligned to the power of two
+    /// `align`, if one does.
+    #[inline]
+    pub(crate) fn of(size: usize, align: usize) -> Option<Self> {
+        debug_assert!(size <= isize::MAX.cast_unsigned(), "no layout is larger");
+        if align <= 8 {
+            return BY_SIZE.get(size.wrapping_add(7) >> 3).copied();
+        }
+        Self::of_aligned(size, align)
+    }
+
+    /// The class that serves `size` bytes aligned to 16, if one does. None for 0 bytes.
+    #[inline]
+    pub(crate) fn of_c(size: usize) -> Option<Self> {
+        BY_SIZE_16.get(size.wrapping_sub(1) / 16).copied()
+    }
+
+    /// The small class of which [`Class::distance`] is this, if there is one. A number between two distances is none.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "60 classes of 32 bytes")]
+    pub(super) fn small_at_distance(distance: usize) -> Option<Self> {
+        debug_assert!(distance >= SMALL_END || distance.is_multiple_of(CLASS_STRIDE));
+        (distance < SMALL_END).then_some(Self(distance as u16))
+    }
+
+    /// As [`Class::of`], for alignments that not every class has: a slot's address is a multiple of what its size and
+    /// its slab's alignment have in common.
+    #[inline]
+    fn of_aligned(size: usize, align: usize) -> Option<Self> {
+        if size > MAX_SMALL || align > MAX_SMALL {
+            return None;
+        }
+        let whole = align_up(size.max(1), align)?;
+        let class = Self::of(whole, 8)?;
+        if class.shape().slot_bytes & (align - 1) == 0 {
+            return Some(class);
+        }
+        Self::of(size.max(align).next_power_of_two(), 8)
+    }
+
+    /// The class with this number.
+    #[expect(clippy::cast_possible_truncation, reason = "at most 128 classes of 32 bytes")]
+    #[inline]
+    const fn numbered(index: usize) -> Self {
+        assert!(index < CLASS_COUNT, "there is such a class");
+        Self((index * CLASS_STRIDE) as u16)
+    }
+
+    /// The class of which [`Class::distance`] is this.
+    #[inline]
+    pub(crate) const fn at_distance(distance: u16) -> Self {
+        debug_assert!((distance as usize) < CLASS_COUNT * CLASS_STRIDE, "of a class there is");
+        Self(distance)
+    }
+
+    /// Its number, below [`CLASS_PLACES`].
+    #[inline]
+    pub(crate) const fn index(self) -> usize {
+        (self.0 as usize / CLASS_STRIDE) & (CLASS_PLACES - 1)
+    }
+
+    /// Its number times [`CLASS_STRIDE`].
+    #[inline]
+    pub(crate) const fn distance(self) -> u16 {
+        self.0
+    }
+
+    /// What its slabs look like.
+    #[inline]
+    pub(crate) const fn shape(self) -> &'static Shape {
+        &SHAPES[self.index()]
+    }
+
+    /// The classes of one slot a slab, in the order of their sizes.
+    pub(crate) fn all_large() -> impl Iterator<Item = Self> {
+        (SMALL_COUNT..CLASS_COUNT).map(Self::numbered)
+    }
+
+    /// All classes, in the order of their sizes.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..CLASS_COUNT).map(Self::numbered)
+    }
+}
+
+const _: () = {
+    assert!(SIZES[SMALL_COUNT - 1] == MAX_SMALL, "the last small class is the largest");
+    assert!(SIZES[CLASS_COUNT - 1] == MAX_LARGE, "so is the last large one");
+    assert!(CLASS_COUNT <= CLASS_PLACES, "each class has its place");
+    let mut class = 0;
+    while class < CLASS_COUNT {
+        let Shape { slot_bytes, slots: [few, slots], magic, .. } = SHAPES[class];
+        let slab_bytes = SHAPES[class].slab_bytes(slots as usize);
+        let (one, last) = (1_u64 << MAGIC_BITS, slab_bytes as u64 - 1);
+        let most = MAX_SLAB_BYTES as u64;
+        assert!(
+            slab_bytes <= MAX_SLAB_BYTES && most.checked_mul(magic).is_some(),
+            "exact products"
+        );
+        assert!((most * magic) >> MAGIC_BITS <= u32::MAX as u64, "indexes are in order");
+        if class < SMALL_COUNT {
+            // With e = magic * size - 2^40 < size: offset * e < 2^40 makes the upper bits exact, and the lower ones of
+            // a slot's start, e * index, stay below magic, which is what an interior offset adds at least.
+            let e = magic * slot_bytes as u64 - one;
+            assert!(e < slot_bytes as u64, "magic is the least that will do");
+            assert!(
+                last * e < one && (slots as u64 + 1) * e < magic,
+                "a start is told from others"
+            );
+            assert!(few >= 8 && slots >= few, "a few slots");
+            // The byte behind the last slot's is asked for at the most.
+            assert!((slab_bytes - 1) / slot_bytes <= slots as usize, "no room for a slot is left");
+        } else {
+            assert!(last * magic < one && magic == 1 && slots == 1, "only offset 0 is below 1");
+        }
+        class += 1;
+    }
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_gets_the_smallest_class_that_serves_it() {
+        for size in 0..=MAX_SMALL {
+            let class = Class::of(size, 8).expect("a small size");
+            assert!(class.shape().slot_bytes >= size);
+            let smaller = Class::all().take_while(|other| *other != class).last();
+            assert!(smaller.is_none_or(|smaller| smaller.shape().slot_bytes < size), "{size}");
+        }
+        assert_eq!(Class::of(MAX_SMALL + 1, 8), None);
+        for size in (MAX_SMALL + 1..=MAX_LARGE).step_by(61).chain([MAX_LARGE]) {
+            let class = Class::of_any(size, 4096).expect("a large size");
+            assert!(class.is_large() && class.shape().slot_bytes >= size, "{size}");
+            let smaller = Class::all().take_while(|other| *other != class).last();
+            assert!(smaller.is_none_or(|smaller| smaller.shape().slot_bytes < size), "{size}");
+        }
+        assert_eq!(Class::of_any(MAX_LARGE + 1, 8), None);
+        assert_eq!(Class::of_any(8, 2 * LARGE_GRANULE), None);
+        assert_eq!(Class::of(isize::MAX as usize, 8), None);
+    }
+
+    #[test]
+    fn the_table_for_c_agrees_with_the_rule_for_alignments() {
+        for size in 1..=MAX_SMALL {
+            assert_eq!(Class::of_c(size), Class::of(size, 16), "{size}");
+        }
+        for size in [0, MAX_SMALL + 1, isize::MAX as usize, usize::MAX] {
+            assert_eq!(Class::of_c(size), None, "{size}");
+        }
+    }
+
+    #[test]
+    fn alignment_divides_the_slot() {
+        for align in (0..20).map(|power| 1_usize << power) {
+            for size in [1, 8, 24, 48, 96, 100, 129, 1000, 1025, 5000, 32_000, 32_768] {
+                match Class::of(size, align) {
+                    Some(class) => {
+                        let shape = class.shape();
+                        assert!(
+                            shape.slot_bytes >= size
+                                && shape.slot_bytes.is_multiple_of(align.min(8))
+                        );
+                        assert!(
+                            align <= 8 || shape.slot_bytes.is_multiple_of(align),
+                            "{size} {align}"
+                        );
+                    }
+                    None => assert!(align > MAX_SMALL, "{size} {align}"),
+                }
+            }
+        }
+        assert_eq!(Class::of(24, 8).map(|class| class.shape().slot_bytes), Some(24));
+        assert_eq!(Class::of(24, 16).map(|class| class.shape().slot_bytes), Some(32));
+        assert_eq!(Class::of(96, 32).map(|class| class.shape().slot_bytes), Some(96));
+    }
+}

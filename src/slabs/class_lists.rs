@@ -1,0 +1,30 @@
+//! What a thread heap has of one class beside its magazine: slabs, and descriptors that wait for one.
+
+use core::cell::Cell;
+
+use super::slab::Slab;
+
+/// What a heap has of one class beside its magazine.
+#[derive(Debug)]
+pub(crate) struct ClassLists {
+    /// Slabs with slots in their free words, lowest addresses first.
+    pub(crate) listed: Cell<Option<&'static Slab>>,
+    /// How many of them are empty.
+    pub(super) empty: Cell<usize>,
+    /// Slabs of the class, listed or not.
+    pub(super) count: Cell<usize>,
+    /// Descriptors without a slab: of those with few slots, and of the others.
+    pub(super) waiting: [Cell<Option<&'static Slab>>; 2],
+}
+
+impl ClassLists {
+    /// No slabs.
+    pub(super) const fn new() -> Self {
+        Self {
+            listed: Cell::new(None),
+            empty: Cell::new(0),
+            count: Cell::new(0),
+            waiting: [const { Cell::new(None) }; 2],
+        }
+    }
+}

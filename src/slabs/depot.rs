@@ -1,0 +1,285 @@
+//! The depot: what all thread heaps draw on. Slabs that come and go, and memory for records.
+//!
+//! Owns: the heap below, the map from addresses to slabs, and one lock, `pool`, which is taken when a slab comes or
+//! goes and when a thread does. It comes before the locks of the heap below (`zones`, `chains`), which new slabs need.
+//!
+//! The name goes back to Bonwick and Adams (2001).
+//!
+//! Invariants: **I1** records (descriptors, thread heaps, places) are never given back, only used again.
+#![allow(unsafe_code, reason = "lays out records in fresh memory")]
+
+use core::cell::Cell;
+use core::ptr::NonNull;
+use core::slice;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use super::class::{CLASS_PLACES, Class, MAX_LARGE, SLAB_GRANULE};
+use super::magazine::{Entry, Places};
+use super::names::HeapName;
+use super::slab::{Slab, WORD_SLOTS};
+use super::slab_map::SlabMap;
+use crate::base::addr;
+use crate::base::array::Zeroable;
+use crate::base::lock::Lock;
+use crate::base::os::System;
+use crate::base::round::align_up;
+use crate::heap::{GivenUp, HUGE_FROM, Heap};
+
+/// What the process heap reserves at first: 1/8 of the addresses a process has.
+const RESERVATION: usize = 16 << 40;
+/// The least memory for records that is asked for at once.
+const RECORD_STEP: usize = 256 << 10;
+/// The least memory for places that a thread heap asks for at once.
+const PLACES_STEP: usize = 4 << 10;
+/// Requests for a slab that fail without a try after one for which there was no memory: each would cost a few system
+/// calls in vain, and a block of the free list serves as well.
+const FAILURES: u32 = 255;
+
+/// The depot of the process heap. A debugger finds everything from here.
+#[used]
+pub(crate) static DEPOT: Depot = Depot {
+    heap: Heap::with_os(System, RESERVATION),
+    map: SlabMap::new(),
+    pool: Lock::new(Pool::new()),
+    flushes: AtomicU32::new(0),
+};
+
+/// What all thread heaps draw on.
+#[derive(Debug)]
+pub(crate) struct Depot {
+    pub(crate) heap: Heap<System>,
+    pub(crate) map: SlabMap,
+    pub(crate) pool: Lock<Pool>,
+    /// How often all threads were asked to send their caches home.
+    pub(super) flushes: AtomicU32,
+}
+
+/// What the lock guards.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    records: Records,
+    /// Requests for a slab that still fail without a try.
+    failures: u32,
+    pub(super) heaps: HeapNames,
+}
+
+/// Memory for records that is not used yet.
+#[derive(Debug)]
+struct Records {
+    next: usize,
+    end: usize,
+}
+
+/// The thread heaps, by name. What the lists are for: see [`retired`](super::retired).
+#[derive(Debug)]
+pub(super) struct HeapNames {
+    /// How many were made.
+    pub(super) count: u64,
+    /// The one that was made last.
+    pub(super) made: Option<HeapName>,
+    /// The first of those whose threads have ended.
+    pub(super) retired: Option<HeapName>,
+    /// The one to look at next for slabs to adopt, so that all have their turn.
+    pub(super) looked_at: Option<HeapName>,
+}
+
+impl Pool {
+    const fn new() -> Self {
+        Self {
+            records: Records { next: 0, end: 0 },
+            failures: 0,
+            heaps: HeapNames { count: 0, made: None, retired: None, looked_at: None },
+        }
+    }
+
+    /// Zero bytes for a record, never given back.
+    fn record(&mut self, heap: &Heap<System>, len: usize, align: usize) -> Option<NonNull<u8>> {
+        let fits = |next: usize, end: usize| {
+            let start = align_up(next, align)?;
+            (start != 0 && start.checked_add(len)? <= end).then_some(start)
+        };
+        let records = &mut self.records;
+        let start = match fits(records.next, records.end) {
+            Some(start) => start,
+            None => {
+                let (start, end) = heap.commit_records(len.max(RECORD_STEP) + align)?;
+                if start != records.end {
+                    records.next = start;
+                }
+                records.end = end;
+                fits(records.next, records.end)?
+            }
+        };
+        records.next = start + len;
+        addr::pointer(start)
+    }
+
+    /// A record of `count` items, all zero.
+    fn zeroed<T: Zeroable>(
+        &mut self,
+        heap: &Heap<System>,
+        count: usize,
+        align: usize,
+    ) -> Option<&'static [T]> {
+        let align = align.max(align_of::<T>());
+        let start = self.record(heap, count * size_of::<T>(), align)?;
+        // SAFETY: the memory is fresh, zero, which is a value of `T`, aligned, and never given back (I1).
+        Some(unsafe { slice::from_raw_parts(start.as_ptr().cast(), count) })
+    }
+
+    /// A record that is written now and stays.
+    pub(super) fn write<T>(&mut self, heap: &Heap<System>, value: T) -> Option<&'static T> {
+        let start = self.record(heap, size_of::<T>(), align_of::<T>())?.cast::<T>();
+        // SAFETY: the memory is fresh, aligned, and nobody else's.
+        unsafe { start.write(value) };
+        // SAFETY: it was just initialised and is never given back (I1).
+        Some(unsafe { start.as_ref() })
+    }
+
+    fn new_descriptor(
+        &mut self,
+        heap: &Heap<System>,
+        class: Class,
+        slots: usize,
+    ) -> Option<&'static Slab> {
+        let words = slots.div_ceil(WORD_SLOTS);
+        // Words that others write do not share a cache line with those that only the owner does.
+        let states = self.zeroed::<AtomicU8>(heap, (slots + 1).next_multiple_of(64), 64)?;
+        let free = self.zeroed::<AtomicU64>(heap, words, 64)?;
+        let remote = self.zeroed::<AtomicU64>(heap, words, 64)?;
+        self.write(heap, Slab::new(class, states.get(..=slots)?, free, remote))
+    }
+}
+
+impl Depot {
+    /// Places for `count` entries, from a thread heap's own `space`: where it begins and ends.
+    pub(super) fn places(&self, space: &Cell<(usize, usize)>, count: usize) -> Option<Places> {
+        let bytes = count * size_of::<Entry>();
+        let (next, end) = space.get();
+        if bytes > end - next {
+            let len = bytes.max(PLACES_STEP);
+            let start = self.pool.lock().record(&self.heap, len, 64)?.addr().get();
+            space.set((start, start + len));
+        }
+        let (next, end) = space.get();
+        space.set((next + bytes, end));
+        let start = addr::pointer(next)?;
+        // SAFETY: the memory is fresh and zero, which is a value of entries' cells, aligned to 64, and stays (I1).
+        Some(unsafe { slice::from_raw_parts(start.as_ptr().cast(), count) })
+    }
+
+    /// A new slab of `class` with `slots` slots for `owner`, and whether its bytes are all zero because they were never
+    /// handed out. `waiting` becomes its descriptor; where there is none, one is made. On failure the descriptor is
+    /// the caller's again. The caller holds the lock.
+    pub(super) fn new_slab(
+        &self,
+        pool: &mut Pool,
+        owner: HeapName,
+        class: Class,
+        slots: usize,
+        waiting: Option<&'static Slab>,
+    ) -> Result<(&'static Slab, bool), Option<&'static Slab>> {
+        if !self.is_open_for(pool, class) {
+            return Err(waiting);
+        }
+        let descriptor = waiting.or_else(|| pool.new_descriptor(&self.heap, class, slots));
+        let slab = descriptor.ok_or(None)?;
+        let (shape, slab_bytes) = (class.shape(), class.shape().slab_bytes(slots));
+        let Some(run) = self.heap.allocate_kept(slab_bytes, shape.slab_align) else {
+            if !class.is_large() {
+                pool.failures = FAILURES;
+            }
+            return Err(Some(slab));
+        };
+        let start = run.start.addr().get();
+        if !self.cover(start, slab_bytes) {
+            // The run lies in a chained zone, or there is no memory for the map: this request is served without a slab.
+            pool.failures = FAILURES;
+            self.heap.release_kept(start);
+            return Err(Some(slab));
+        }
+        slab.begin(start, class, owner);
+        self.map.set(start, slab_bytes, Some(slab));
+        Ok((slab, run.is_zero))
+    }
+
+    /// Whether it is worth a try to make a slab of a class.
+    fn is_open_for(&self, pool: &mut Pool, class: Class) -> bool {
+        if !self.map.has_begun() {
+            let Some((start, len)) = self.heap.block_range() else { return false };
+            if self.map.begin(start, len).is_err() {
+                return false;
+            }
+        }
+        if pool.failures > 0 {
+            pool.failures -= 1;
+            return false;
+        }
+        // What a large slot leaves unused costs nothing but addresses, and where these are counted that is too much.
+        !(class.is_large() && self.heap.has_limit())
+    }
+
+    /// Makes the map speak of a run, if it can.
+    fn cover(&self, start: usize, len: usize) -> bool {
+        // A chained zone may lie where the first one gave its tail up, far behind everything the map speaks of so far.
+        let is_in_first_zone = self.heap.block_range().is_some_and(|(first, zone_len)| {
+            let offset = start.wrapping_sub(first);
+            offset < zone_len && len <= zone_len - offset
+        });
+        is_in_first_zone && self.map.cover(start, len).is_ok()
+    }
+
+    /// Makes the one slot of a slab, which is live, one of another class without moving it. `false` where there is no
+    /// room.
+    pub(crate) fn resize_slab(&self, slab: &'static Slab, class: Class) -> bool {
+        let given_up = {
+            let _pool = self.pool.lock();
+            self.resize_slab_locked(slab, class)
+        };
+        let is_done = given_up.is_some();
+        given_up.into_iter().for_each(|given_up| self.heap.give_back(given_up));
+        is_done
+    }
+
+    fn resize_slab_locked(&self, slab: &'static Slab, class: Class) -> Option<GivenUp> {
+        let (start, old, new) = (slab.start(), slab.slab_bytes(), class.shape().slab_bytes(1));
+        if new > old && !self.cover(start, new) {
+            return None;
+        }
+        // Another slab that is made of what a smaller one leaves must not find that one there any more.
+        if new < old {
+            self.map.set(start + new, old - new, None);
+        }
+        let Some(given_up) = self.heap.resize_kept(start, old, new) else {
+            self.map.set(start, old, Some(slab));
+            return None;
+        };
+        slab.change_class(class);
+        self.map.set(start, new, Some(slab));
+        Some(given_up)
+    }
+
+    /// Gives the run of an empty slab back to the heap. The descriptor stays with its owner.
+    pub(crate) fn end_slab(&self, slab: &'static Slab) {
+        self.end_slab_locked(&mut self.pool.lock(), slab);
+    }
+
+    /// Like [`Depot::end_slab`], for a caller that holds the lock.
+    pub(super) fn end_slab_locked(&self, pool: &mut Pool, slab: &'static Slab) {
+        let (start, len) = (slab.start(), slab.slab_bytes());
+        self.map.set(start, len, None);
+        slab.end();
+        pool.failures = 0;
+        self.heap.release_kept(start);
+    }
+
+    /// Asks all threads to send their caches home; each does at its next slow step.
+    pub(crate) fn ask_for_flush(&self) {
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+const _: () = {
+    assert!(CLASS_PLACES <= 256 && SLAB_GRANULE.is_power_of_two());
+    assert!(MAX_LARGE < HUGE_FROM, "slabs lie in the first zone");
+};

@@ -1,0 +1,119 @@
+//! Malloc's slow way: what a thread heap does when its magazine of a class is empty.
+//!
+//! In this order: slots that were used before, of its own slabs or sent home by others; slots of other heaps that wait
+//! in its outbox; own slots that were never used; a slab of a thread that ended; a new slab.
+
+use super::class::Class;
+use super::depot::DEPOT;
+use super::magazine::Entry;
+use super::slab::Slab;
+use super::thread_heap::ThreadHeap;
+use crate::base::clock;
+use crate::settings;
+
+/// A magazine grows to this on misses alone; beyond only when frees overflow it as well.
+const MISS_CAPACITY: usize = 64;
+/// On misses alone a magazine gets places for no more bytes of slots.
+const MISS_BYTES: usize = 16 << 10;
+
+impl ThreadHeap {
+    /// Hands out a slot although the magazine is empty: its address.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn refill(&'static self, class: Class) -> Option<usize> {
+        let magazine = self.magazine(class);
+        if magazine.capacity() < MISS_CAPACITY.min(MISS_BYTES / class.shape().slot_bytes).max(16) {
+            self.enlarge(magazine, class);
+        }
+        magazine.has_missed.set(true);
+        // Of a slot that was not handed out after all, or by a thread that vanished in a fork, nobody has asked.
+        self.fresh_slot.set(0);
+        let now = clock::milliseconds();
+        self.flush_if_idle(now);
+        DEPOT.heap.tick_if_due(now);
+        self.flush_if_asked();
+        self.restock(class)?;
+        let slot = magazine.hand_out();
+        if class.is_large() {
+            self.count_large();
+        }
+        slot
+    }
+
+    /// Puts slots into an empty magazine. Those that were used before come first, lowest addresses first, wherever they
+    /// are; then those that would make further pages resident.
+    fn restock(&'static self, class: Class) -> Option<()> {
+        let recycled = || self.recycled_slab(class);
+        if let Some(slab) = recycled().or_else(|| if self.drain() { recycled() } else { None }) {
+            self.take_from(slab, slab.recycled_count());
+        } else if !self.reuse_outbox(class) {
+            let slab = match self.list(class).listed.get() {
+                Some(slab) => slab,
+                None => self.another_slab(class)?,
+            };
+            self.take_from(slab, usize::MAX);
+        }
+        Some(())
+    }
+
+    /// Lists a slab of a thread that ended, or a new one.
+    #[cold]
+    fn another_slab(&'static self, class: Class) -> Option<&'static Slab> {
+        // What a region is handed out lies in slabs that began in it.
+        let adopted = if self.notes.is_on() { None } else { DEPOT.adopt(self, class) };
+        let slab = adopted.or_else(|| self.new_slab(class))?;
+        self.list_new(slab);
+        Some(slab)
+    }
+
+    fn new_slab(&'static self, class: Class) -> Option<&'static Slab> {
+        let slots = self.wanted_slots(class);
+        // Held as long as a descriptor is in hand, so that no fork comes between and loses it to the child.
+        let mut pool = DEPOT.pool.lock();
+        let waiting = self.take_waiting(class, slots);
+        match DEPOT.new_slab(&mut pool, self.name(), class, slots, waiting) {
+            Ok((slab, is_fresh)) => {
+                self.fresh_slot.set(if is_fresh && class.is_large() { slab.start() } else { 0 });
+                Some(slab)
+            }
+            Err(descriptor) => {
+                descriptor.into_iter().for_each(|slab| self.put_back_waiting(slab));
+                None
+            }
+        }
+    }
+
+    /// Takes up to `most` slots of a listed slab into the magazine, but no more than half of what that holds.
+    fn take_from(&'static self, slab: &'static Slab, most: usize) {
+        let class = slab.class();
+        let magazine = self.magazine(class);
+        let wanted = (magazine.capacity() / 2).saturating_sub(magazine.len()).min(most);
+        let before = magazine.len();
+        if wanted > 0 && slab.is_empty() {
+            self.list(class).empty.update(|empty| empty - 1);
+        }
+        slab.take(wanted, |slot, state| {
+            magazine.push(Entry::new(slot, state));
+        });
+        magazine.reverse_newest(magazine.len() - before);
+        if settings::random_slots() {
+            magazine.shuffle();
+        }
+        if !slab.has_free() {
+            self.unlist(slab);
+        }
+    }
+
+    /// Moves slots of other heaps that wait for delivery into the magazine.
+    fn reuse_outbox(&'static self, class: Class) -> bool {
+        if self.notes.is_on() {
+            return false;
+        }
+        let (outbox, magazine) = (self.outbox(class), self.magazine(class));
+        let room = magazine.capacity() - magazine.len();
+        outbox.take_oldest(room, |entry| {
+            magazine.push(entry);
+        });
+        magazine.len() > 0
+    }
+}

@@ -1,0 +1,231 @@
+//! Free's slow ways: what a thread heap does with slots that its caches have no place for.
+//!
+//! Slots of its own slabs go into their free words; those of other heaps' slabs go into the remote words, and the owner
+//! hears of it ([`handover`]). Going home, neighbouring slots are gathered word by word.
+//!
+//! All of it goes home when the thread ends, when somebody trims the heap, and when the thread comes to a slow way
+//! after long: a few slots in a magazine keep their slabs, which can be many times their size. (After random frees a
+//! thread that had 300 MiB kept 82 MiB of slabs for 9 MiB of cached slots.) Either the thread did nothing meanwhile, or
+//! its caches alone served it, and then it fills them again in a few microseconds.
+
+use core::ptr;
+use core::sync::atomic::Ordering;
+
+use super::class::Class;
+use super::depot::DEPOT;
+use super::handover;
+use super::large::LARGE_BYTES;
+use super::magazine::{Entry, Magazine};
+use super::slab::{Slab, WORD_SLOTS};
+use super::slab_map::{slab_at, slab_name};
+use super::thread_heap::ThreadHeap;
+use crate::settings::{self, Settings};
+
+/// Neighbouring entries that belong to one word of one slab.
+struct Bits {
+    slab: Option<&'static Slab>,
+    word: usize,
+    bits: u64,
+}
+
+impl ThreadHeap {
+    /// Takes in a slot that was freed, of an own slab or of another heap's.
+    pub(crate) fn take_in(&'static self, slab: &Slab, entry: Entry) {
+        let class = slab.class();
+        if slab.key() != self.key(class) {
+            return self.post(class, entry);
+        }
+        let is_in = if class.is_large() {
+            self.push_large(class, entry)
+        } else {
+            self.magazine(class).push(entry)
+        };
+        if !is_in {
+            self.overflow(class, entry);
+        }
+    }
+
+    /// Takes in a slot of an own slab although the magazine is full.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn overflow(&'static self, class: Class, entry: Entry) {
+        self.flush_if_asked();
+        let magazine = self.magazine(class);
+        if magazine.has_missed.get() || magazine.capacity() == 0 {
+            magazine.has_missed.set(false);
+            self.enlarge(magazine, class);
+        }
+        if class.is_large() {
+            return self.overflow_large(class, entry);
+        }
+        if !magazine.push(entry) {
+            self.send_home(magazine, magazine.capacity().div_ceil(2));
+            if !magazine.push(entry) {
+                self.send_entry_home(entry);
+            }
+        }
+    }
+
+    /// Takes in a slot of another heap's slab.
+    #[inline(never)]
+    fn post(&'static self, class: Class, entry: Entry) {
+        let outbox = self.outbox(class);
+        if outbox.push(entry) {
+            return;
+        }
+        if outbox.capacity() == 0 {
+            self.open_outbox(outbox, class);
+        } else {
+            self.send_home(outbox, outbox.capacity());
+        }
+        if !outbox.push(entry) {
+            self.send_entry_home(entry);
+        }
+    }
+
+    /// Sends the oldest `count` entries to their slabs.
+    pub(super) fn send_home(&'static self, magazine: &Magazine, count: usize) {
+        let mut gathered = Bits { slab: None, word: 0, bits: 0 };
+        magazine.take_oldest(count, |entry| self.gather(&mut gathered, entry));
+        self.put(&gathered);
+    }
+
+    fn send_entry_home(&'static self, entry: Entry) {
+        let mut gathered = Bits { slab: None, word: 0, bits: 0 };
+        self.gather(&mut gathered, entry);
+        self.put(&gathered);
+    }
+
+    /// Adds an entry to the gathered ones, which go home first if they are of another word.
+    #[inline]
+    fn gather(&'static self, gathered: &mut Bits, entry: Entry) {
+        let Some(slab) = DEPOT.map.find(entry.slot) else { return };
+        let Some(slot) = slab.slot_index(entry.slot) else { return };
+        let word = slot / WORD_SLOTS;
+        if gathered.word != word || !gathered.slab.is_some_and(|other| ptr::eq(other, slab)) {
+            self.put(gathered);
+            *gathered = Bits { slab: Some(slab), word, bits: 0 };
+        }
+        gathered.bits |= 1 << (slot % WORD_SLOTS);
+    }
+
+    /// Puts gathered slots where they belong: into the free words of an own slab, else into the remote words.
+    fn put(&'static self, gathered: &Bits) {
+        let Some(slab) = gathered.slab else { return };
+        if slab.key() == self.key(slab.class()) {
+            slab.put(gathered.word, gathered.bits);
+            self.enlist(slab);
+        } else if let Some(word) = slab.remote.get(gathered.word) {
+            handover::enter(word, gathered.bits);
+            if handover::notify(&slab.is_notified)
+                && let Some(owner) = slab.owner()
+            {
+                ThreadHeap::named(owner).accept_notice(slab);
+            }
+        }
+    }
+
+    pub(super) fn accept_notice(&self, slab: &'static Slab) {
+        handover::push(&self.notified.0, slab_name(slab), &slab.next_notified);
+    }
+
+    /// Collects what other threads freed of this heap's slabs. Returns whether there was anything.
+    pub(super) fn drain(&'static self) -> bool {
+        let mut name = handover::take_all(&self.notified.0);
+        let has_news = name != 0;
+        while let Some(slab) = slab_at(name) {
+            name = slab.next_notified.load(Ordering::Relaxed);
+            match slab.owner() {
+                Some(owner) if owner != self.name() => Self::named(owner).accept_notice(slab),
+                _ => self.collect(slab),
+            }
+        }
+        has_news
+    }
+
+    fn collect(&'static self, slab: &'static Slab) {
+        handover::clear_notice(&slab.is_notified);
+        let mut found = false;
+        for (index, word) in slab.remote.iter().enumerate() {
+            let bits = handover::collect(word);
+            if bits != 0 {
+                slab.put(index, bits);
+                found = true;
+            }
+        }
+        if found {
+            self.enlist(slab);
+        }
+    }
+
+    /// Sends large slots home until half of what a thread may keep is left, those of `spared` last.
+    fn shrink_large(&'static self, spared: Class) {
+        let others = || Class::all_large().filter(|class| *class != spared);
+        for class in others().chain([spared]) {
+            if self.large_bytes.get() <= LARGE_BYTES / 2 {
+                break;
+            }
+            self.send_home(self.magazine(class), self.magazine(class).len());
+            self.count_large();
+        }
+    }
+
+    /// As [`ThreadHeap::overflow`]: slots of other sizes make room first.
+    fn overflow_large(&'static self, class: Class, entry: Entry) {
+        self.shrink_large(class);
+        let magazine = self.magazine(class);
+        if magazine.len() == magazine.capacity() {
+            self.send_home(magazine, magazine.capacity().div_ceil(2));
+            self.count_large();
+        }
+        if !self.push_large(class, entry) {
+            self.send_entry_home(entry);
+        }
+    }
+
+    /// Sends every cached slot home and takes in what others sent.
+    pub(crate) fn flush(&'static self) {
+        for class in Class::all() {
+            for magazine in [self.magazine(class), self.outbox(class)] {
+                self.send_home(magazine, magazine.len());
+            }
+        }
+        self.large_bytes.set(0);
+        self.drain();
+    }
+
+    /// Flushes, and ends the empty slabs. Returns their bytes.
+    pub(crate) fn flush_and_end_slabs(&'static self) -> usize {
+        let mut bytes = 0;
+        self.flush();
+        self.end_empty_slabs(|slab| {
+            bytes += slab.slab_bytes();
+            DEPOT.end_slab(slab);
+        });
+        bytes
+    }
+
+    /// Gives up what it keeps if somebody has trimmed the heap since it last did.
+    pub(super) fn flush_if_asked(&'static self) {
+        let asked = DEPOT.flushes.load(Ordering::Relaxed);
+        if self.flushes.replace(asked) != asked {
+            self.flush_and_end_slabs();
+        }
+    }
+
+    /// Notes that its thread takes a slow way `now`, in milliseconds, and sends everything home if that is the first
+    /// one for long. The caller holds no lock but `shared`.
+    pub(crate) fn flush_if_idle(&'static self, now: u64) {
+        let decay_ms = settings::in_force().unwrap_or(&Settings::DEFAULT).decay_ms as u64;
+        let idle_at = self.idle_at.replace(now.saturating_add(decay_ms.max(1)));
+        if idle_at > 0 && now >= idle_at {
+            self.flush_idle();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn flush_idle(&'static self) {
+        DEPOT.heap.count_as_idle(self.flush_and_end_slabs());
+    }
+}

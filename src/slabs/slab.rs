@@ -1,0 +1,437 @@
+//! A slab: an aligned run of the heap cut into slots of one class, and its descriptor, which lies elsewhere.
+//!
+//! A descriptor is made once and never unmapped; when its slab goes it waits for another slab *of the same class*, or
+//! of any other class of one slot. So a stale reference leads to valid memory, of the same shape, and its `start` says
+//! whether it still is the slab that was meant.
+//!
+//! Who may touch what: the *state bytes* belong to everybody: a free changes one with an atomic swap, so of two frees
+//! one loses; malloc stores it, and nobody but the holder of a slot does. The *free words* and the lists belong to the
+//! owner, the thread heap that `owner` names. The *remote words* are how everybody else hands slots back
+//! ([`handover`](super::handover)).
+//!
+//! Invariants: **I1** a slot is in one place: live (its byte is [`LIVE`]), in a magazine or outbox, in the free words,
+//! or in the remote words; **I2** `free_count` is the number of bits in the free words; **I3** the byte behind the last
+//! slot's is never [`LIVE`], so the slab's tail needs no test.
+
+use core::cell::Cell;
+use core::fmt;
+use core::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
+
+use super::class::{Class, MAGIC_BITS, MAX_SLAB_BYTES, Shape};
+use super::names::HeapName;
+
+/// The state byte of a slot that is handed out. Every other slot's is [`FREE`].
+pub(crate) const LIVE: u8 = 1;
+/// The state byte of a slot that is not handed out.
+pub(crate) const FREE: u8 = 0;
+
+/// Bits of a word above the fraction of a product with [`Shape::magic`].
+const UPPER_BITS: u32 = u64::BITS - MAGIC_BITS;
+
+/// Slots of a word.
+pub(crate) const WORD_SLOTS: usize = 64;
+
+/// A descriptor.
+#[repr(C, align(64))]
+pub(crate) struct Slab {
+    // What a free reads.
+    /// The first address of the slab; 0 while there is none.
+    start: AtomicUsize,
+    magic: u64,
+    /// `magic` at the upper end of the word, where it is compared.
+    bound: u64,
+    /// Owner and class in one word: see [`HeapName::key`]. 0 while there is no slab.
+    key: AtomicUsize,
+    states: &'static [AtomicU8],
+    /// The distance of its class, which changes only where there is one slot.
+    class: AtomicU16,
+    // What the owner alone changes.
+    free: &'static [AtomicU64],
+    free_count: Cell<u32>,
+    /// No word below this one has a bit.
+    hint: Cell<u32>,
+    /// Slots from here on were never taken.
+    carved: AtomicU32,
+    /// Whether the whole pages of its free slots have gone back since a slot was last taken.
+    pub(crate) is_purged: AtomicBool,
+    pub(super) prev: Cell<Option<&'static Slab>>,
+    pub(crate) next: Cell<Option<&'static Slab>>,
+    pub(super) is_listed: Cell<bool>,
+    // What others change.
+    pub(super) remote: &'static [AtomicU64],
+    pub(super) is_notified: AtomicU32,
+    pub(super) next_notified: AtomicUsize,
+    owner: AtomicUsize,
+}
+
+// SAFETY: the cells are touched by the slab's owner alone, or under the pool's lock while there is no slab; everything
+// else is atomic or never changes.
+#[expect(unsafe_code, reason = "promises who touches the cells")]
+unsafe impl Sync for Slab {}
+
+impl fmt::Debug for Slab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slab").field("start", &self.start()).finish_non_exhaustive()
+    }
+}
+
+impl Slab {
+    /// A descriptor without a slab. `states` has one place more than the slab has slots, `free` and `remote` a bit for
+    /// each slot; all are zero.
+    pub(super) fn new(
+        class: Class,
+        states: &'static [AtomicU8],
+        free: &'static [AtomicU64],
+        remote: &'static [AtomicU64],
+    ) -> Self {
+        let shape = class.shape();
+        Self {
+            start: AtomicUsize::new(0),
+            magic: shape.magic,
+            bound: shape.magic << UPPER_BITS,
+            key: AtomicUsize::new(0),
+            states,
+            class: AtomicU16::new(class.distance()),
+            free,
+            free_count: Cell::new(0),
+            hint: Cell::new(0),
+            carved: AtomicU32::new(0),
+            is_purged: AtomicBool::new(false),
+            prev: Cell::new(None),
+            next: Cell::new(None),
+            is_listed: Cell::new(false),
+            remote,
+            is_notified: AtomicU32::new(0),
+            next_notified: AtomicUsize::new(0),
+            owner: AtomicUsize::new(0),
+        }
+    }
+
+    /// Its class.
+    #[inline]
+    pub(crate) fn class(&self) -> Class {
+        Class::at_distance(self.class.load(Ordering::Relaxed))
+    }
+
+    /// What it looks like.
+    #[inline]
+    pub(crate) fn shape(&self) -> &'static Shape {
+        self.class().shape()
+    }
+
+    /// Its first address, 0 while it has none.
+    #[inline]
+    pub(crate) fn start(&self) -> usize {
+        self.start.load(Ordering::Relaxed)
+    }
+
+    /// Owner and class in one word.
+    #[inline]
+    pub(crate) fn key(&self) -> usize {
+        self.key.load(Ordering::Relaxed)
+    }
+
+    /// Slots it has.
+    #[inline]
+    pub(crate) fn slots(&self) -> usize {
+        self.states.len() - 1
+    }
+
+    /// Bytes it has.
+    #[inline]
+    pub(crate) fn slab_bytes(&self) -> usize {
+        self.shape().slab_bytes(self.slots())
+    }
+
+    /// The number of the slot that starts at `address`.
+    #[inline]
+    pub(crate) fn slot_index(&self, address: usize) -> Option<usize> {
+        self.slot_index_from(self.start(), address)
+    }
+
+    /// As [`Slab::slot_index`], where the slab starts at `start`.
+    #[inline]
+    fn slot_index_from(&self, start: usize, address: usize) -> Option<usize> {
+        let offset = address.wrapping_sub(start);
+        // No product of such an offset is cut off, and whatever lies behind the last slot has a larger index.
+        if offset >= MAX_SLAB_BYTES {
+            return None;
+        }
+        self.slot_index_at(offset).filter(|index| *index < self.slots())
+    }
+
+    /// The number of the slot that starts `offset` bytes into the slab.
+    ///
+    /// One factor answers both questions: of `offset * ceil(2^40 / size)` the bits from 2^40 on are `offset / size`,
+    /// and those below are less than the factor exactly if nothing remains.
+    #[inline]
+    fn slot_index_at(&self, offset: usize) -> Option<usize> {
+        let product = (offset as u64).wrapping_mul(self.magic);
+        let index = (product >> MAGIC_BITS) as usize;
+        (product << UPPER_BITS < self.bound).then_some(index)
+    }
+
+    /// The number of the slot that has `address`, and whether it starts there.
+    pub(crate) fn slot_with(&self, address: usize) -> Option<(usize, bool)> {
+        let offset = address.wrapping_sub(self.start());
+        let index = offset / self.shape().slot_bytes;
+        (index < self.slots()).then(|| (index, self.slot_index(address).is_some()))
+    }
+
+    /// Where slot `index` starts.
+    #[inline]
+    pub(crate) fn slot_start(&self, index: usize) -> usize {
+        self.start() + index * self.shape().slot_bytes
+    }
+
+    /// The state byte of slot `index`.
+    #[inline]
+    pub(crate) fn state(&self, index: usize) -> Option<&'static AtomicU8> {
+        self.states.get(index)
+    }
+
+    /// The state byte of the slot that starts at `address`.
+    #[inline]
+    pub(crate) fn state_at(&self, address: usize) -> Option<&'static AtomicU8> {
+        self.states.get(self.slot_index(address)?)
+    }
+
+    /// Makes the slot that starts at `address` free, if there is one and it is live: its state byte.
+    #[inline]
+    pub(crate) fn take_back(&self, address: usize) -> Option<&'static AtomicU8> {
+        let start = self.start();
+        let state = self.states.get(self.slot_index_from(start, address)?)?;
+        self.take_state(start, state).then_some(state)
+    }
+
+    /// Makes a slot free through its state byte, if it is live and the slab starts at `start`, as it did when the byte
+    /// was found.
+    ///
+    /// The slab is not the caller's, so unless the slot is live it may end, and its descriptor serve another run, after
+    /// the byte was found: then the byte is that of a slot elsewhere, to which it is left.
+    #[inline]
+    pub(super) fn take_state(&self, start: usize, state: &AtomicU8) -> bool {
+        if state.swap(FREE, Ordering::AcqRel) != LIVE {
+            return false;
+        }
+        let is_meant = self.start() == start;
+        if !is_meant {
+            state.store(LIVE, Ordering::Release);
+        }
+        is_meant
+    }
+
+    /// As [`Slab::state_at`], for an address that the slab map names this slab for, asked by the slab's owner: then
+    /// the slab cannot end meanwhile, and the address lies in it.
+    #[inline]
+    #[expect(unsafe_code, reason = "the bound follows from the shape")]
+    pub(crate) fn own_state_at(&self, address: usize) -> Option<&'static AtomicU8> {
+        let offset = address.wrapping_sub(self.start());
+        debug_assert!(offset < self.slab_bytes(), "the table names no other slab's addresses");
+        let index = self.slot_index_at(offset)?;
+        // SAFETY: `index` is `offset / slot_bytes` with `offset < slab_bytes`, so at most `slots`, and there is one
+        // byte more than there are slots (I3).
+        Some(unsafe { self.states.get_unchecked(index) })
+    }
+
+    /// Whether slot `index` is handed out.
+    pub(crate) fn is_live(&self, index: usize) -> bool {
+        self.state(index).is_some_and(|state| state.load(Ordering::Relaxed) == LIVE)
+    }
+
+    /// Slots that are handed out. O(slots).
+    pub(crate) fn live_count(&self) -> usize {
+        self.states.iter().filter(|state| state.load(Ordering::Relaxed) == LIVE).count()
+    }
+
+    /// Slots that are in some thread's cache, given the number of live ones. Exact while nobody changes anything.
+    pub(crate) fn cached_count(&self, live: usize) -> usize {
+        let ones = |words: &[AtomicU64]| -> u32 {
+            words.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum()
+        };
+        let home = (ones(self.free) + ones(self.remote)) as usize;
+        self.slots().saturating_sub(live + home)
+    }
+
+    /// Word `index` of the slots that are handed out, and of those that are home: a bit for each of 64 slots.
+    pub(crate) fn live_and_home(&self, index: usize) -> (u64, u64) {
+        let first = index * WORD_SLOTS;
+        let slots = self.slots().saturating_sub(first).min(WORD_SLOTS);
+        let states = self.states.get(first..first + slots).unwrap_or_default();
+        let live = states
+            .iter()
+            .rev()
+            .fold(0, |bits, state| bits << 1 | u64::from(state.load(Ordering::Relaxed) == LIVE));
+        let word = |words: &[AtomicU64]| -> u64 {
+            words.get(index).map_or(0, |word| word.load(Ordering::Relaxed))
+        };
+        (live, word(self.free) | word(self.remote))
+    }
+
+    /// From which slot on none was ever taken, and whether all whole pages of free slots before it have gone back.
+    pub(crate) fn carved_and_purged(&self) -> (usize, bool) {
+        let has_news = self.remote.iter().any(|word| word.load(Ordering::Relaxed) != 0);
+        let is_purged = self.is_purged.load(Ordering::Relaxed) && !has_news;
+        (self.carved.load(Ordering::Relaxed) as usize, is_purged)
+    }
+
+    /// Whether slot `index` waits in the free words.
+    pub(crate) fn is_in_free_words(&self, index: usize) -> bool {
+        let word = self.free.get(index / WORD_SLOTS);
+        word.is_some_and(|word| word.load(Ordering::Relaxed) >> (index % WORD_SLOTS) & 1 == 1)
+    }
+
+    /// The thread heap it belongs to, none if it never belonged to any.
+    #[expect(unsafe_code, reason = "reads a name back")]
+    pub(crate) fn owner(&self) -> Option<HeapName> {
+        // SAFETY: the word is 0, or `give_to` put a name's number there.
+        unsafe { HeapName::from_number(self.owner.load(Ordering::Acquire)) }
+    }
+
+    /// Makes it a slab of `class` and `owner` at `start`, all free. There is no slab, and the caller holds the pool's
+    /// lock.
+    pub(super) fn begin(&self, start: usize, class: Class, owner: HeapName) {
+        self.class.store(class.distance(), Ordering::Relaxed);
+        for (index, word) in self.free.iter().enumerate() {
+            let slots = (self.slots() - index * WORD_SLOTS).min(WORD_SLOTS);
+            word.store(u64::MAX >> (WORD_SLOTS - slots), Ordering::Relaxed);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
+        self.free_count.set(self.slots() as u32);
+        self.hint.set(0);
+        self.carved.store(0, Ordering::Relaxed);
+        self.give_to(owner);
+        self.start.store(start, Ordering::Release);
+    }
+
+    /// Ends the slab, all of whose slots are free. `owner` stays: a late notifier must find a list to put it on.
+    pub(super) fn end(&self) {
+        debug_assert!(self.is_empty() && self.live_count() == 0, "only an empty slab ends");
+        self.start.store(0, Ordering::Relaxed);
+        self.key.store(0, Ordering::Relaxed);
+    }
+
+    /// Changes the owner. The caller may act for the old one.
+    pub(super) fn give_to(&self, owner: HeapName) {
+        self.owner.store(owner.number(), Ordering::Release);
+        self.key.store(owner.key(self.class()), Ordering::Release);
+    }
+
+    /// Makes its one slot, which is live, one of another class. The caller holds the pool's lock.
+    pub(super) fn change_class(&self, class: Class) {
+        debug_assert!(self.class().is_large() && class.is_large(), "one slot stays one slot");
+        self.class.store(class.distance(), Ordering::Relaxed);
+        if let Some(owner) = self.owner() {
+            self.key.store(owner.key(class), Ordering::Release);
+        }
+    }
+
+    /// Whether all slots are in the free words.
+    pub(super) fn is_empty(&self) -> bool {
+        self.free_count.get() as usize == self.slots()
+    }
+
+    /// Whether some slot is in the free words.
+    pub(super) fn has_free(&self) -> bool {
+        self.free_count.get() > 0
+    }
+
+    /// Slots in the free words that were taken before, so that their pages may be resident. They are the lowest ones.
+    pub(super) fn recycled_count(&self) -> usize {
+        (self.free_count.get() + self.carved.load(Ordering::Relaxed)) as usize - self.slots()
+    }
+
+    /// Puts the slots of `bits` of word `index` into the free words.
+    #[inline]
+    pub(super) fn put(&self, index: usize, bits: u64) {
+        let Some(word) = self.free.get(index) else { return };
+        let before = word.load(Ordering::Relaxed);
+        debug_assert!(before & bits == 0, "a slot is in one place (I1)");
+        word.store(before | bits, Ordering::Relaxed);
+        self.free_count.set(self.free_count.get() + bits.count_ones());
+        self.is_purged.store(false, Ordering::Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 128 words")]
+        self.hint.set(self.hint.get().min(index as u32));
+    }
+
+    /// Takes up to `most` slots, lowest first, out of the free words and hands each to `take`.
+    #[inline]
+    pub(super) fn take(&self, most: usize, mut take: impl FnMut(usize, &'static AtomicU8)) {
+        let (mut left, mut index, mut end) = (most, self.hint.get() as usize, 0);
+        let slot_bytes = self.shape().slot_bytes;
+        while left > 0
+            && let Some(word) = self.free.get(index)
+        {
+            let mut bits = word.load(Ordering::Relaxed);
+            let first = index * WORD_SLOTS;
+            while bits != 0 && left > 0 {
+                let slot = first + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                (left, end) = (left - 1, slot + 1);
+                if let Some(state) = self.states.get(slot) {
+                    take(self.start() + slot * slot_bytes, state);
+                }
+            }
+            word.store(bits, Ordering::Relaxed);
+            if bits == 0 {
+                index += 1;
+            }
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "at most 128 words, at most 8 Ki slots"
+        )]
+        let (hint, taken, end) = (index as u32, (most - left) as u32, end as u32);
+        self.hint.set(hint);
+        self.free_count.set(self.free_count.get() - taken);
+        self.carved.store(self.carved.load(Ordering::Relaxed).max(end), Ordering::Relaxed);
+        self.is_purged.store(false, Ordering::Relaxed);
+    }
+
+    /// The runs of slots in the free words that were taken before: first slot and number.
+    pub(crate) fn free_runs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let end = self.carved.load(Ordering::Relaxed) as usize;
+        let mut next = 0;
+        core::iter::from_fn(move || {
+            let first = (next..end).find(|slot| self.is_in_free_words(*slot))?;
+            let behind = (first..end).find(|slot| !self.is_in_free_words(*slot)).unwrap_or(end);
+            next = behind;
+            Some((first, behind - first))
+        })
+    }
+
+    /// Takes free slots out of the free words for good: their memory is not there any more.
+    pub(crate) fn lose(&self, first: usize, count: usize) {
+        for slot in first..first + count {
+            if let Some(word) = self.free.get(slot / WORD_SLOTS) {
+                word.fetch_and(!(1 << (slot % WORD_SLOTS)), Ordering::Relaxed);
+                self.free_count.update(|count| count - 1);
+            }
+        }
+    }
+
+    /// Makes the free words say what the state bytes say, and the remote words nothing: after a fork, when nobody knows
+    /// where a vanished thread had its slots.
+    pub(crate) fn rebuild(&self) {
+        let mut count = 0;
+        for (index, word) in self.free.iter().enumerate() {
+            let first = index * WORD_SLOTS;
+            let slots = (self.slots() - first).min(WORD_SLOTS);
+            let free = (0..slots).filter(|slot| !self.is_live(first + slot));
+            let bits = free.fold(0_u64, |bits, slot| bits | 1 << slot);
+            word.store(bits, Ordering::Relaxed);
+            count += bits.count_ones();
+        }
+        self.remote.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.is_notified.store(0, Ordering::Relaxed);
+        self.free_count.set(count);
+        self.hint.set(0);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
+        self.carved.store(self.slots() as u32, Ordering::Relaxed);
+        self.prev.set(None);
+        self.next.set(None);
+        self.is_listed.set(false);
+    }
+}

@@ -1,0 +1,153 @@
+//! The slabs of a thread heap: those with free slots listed, lowest addresses first, so that the others can empty; and
+//! descriptors that wait for a slab.
+
+use core::cell::Cell;
+
+use super::class::{Class, FEW_SLABS};
+use super::class_lists::ClassLists;
+use super::depot::DEPOT;
+use super::slab::Slab;
+use super::thread_heap::ThreadHeap;
+
+/// Bytes of empty slabs that a heap keeps of each class.
+const KEPT_EMPTY_BYTES: usize = 512 << 10;
+/// How far a slab that gets its first free slot looks for its place in the list, which is in address order so far.
+const SORT_STEPS: usize = 8;
+
+impl ThreadHeap {
+    /// Lists a slab that got slots into its free words (I3), or ends it if it is one empty slab too many.
+    pub(super) fn enlist(&'static self, slab: &'static Slab) {
+        let lists = self.list(slab.class());
+        if !slab.is_listed.get() {
+            self.list_by_address(slab, lists);
+        }
+        if slab.is_empty() {
+            let bytes = (lists.empty.get() + 1) * slab.slab_bytes();
+            let is_kept =
+                !slab.class().is_large() && (bytes <= KEPT_EMPTY_BYTES || lists.empty.get() == 0);
+            if is_kept || self.is_retired.get() {
+                lists.empty.update(|empty| empty + 1);
+            } else {
+                self.unlist(slab);
+                DEPOT.end_slab(slab);
+                self.wait(slab);
+            }
+        }
+    }
+
+    /// A listed slab with free slots that were used before: the first one, or the one behind it if that is new.
+    pub(super) fn recycled_slab(&self, class: Class) -> Option<&'static Slab> {
+        let first = self.list(class).listed.get()?;
+        [Some(first), first.next.get()].into_iter().flatten().find(|slab| slab.recycled_count() > 0)
+    }
+
+    /// How many slots the next slab of a class ought to have.
+    pub(super) fn wanted_slots(&self, class: Class) -> usize {
+        let [few, many] = class.shape().slots;
+        (if self.list(class).count.get() < FEW_SLABS { few } else { many }) as usize
+    }
+
+    /// Lists a slab that has become this heap's; slots are going to be taken from it at once.
+    pub(super) fn list_new(&self, slab: &'static Slab) {
+        let lists = self.list(slab.class());
+        lists.count.update(|count| count + 1);
+        self.list_by_address(slab, lists);
+        lists.empty.update(|empty| empty + usize::from(slab.is_empty()));
+    }
+
+    fn list_by_address(&self, slab: &'static Slab, lists: &ClassLists) {
+        let (mut before, mut behind) = (None::<&'static Slab>, lists.listed.get());
+        for _ in 0..SORT_STEPS {
+            match behind {
+                Some(other) if other.start() < slab.start() => {
+                    (before, behind) = (behind, other.next.get());
+                }
+                _ => break,
+            }
+        }
+        slab.prev.set(before);
+        slab.next.set(behind);
+        match before {
+            Some(before) => before.next.set(Some(slab)),
+            None => lists.listed.set(Some(slab)),
+        }
+        if let Some(behind) = behind {
+            behind.prev.set(Some(slab));
+        }
+        slab.is_listed.set(true);
+    }
+
+    /// Takes a slab out of the list of its class.
+    pub(super) fn unlist(&self, slab: &'static Slab) {
+        let (prev, next) = (slab.prev.take(), slab.next.take());
+        match prev {
+            Some(prev) => prev.next.set(next),
+            None => self.list(slab.class()).listed.set(next),
+        }
+        if let Some(next) = next {
+            next.prev.set(prev);
+        }
+        slab.is_listed.set(false);
+    }
+
+    /// Keeps a descriptor whose slab has ended.
+    pub(super) fn wait(&self, slab: &'static Slab) {
+        self.list(slab.class()).count.update(|count| count.saturating_sub(1));
+        self.put_back_waiting(slab);
+    }
+
+    /// Where descriptors with `slots` slots wait for a slab of a class. Those of all large classes are alike.
+    fn waiting(&self, class: Class, slots: usize) -> &Cell<Option<&'static Slab>> {
+        let is_few = slots == class.shape().slots[0] as usize;
+        &self.lists[class.descriptor_index()].waiting[usize::from(!is_few)]
+    }
+
+    /// A descriptor that waits for a slab.
+    pub(super) fn take_waiting(&self, class: Class, slots: usize) -> Option<&'static Slab> {
+        let waiting = self.waiting(class, slots);
+        let slab = waiting.get()?;
+        waiting.set(slab.next.take());
+        Some(slab)
+    }
+
+    /// Puts a descriptor back that [`ThreadHeap::take_waiting`] gave.
+    pub(super) fn put_back_waiting(&self, slab: &'static Slab) {
+        let waiting = self.waiting(slab.class(), slab.slots());
+        slab.next.set(waiting.replace(Some(slab)));
+    }
+
+    /// Gives a slab with free slots away; the caller holds the pool's lock and this heap is retired (I2).
+    pub(super) fn give_slab(&'static self, class: Class) -> Option<&'static Slab> {
+        let slab = self.list(class).listed.get()?;
+        if slab.is_empty() {
+            self.list(class).empty.update(|empty| empty - 1);
+        }
+        self.unlist(slab);
+        self.list(class).count.update(|count| count.saturating_sub(1));
+        Some(slab)
+    }
+
+    /// Takes all empty slabs out of the lists, ends each with `end`, and keeps their descriptors.
+    pub(crate) fn end_empty_slabs(&'static self, mut end: impl FnMut(&'static Slab)) {
+        for class in Class::all().filter(|class| self.list(*class).empty.get() > 0) {
+            let mut next = self.list(class).listed.get();
+            while let Some(slab) = next {
+                next = slab.next.get();
+                if slab.is_empty() {
+                    self.list(class).empty.update(|empty| empty - 1);
+                    self.unlist(slab);
+                    end(slab);
+                    self.wait(slab);
+                }
+            }
+        }
+    }
+
+    /// Lists a slab that was rebuilt, if it has free slots.
+    pub(crate) fn take_rebuilt(&'static self, slab: &'static Slab) {
+        self.list(slab.class()).count.update(|count| count + 1);
+        if slab.has_free() {
+            self.enlist(slab);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The slab map: from an address to the slab it lies in, with one load and without a lock.
+//!
+//! One word for each [`SLAB_GRANULE`] of the heap's first zone for blocks: the address of a slab's descriptor, or 0.
+//! Invariants: **I1** the table is committed for all addresses below `base + covered` before `covered` says so, so no
+//! address makes a lookup fault; **I2** a word names a descriptor, which is never unmapped, so a stale word is
+//! harmless: the descriptor's `start` tells.
+#![allow(unsafe_code, reason = "reads descriptors by address")]
+
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use super::class::SLAB_GRANULE;
+use super::slab::Slab;
+use crate::base::addr;
+use crate::base::os::{Os, OutOfMemory, System};
+use crate::base::round::align_up;
+
+/// The table grows by this many bytes at the least: words for 512 MiB.
+const STEP: usize = 64 << 10;
+
+/// The table. Every free of every thread reads these words, so they share no cache line with what is written when slabs
+/// come and go: beside a thread that made and ended slabs a pair took 8 ns instead of 6 where they did (Zen 4).
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct SlabMap {
+    /// The first address it speaks of.
+    base: AtomicUsize,
+    /// Bytes of addresses it speaks of now.
+    covered: AtomicUsize,
+    /// Where its words are.
+    words: AtomicPtr<AtomicUsize>,
+    /// Bytes of addresses it may ever speak of.
+    limit: AtomicUsize,
+}
+
+impl SlabMap {
+    /// A table that speaks of no address.
+    pub(crate) const fn new() -> Self {
+        Self {
+            base: AtomicUsize::new(0),
+            covered: AtomicUsize::new(0),
+            words: AtomicPtr::new(ptr::null_mut()),
+            limit: AtomicUsize::new(0),
+        }
+    }
+
+    /// Reserves the table for `len` bytes of addresses from `base` on. One thread at a time, once.
+    pub(super) fn begin(&self, base: usize, len: usize) -> Result<(), OutOfMemory> {
+        let bytes = align_up(len / SLAB_GRANULE * size_of::<usize>(), STEP).ok_or(OutOfMemory)?;
+        let words = System.reserve(bytes)?;
+        self.words.store(words.cast().as_ptr(), Ordering::Relaxed);
+        self.base.store(align_up(base, SLAB_GRANULE).ok_or(OutOfMemory)?, Ordering::Relaxed);
+        self.limit.store(bytes / size_of::<usize>() * SLAB_GRANULE, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether [`SlabMap::begin`] has been called.
+    pub(super) fn has_begun(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) > 0
+    }
+
+    /// What a limit on all bytes leaves beside the table, which is never larger than the rest of it here.
+    pub(crate) const fn share_left_of(limit_bytes: usize) -> usize {
+        if limit_bytes == usize::MAX {
+            return limit_bytes;
+        }
+        limit_bytes.saturating_sub(limit_bytes / SLAB_GRANULE * size_of::<usize>() + STEP)
+    }
+
+    /// Bytes that the table takes.
+    pub(crate) fn mapped_bytes(&self) -> usize {
+        self.covered.load(Ordering::Relaxed) / SLAB_GRANULE * size_of::<usize>()
+    }
+
+    /// Makes the table speak of `len` bytes from `start` on. One thread at a time.
+    pub(super) fn cover(&self, start: usize, len: usize) -> Result<(), OutOfMemory> {
+        let covered = self.covered.load(Ordering::Relaxed);
+        // A chained zone may lie below the table's first address, which is as good as far above it.
+        let offset = start.wrapping_sub(self.base.load(Ordering::Relaxed));
+        let limit = self.limit.load(Ordering::Relaxed);
+        if offset >= limit || len > limit - offset {
+            return Err(OutOfMemory);
+        }
+        let end = offset + len;
+        if end <= covered {
+            return Ok(());
+        }
+        let (old, new) = (covered / SLAB_GRANULE * 8, end.div_ceil(SLAB_GRANULE) * 8);
+        let new = align_up(new, STEP).ok_or(OutOfMemory)?;
+        let words = NonNull::new(self.words.load(Ordering::Relaxed)).ok_or(OutOfMemory)?;
+        // SAFETY: the table's reservation reaches at least to the limit (I1).
+        let place = unsafe { words.cast::<u8>().add(old) };
+        // SAFETY: the run is the untouched tail of the table's own reservation (I1).
+        unsafe { System.commit(place, new - old) }?;
+        self.covered.store(new / 8 * SLAB_GRANULE, Ordering::Release);
+        Ok(())
+    }
+
+    /// The number of the granule that has `address`, if the table speaks of it.
+    #[inline]
+    fn granule(&self, address: usize) -> Option<usize> {
+        // A thread that sees the first slab's `covered` has to see where the table is, too: it may look up the address
+        // of a large block that is older than the table.
+        let covered = self.covered.load(Ordering::Acquire);
+        let offset = address.wrapping_sub(self.base.load(Ordering::Relaxed));
+        (offset < covered).then_some(offset / SLAB_GRANULE)
+    }
+
+    /// The word of a granule that [`SlabMap::granule`] gave.
+    #[inline]
+    fn word(&self, granule: usize) -> *const AtomicUsize {
+        self.words.load(Ordering::Relaxed).cast_const().wrapping_add(granule)
+    }
+
+    /// The slab whose granule has `address`. It may end at any moment unless the caller holds a slot of it.
+    #[inline]
+    pub(crate) fn find(&self, address: usize) -> Option<&'static Slab> {
+        let word = self.word(self.granule(address)?);
+        // SAFETY: the word lies in the committed part of the table (I1), which is never unmapped.
+        slab_at(unsafe { &*word }.load(Ordering::Relaxed))
+    }
+
+    /// Enters `slab`, or nothing, for all granules of a run.
+    pub(super) fn set(&self, start: usize, len: usize, slab: Option<&'static Slab>) {
+        let name = slab.map_or(0, slab_name);
+        for address in (start..start + len).step_by(SLAB_GRANULE) {
+            if let Some(granule) = self.granule(address) {
+                // SAFETY: as in `find`.
+                unsafe { &*self.word(granule) }.store(name, Ordering::Release);
+            }
+        }
+    }
+
+    /// All slabs there are, in address order. O(table).
+    pub(crate) fn all(&self) -> impl Iterator<Item = &'static Slab> + '_ {
+        let base = self.base.load(Ordering::Relaxed);
+        let granules = self.covered.load(Ordering::Acquire) / SLAB_GRANULE;
+        (0..granules).filter_map(move |granule| {
+            let start = base + granule * SLAB_GRANULE;
+            self.find(start).filter(|slab| slab.start() == start)
+        })
+    }
+}
+
+/// The number under which a slab stands in tables and lists.
+pub(super) fn slab_name(slab: &'static Slab) -> usize {
+    (&raw const *slab).expose_provenance()
+}
+
+/// The slab of a name.
+#[inline]
+pub(super) fn slab_at(name: usize) -> Option<&'static Slab> {
+    let slab = addr::pointer(name)?.cast::<Slab>();
+    // SAFETY: names come from `slab_name`, and descriptors are never unmapped (I2).
+    Some(unsafe { slab.as_ref() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found where a chained zone lay right below the first one: its last slab was entered nowhere, and every free of
+    /// its slots was taken for a double one.
+    #[test]
+    fn a_run_that_ends_where_the_table_begins_is_not_covered() {
+        let map = SlabMap::new();
+        let base = 1 << 40;
+        map.begin(base, 1 << 30).expect("a table");
+        assert_eq!(map.cover(base - SLAB_GRANULE, SLAB_GRANULE), Err(OutOfMemory));
+        assert_eq!(map.cover(base - 2 * SLAB_GRANULE, 4 * SLAB_GRANULE), Err(OutOfMemory));
+        assert_eq!(map.cover(0, SLAB_GRANULE), Err(OutOfMemory));
+        assert_eq!(map.cover(base, SLAB_GRANULE), Ok(()));
+        assert_eq!(map.cover(base + (1 << 30) - SLAB_GRANULE, SLAB_GRANULE), Ok(()));
+        assert_eq!(map.cover(base + (1 << 30), SLAB_GRANULE), Err(OutOfMemory));
+        assert!(map.find(base - 1).is_none() && map.find(base).is_none());
+    }
+}

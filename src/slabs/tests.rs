@@ -1,0 +1,247 @@
+//! What only inside code can test: slabs against a model, the slab map's edges, and slots on their way home when slabs
+//! change hands.
+
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::collections::BTreeSet;
+
+use super::class::{Class, MAX_SMALL, SLAB_GRANULE};
+use super::handover;
+use super::slab::{FREE, LIVE, Slab, WORD_SLOTS};
+use super::slab_map::SlabMap;
+use super::thread_heap::ThreadHeap;
+use crate::chain::index::tests::SplitMix;
+
+/// Addresses that no memory of this process has: slabs here are never touched.
+const NOWHERE: usize = 1 << 50;
+
+fn class_of(size: usize) -> Class {
+    Class::of(size, 8).expect("a small size")
+}
+
+fn leaked<T>(count: usize, make: impl Fn() -> T) -> &'static [T] {
+    Box::leak((0..count).map(|_| make()).collect())
+}
+
+fn descriptor(class: Class) -> &'static Slab {
+    let slots = class.shape().slots[1] as usize;
+    let words = || leaked(slots.div_ceil(WORD_SLOTS), || AtomicU64::new(0));
+    let states = leaked(slots + 1, || AtomicU8::new(FREE));
+    Box::leak(Box::new(Slab::new(class, states, words(), words())))
+}
+
+fn heap(number: u64) -> &'static ThreadHeap {
+    Box::leak(Box::new(ThreadHeap::new((1 << 40) + number, None)))
+}
+
+#[test]
+fn of_all_offsets_the_multiplication_finds_the_slots() {
+    for class in Class::all() {
+        let (slab, shape) = (descriptor(class), class.shape());
+        slab.begin(NOWHERE, slab.class(), heap(0).name());
+        for offset in 0..slab.slab_bytes() {
+            let expected = offset / shape.slot_bytes;
+            let is_start = offset % shape.slot_bytes == 0 && expected < slab.slots();
+            assert_eq!(slab.slot_index(NOWHERE + offset), is_start.then_some(expected));
+            assert_eq!(slab.state_at(NOWHERE + offset).is_some(), is_start);
+            let slot = slab.slot_with(NOWHERE + offset);
+            assert_eq!(slot, (expected < slab.slots()).then_some((expected, is_start)));
+        }
+        for outside in [0, NOWHERE - 1, NOWHERE + slab.slab_bytes(), usize::MAX] {
+            assert_eq!(slab.slot_index(outside), None);
+            assert_eq!(slab.slot_with(outside), None);
+        }
+        assert!(
+            slab.state(slab.slots()).is_some_and(|state| state.load(Ordering::Relaxed) == FREE)
+        );
+    }
+}
+
+/// What a slab ought to have.
+struct Model {
+    free: BTreeSet<usize>,
+    out: Vec<usize>,
+    live: BTreeSet<usize>,
+}
+
+impl Model {
+    /// Takes some slots, and makes some of them live.
+    fn take(&mut self, slab: &Slab, random: &mut SplitMix) {
+        let most = random.below(100);
+        let expected: Vec<_> = self.free.iter().copied().take(most).collect();
+        let mut taken = Vec::new();
+        slab.take(most, |address, _| taken.push(slab.slot_index(address).expect("a slot")));
+        assert_eq!(taken, expected, "the lowest slots, in their order");
+        for slot in taken {
+            self.free.remove(&slot);
+            self.out.push(slot);
+            if random.below(2) == 0 {
+                slab.state(slot).expect("a slot").store(LIVE, Ordering::Relaxed);
+                self.live.insert(slot);
+            }
+        }
+    }
+
+    /// Puts some slots back, word by word.
+    fn put(&mut self, slab: &Slab, random: &mut SplitMix) {
+        for _ in 0..random.below(100).min(self.out.len()) {
+            let slot = self.out.swap_remove(random.below(self.out.len()));
+            slab.state(slot).expect("a slot").store(FREE, Ordering::Relaxed);
+            self.live.remove(&slot);
+            slab.put(slot / WORD_SLOTS, 1 << (slot % WORD_SLOTS));
+            self.free.insert(slot);
+        }
+    }
+
+    /// A fork: what is cached anywhere is free again.
+    fn rebuild(&mut self, slab: &Slab) {
+        slab.remote.iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
+        slab.is_notified.store(1, Ordering::Relaxed);
+        slab.rebuild();
+        self.out.retain(|slot| self.live.contains(slot));
+        self.free = (0..slab.slots()).filter(|slot| !self.live.contains(slot)).collect();
+        assert!(slab.remote.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        assert!(handover::notify(&slab.is_notified), "nobody is notified any more");
+        handover::clear_notice(&slab.is_notified);
+    }
+
+    fn compare(&self, slab: &Slab) {
+        let slots = slab.slots();
+        assert_eq!(slab.has_free(), !self.free.is_empty());
+        assert_eq!(slab.is_empty(), self.free.len() == slots);
+        assert_eq!(slab.live_count(), self.live.len());
+        assert_eq!(slab.cached_count(self.live.len()), self.out.len() - self.live.len());
+        for slot in 0..slots {
+            assert_eq!(slab.is_in_free_words(slot), self.free.contains(&slot), "{slot}");
+        }
+    }
+}
+
+#[test]
+fn a_slab_agrees_with_a_set_of_free_slots() {
+    for (seed, size) in [(1, 8), (2, 24), (3, 1000), (4, 8192), (5, 10_000), (6, MAX_SMALL)] {
+        let (class, mut random) = (class_of(size), SplitMix(seed));
+        let slab = descriptor(class);
+        slab.begin(NOWHERE, slab.class(), heap(0).name());
+        let free = (0..slab.slots()).collect();
+        let mut model = Model { free, out: Vec::new(), live: BTreeSet::new() };
+        for _ in 0..200 {
+            match random.below(20) {
+                0..10 => model.take(slab, &mut random),
+                10..19 => model.put(slab, &mut random),
+                _ => model.rebuild(slab),
+            }
+            model.compare(slab);
+        }
+    }
+}
+
+#[test]
+fn the_map_ends_where_it_ends() {
+    let map = SlabMap::new();
+    for address in [0, 8, NOWHERE, usize::MAX] {
+        assert!(map.find(address).is_none());
+    }
+    // As on a machine whose pages are smaller than a granule: the range begins in the middle of one.
+    let (base, len) = (NOWHERE + 4096, 3 << 30);
+    map.begin(base, len).expect("addresses");
+    assert!(map.has_begun() && map.all().next().is_none());
+    let first = NOWHERE + SLAB_GRANULE;
+    assert!(map.find(first).is_none(), "nothing is covered yet");
+    let slab = descriptor(class_of(MAX_SMALL));
+    let bytes = slab.slab_bytes();
+    for start in [first, first + bytes, first + (1 << 30)] {
+        map.cover(start, bytes).expect("memory for the table");
+        slab.begin(start, slab.class(), heap(0).name());
+        map.set(start, bytes, Some(slab));
+        for address in [start, start + SLAB_GRANULE - 1, start + SLAB_GRANULE, start + bytes - 1] {
+            assert!(map.find(address).is_some_and(|found| found.start() == start));
+        }
+        for address in [0, base, start - 1, start + bytes, NOWHERE + 2 * len, usize::MAX] {
+            assert!(map.find(address).is_none(), "{address:#x}");
+        }
+        assert_eq!(map.all().count(), 1);
+        map.set(start, bytes, None);
+        assert_eq!(map.all().count(), 0);
+    }
+    for outside in [0, NOWHERE - SLAB_GRANULE, NOWHERE - (1 << 40), NOWHERE + 2 * len] {
+        assert!(map.cover(outside, bytes).is_err(), "{outside:#x}");
+        // Entering such a run is not heard of, and harmless.
+        map.set(outside, bytes, Some(slab));
+        assert!(map.find(outside).is_none());
+    }
+    assert_eq!(map.all().count(), 0);
+}
+
+/// A stale free that has found a state byte, and then the descriptor serves another run, in which the slot is live.
+#[test]
+fn a_stale_free_leaves_a_slot_of_a_moved_slab_alone() {
+    let (class, owner) = (class_of(100), heap(0));
+    let slab = descriptor(class);
+    slab.begin(NOWHERE, slab.class(), owner.name());
+    let address = slab.slot_start(7);
+    let state = slab.state_at(address).expect("a slot");
+    assert!(slab.take_back(address).is_none(), "it is not live");
+    state.store(LIVE, Ordering::Relaxed);
+    assert!(slab.take_back(address).is_some_and(|taken| core::ptr::eq(taken, state)));
+    slab.end();
+    assert!(!slab.take_state(NOWHERE, state));
+    slab.begin(NOWHERE + SLAB_GRANULE, slab.class(), owner.name());
+    state.store(LIVE, Ordering::Relaxed);
+    assert!(!slab.take_state(NOWHERE, state), "the block is another one");
+    assert!(slab.is_live(7), "and stays");
+    assert!(slab.take_back(address).is_none() && slab.is_live(7));
+    assert!(slab.take_back(address + SLAB_GRANULE).is_some());
+}
+
+/// A notifier that is late puts a slab on the list of the heap that owned it before.
+#[test]
+fn news_of_an_adopted_slab_is_forwarded() {
+    let (old, new) = (heap(1), heap(2));
+    let slab = descriptor(class_of(100));
+    slab.begin(NOWHERE, slab.class(), old.name());
+    slab.take(usize::MAX >> 1, |_, _| ());
+    handover::enter(&slab.remote[0], 1 << 5);
+    assert!(handover::notify(&slab.is_notified));
+    slab.give_to(new.name());
+    old.accept_notice(slab);
+    handover::enter(&slab.remote[1], 1 << 6);
+    assert!(!handover::notify(&slab.is_notified), "the first notice is still on its way");
+    assert!(!new.drain(), "it went to the old owner");
+    assert!(old.drain() && !slab.has_free(), "who takes nothing");
+    assert!(new.drain() && slab.is_in_free_words(5) && slab.is_in_free_words(WORD_SLOTS + 6));
+    assert!(slab.is_listed.get() && !old.drain() && !new.drain());
+    assert!(new.give_slab(slab.class()).is_some_and(|given| core::ptr::eq(given, slab)));
+    assert!(old.give_slab(slab.class()).is_none());
+}
+
+/// The last slots come home and the slab ends, and then a deliverer notifies whose slots were collected with others.
+#[test]
+fn a_late_notice_of_an_ended_slab_is_harmless() {
+    let owner = heap(3);
+    let slab = descriptor(class_of(32_000));
+    slab.begin(NOWHERE, slab.class(), owner.name());
+    slab.end();
+    assert!(handover::notify(&slab.is_notified));
+    owner.accept_notice(slab);
+    slab.begin(NOWHERE + (1 << 30), slab.class(), owner.name());
+    assert!(owner.drain() && !slab.is_listed.get() && slab.is_empty());
+    assert!(handover::notify(&slab.is_notified), "the next notice is heard");
+}
+
+/// As above, but the deliverer vanishes in a fork before it has put the slab on a list.
+#[test]
+fn a_notice_that_vanished_with_its_thread_keeps_no_later_one_away() {
+    let owner = heap(4);
+    let slab = descriptor(class_of(32_000));
+    slab.begin(NOWHERE, slab.class(), owner.name());
+    slab.end();
+    owner.put_back_waiting(slab);
+    assert!(handover::notify(&slab.is_notified));
+    owner.forget_all();
+    assert!(
+        owner
+            .take_waiting(slab.class(), slab.slots())
+            .is_some_and(|other| core::ptr::eq(other, slab))
+    );
+    assert!(handover::notify(&slab.is_notified));
+}

@@ -1,0 +1,228 @@
+//! A thread's heap of small blocks: its magazines, its outboxes, and the slabs it owns.
+//!
+//! Slots it allocates come from its own slabs; slots of other heaps' slabs that it frees wait in the outbox of their
+//! class and are delivered together. A thread that ends leaves its heap, slabs and all, to the next thread that starts;
+//! until then others may adopt single slabs from it.
+//!
+//! This file has the data and the keys; the verbs stand in the files above it.
+//!
+//! Invariants: **I1** a heap is used by one thread at a time: the one whose thread-local word names it, or while it is
+//! retired the one that holds the pool's lock; **I2** a slab's owner changes only under the pool's lock while the old
+//! owner is retired, so a heap that drains can trust the owner it reads if that is itself; **I3** a slab is in the list
+//! of its class exactly if one of its slots is in its free words.
+
+use core::cell::Cell;
+use core::fmt;
+use core::mem::offset_of;
+use core::num::NonZeroUsize;
+use core::ptr;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use super::class::{CLASS_PLACES, CLASS_STRIDE, Class};
+use super::class_lists::ClassLists;
+use super::handover;
+use super::magazine::Magazine;
+use super::names::HeapName;
+use super::notes::Notes;
+#[cfg(feature = "std")]
+use super::slab::Slab;
+use crate::base::addr;
+
+/// A thread's heap.
+#[repr(C, align(64))]
+pub(crate) struct ThreadHeap {
+    /// First, so that a class's magazine is found with one addition.
+    pub(super) magazines: [Magazine; CLASS_PLACES],
+    /// Its number; 0 is that of heaps that are nobody's.
+    pub(crate) number: u64,
+    /// What the system calls its thread, or the last one; 0 if that is not known.
+    pub(crate) thread_id: AtomicU32,
+    pub(super) outboxes: [Magazine; CLASS_PLACES],
+    pub(super) lists: [ClassLists; CLASS_PLACES],
+    /// The request to flush that was met last.
+    pub(super) flushes: Cell<u32>,
+    /// Bytes of large slots in the magazines.
+    pub(super) large_bytes: Cell<usize>,
+    /// The slot of the newest slab of one slot, if its bytes were never handed out.
+    pub(crate) fresh_slot: Cell<usize>,
+    /// Memory for further places: next and end.
+    pub(super) space: Cell<(usize, usize)>,
+    /// Bytes of slots that magazines and outboxes have places for.
+    pub(super) place_bytes: Cell<usize>,
+    /// When its thread has been away from all slow ways for long enough that its caches go home: milliseconds.
+    pub(super) idle_at: Cell<u64>,
+    /// Whether its thread has ended: then empty slabs stay until somebody with the pool's lock takes them.
+    pub(crate) is_retired: Cell<bool>,
+    pub(crate) next_retired: Cell<Option<&'static ThreadHeap>>,
+    /// What it notes while it serves a region.
+    pub(crate) notes: Notes,
+    /// The heap that its thread used before the region.
+    pub(crate) outer: Cell<Option<&'static ThreadHeap>>,
+    /// The heaps of inner regions that left something, linked by `next_inner`.
+    pub(crate) inner: Cell<Option<&'static ThreadHeap>>,
+    pub(crate) next_inner: Cell<Option<&'static ThreadHeap>>,
+    /// The heap that was made before it.
+    made_before: Option<&'static ThreadHeap>,
+    /// Slabs with news from other threads.
+    pub(super) notified: Notified,
+}
+
+const _: () = assert!(size_of::<Magazine>() == CLASS_STRIDE, "classes are counted in magazines");
+const _: () = assert!(offset_of!(ThreadHeap, magazines) == 0, "a heap's name is its first key");
+
+/// The one word that others write, on a cache line of its own.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(super) struct Notified(pub(super) AtomicUsize);
+
+// SAFETY: all cells are used by one thread at a time (I1); `notified` is atomic.
+#[expect(unsafe_code, reason = "promises who uses the cells")]
+unsafe impl Sync for ThreadHeap {}
+
+impl fmt::Debug for ThreadHeap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadHeap").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl ThreadHeap {
+    /// A heap without slots.
+    pub(crate) const fn new(number: u64, made_before: Option<&'static Self>) -> Self {
+        Self {
+            number,
+            thread_id: AtomicU32::new(0),
+            magazines: [const { Magazine::empty() }; CLASS_PLACES],
+            outboxes: [const { Magazine::empty() }; CLASS_PLACES],
+            lists: [const { ClassLists::new() }; CLASS_PLACES],
+            flushes: Cell::new(0),
+            large_bytes: Cell::new(0),
+            fresh_slot: Cell::new(0),
+            space: Cell::new((0, 0)),
+            place_bytes: Cell::new(0),
+            idle_at: Cell::new(0),
+            is_retired: Cell::new(false),
+            next_retired: Cell::new(None),
+            notes: Notes::off(),
+            outer: Cell::new(None),
+            inner: Cell::new(None),
+            next_inner: Cell::new(None),
+            made_before,
+            notified: Notified(AtomicUsize::new(0)),
+        }
+    }
+
+    /// Its name.
+    #[expect(unsafe_code, reason = "vouches for its address")]
+    pub(crate) fn name(&'static self) -> HeapName {
+        let address = NonZeroUsize::from(ptr::NonNull::from(self).expose_provenance());
+        // SAFETY: a heap lies there for ever.
+        unsafe { HeapName::at(address) }
+    }
+
+    /// The heap of a name.
+    #[expect(unsafe_code, reason = "reads a heap by its name")]
+    pub(crate) fn named(name: HeapName) -> &'static Self {
+        let heap: *const Self = addr::raw_pointer(name.number()).cast_const().cast();
+        // SAFETY: a name is the address of a heap, which is never unmapped.
+        unsafe { &*heap }
+    }
+
+    /// A heap and all that were made before it.
+    pub(super) fn all_from(
+        last: Option<&'static Self>,
+    ) -> impl Iterator<Item = &'static Self> + Clone {
+        core::iter::successors(last, |heap| heap.made_before)
+    }
+
+    /// Whether it is the same heap as `other`.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        ptr::from_ref(self) == ptr::from_ref(other)
+    }
+
+    /// Whether it is nobody's, so that its cells must not be written.
+    pub(crate) const fn is_nobody(&self) -> bool {
+        self.number == 0
+    }
+
+    /// Whether a slab is one of its own.
+    #[cfg(feature = "std")]
+    pub(crate) fn owns(&'static self, slab: &Slab) -> bool {
+        slab.owner() == Some(self.name())
+    }
+
+    /// Whether `other` is this heap, or waits for the end of a region in which this one is used.
+    pub(crate) fn holds(&'static self, other: &Self) -> bool {
+        let mut outwards =
+            core::iter::successors(Some(self), |heap: &&'static Self| heap.outer.get());
+        outwards.any(|heap| heap.is(other) || heap.inner().any(|heap| heap.is(other)))
+    }
+
+    /// The heaps of inner regions that left something.
+    pub(crate) fn inner(&self) -> impl Iterator<Item = &'static Self> {
+        core::iter::successors(self.inner.get(), |heap| heap.next_inner.get())
+    }
+
+    /// The key of its slabs of a class: where its magazine for them is, which no other heap and class have.
+    #[inline]
+    pub(crate) fn key(&self, class: Class) -> usize {
+        self.magazine(class).place()
+    }
+
+    /// The small class of a key, if it is a key of this heap and of such a class.
+    #[inline]
+    pub(crate) fn small_class_of(&self, key: usize) -> Option<Class> {
+        Class::small_at_distance(key.wrapping_sub((&raw const self.magazines).addr()))
+    }
+
+    /// The magazine of a class.
+    #[inline]
+    #[expect(unsafe_code, reason = "one addition instead of a multiplication with a test")]
+    pub(crate) fn magazine(&self, class: Class) -> &Magazine {
+        let first = (&raw const self.magazines).cast::<Magazine>();
+        // SAFETY: a class's distance is its number, which is below the array's length, times the size of a magazine.
+        let magazine = unsafe { first.byte_add(class.distance() as usize) };
+        // SAFETY: it is an element of the array.
+        unsafe { &*magazine }
+    }
+
+    /// What it has of a class beside the magazine.
+    pub(crate) fn list(&self, class: Class) -> &ClassLists {
+        &self.lists[class.index()]
+    }
+
+    /// The outbox of a class.
+    #[inline]
+    pub(crate) fn outbox(&self, class: Class) -> &Magazine {
+        &self.outboxes[class.index()]
+    }
+
+    /// Forgets everything but its descriptors without slab, after a fork in which threads vanished. The slabs are
+    /// rebuilt and listed one by one.
+    pub(crate) fn forget_all(&self) {
+        for class in Class::all() {
+            self.magazine(class).forget();
+            self.outbox(class).forget();
+            self.list(class).listed.set(None);
+            self.list(class).empty.set(0);
+            // A late notice may have vanished on its way to a list: the next slab must be heard of all the same.
+            self.list(class).count.set(0);
+            for waiting in &self.list(class).waiting {
+                core::iter::successors(waiting.get(), |slab| slab.next.get())
+                    .for_each(|slab| handover::clear_notice(&slab.is_notified));
+            }
+        }
+        self.large_bytes.set(0);
+        self.notified.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Forgets where its places are, after a fork in which its thread vanished: perhaps while it moved a magazine, so
+    /// that its ends do not belong together. What memory they had is lost to the child.
+    pub(crate) fn forget_places(&self) {
+        for class in Class::all() {
+            self.magazine(class).forget_places();
+            self.outbox(class).forget_places();
+        }
+        self.space.set((0, 0));
+        self.place_bytes.set(0);
+    }
+}
