@@ -341,6 +341,41 @@ fn fork_within_regions() -> Result<Answer, String> {
     if status == 0 { Ok(Answer::Passed(String::new())) } else { Err(format!("status {status:#x}")) }
 }
 
+/// A fork while *another* thread is in a region that holds an ended one. Found where the child's first region took that
+/// thread's heap, regions and all: it counted their blocks and retired one heap twice, and then `trim` ran for ever.
+fn fork_beside_a_region() -> Result<Answer, String> {
+    let (is_inside, may_end) = (Barrier::new(2), Barrier::new(2));
+    let status = std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let before = mixture(10, 50);
+            let (kept, _) = mems::region(|| {
+                let (inner, _) = mems::region(|| mixture(11, 50)).unwrap();
+                is_inside.wait();
+                may_end.wait();
+                inner
+            })
+            .unwrap();
+            before.into_iter().chain(kept).for_each(Piece::free);
+        });
+        is_inside.wait();
+        // SAFETY: the child uses nothing that the other thread may hold but the heap.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            child::watchdog(20);
+            let is_empty = (0..4).all(|_| mems::region(|| ()).unwrap().1.is_nothing());
+            MEMS.trim();
+            child::exit_now(i32::from(!is_empty) + 2 * i32::from(MEMS.check().is_err()));
+        }
+        let mut status = 0;
+        // SAFETY: `status` is a place for the answer.
+        unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        may_end.wait();
+        other.join().unwrap();
+        status
+    });
+    if status == 0 { Ok(Answer::Passed(String::new())) } else { Err(format!("status {status:#x}")) }
+}
+
 fn diff_and_files() -> Result<Answer, String> {
     let mut kept = Vec::with_capacity(200);
     let first = Piece::new(48, 8, 1).unwrap();
@@ -443,6 +478,7 @@ fn main() -> ExitCode {
     tally.case("4 threads churn: within the bound", bound_under_churn);
     tally.case("what trim would return", trim_is_foretold);
     tally.case("a fork within regions", fork_within_regions);
+    tally.case("a fork beside a region", fork_beside_a_region);
     tally.case("differences and files", diff_and_files);
     tally.case("files without the heap", files_without_the_heap);
     tally.case("walking many blocks", walk_of_many);

@@ -58,7 +58,7 @@ fn adopt_vanished() -> bool {
     for heap in all() {
         heap.forget_all();
         if has_vanished(heap) {
-            heap.forget_places();
+            heap.forget_thread();
         }
     }
     for slab in DEPOT.map.all() {

@@ -5,6 +5,7 @@
 
 use core::cell::Cell;
 use core::fmt;
+use core::mem::ManuallyDrop;
 
 use crate::base::array::Array;
 
@@ -38,6 +39,14 @@ impl Notes {
             notes: Cell::new(Array::new()),
             tidy_at: Cell::new(FIRST_TIDY),
         }
+    }
+
+    /// Forgets everything, whatever state it is in: the thread vanished in a fork, perhaps while it made a note, so the
+    /// memory that its notes had is lost to the child.
+    pub(super) fn forget(&self) {
+        self.is_on.set(false);
+        self.tidy_at.set(FIRST_TIDY);
+        let _lost = ManuallyDrop::new(self.notes.replace(Array::new()));
     }
 
     /// Whether the heap serves a region.

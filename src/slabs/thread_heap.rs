@@ -215,14 +215,18 @@ impl ThreadHeap {
         self.notified.0.store(0, Ordering::Relaxed);
     }
 
-    /// Forgets where its places are, after a fork in which its thread vanished: perhaps while it moved a magazine, so
-    /// that its ends do not belong together. What memory they had is lost to the child.
-    pub(crate) fn forget_places(&self) {
+    /// Forgets its places and its regions, after a fork in which its thread vanished: perhaps while it moved a
+    /// magazine, so that its ends do not belong together. What memory they had is lost to the child.
+    pub(crate) fn forget_thread(&self) {
         for class in Class::all() {
             self.magazine(class).forget_places();
             self.outbox(class).forget_places();
         }
         self.space.set((0, 0));
         self.place_bytes.set(0);
+        self.notes.forget();
+        self.outer.set(None);
+        self.inner.set(None);
+        self.next_inner.set(None);
     }
 }
