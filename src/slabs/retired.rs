@@ -132,7 +132,8 @@ impl Depot {
             if adopted.is_some() {
                 break;
             }
-            next = heap.next_retired.get();
+            // Behind the last one comes the first, so that each has its turn.
+            next = heap.next_retired.get().or(pool.first_retired());
         }
         pool.heaps.looked_at = next.map(ThreadHeap::name);
         let slab = adopted?;
