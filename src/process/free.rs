@@ -103,17 +103,17 @@ fn free_claimed(entry: Entry, slab: &'static Slab) {
 #[inline(never)]
 fn free_slow(address: usize, size: usize, align: usize) {
     if !settings::is_plain() {
-        return free_hardened(address, size, align);
+        return free_by_settings(address, size, align);
     }
     if let Err(misuse) = PROCESS_HEAP.release(address, Some((size, align))) {
         stop(&misuse);
     }
 }
 
-/// A free that settings concern.
+/// A free while settings concern every call, or are not fixed yet.
 #[cold]
 #[inline(never)]
-fn free_hardened(address: usize, size: usize, align: usize) {
+fn free_by_settings(address: usize, size: usize, align: usize) {
     if let Err(misuse) = release(address, Some((size, align))) {
         refuse(&misuse);
     }

@@ -84,11 +84,14 @@ impl Depot {
         self.make_heap(&mut pool)
     }
 
-    /// Takes in what others sent to a retired heap, and ends its empty slabs. Returns whether anything was sent.
-    fn tidy(&self, pool: &mut Pool, heap: &'static ThreadHeap) -> bool {
-        let has_news = heap.drain();
+    /// Takes in what others sent to a retired heap, and ends its empty slabs.
+    fn tidy(&self, pool: &mut Pool, heap: &'static ThreadHeap) {
+        heap.drain();
+        self.end_empty_slabs_of(pool, heap);
+    }
+
+    fn end_empty_slabs_of(&self, pool: &mut Pool, heap: &'static ThreadHeap) {
         heap.end_empty_slabs(|slab| self.end_slab_locked(pool, slab));
-        has_news
     }
 
     /// All heaps whose threads have ended, the caller's until it gives each to [`Depot::retire_heap`].
@@ -126,7 +129,7 @@ impl Depot {
         for _ in 0..ADOPT_TRIES {
             let Some(heap) = next else { break };
             if heap.drain() {
-                heap.end_empty_slabs(|slab| self.end_slab_locked(&mut pool, slab));
+                self.end_empty_slabs_of(&mut pool, heap);
             }
             adopted = heap.give_slab(class);
             if adopted.is_some() {
