@@ -19,6 +19,7 @@ use core::hint::black_box;
 use std::alloc::System;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use fastrand::Rng;
 use mems::MemsAlloc;
 
 /// Blocks of a batch, and slots of a churn.
@@ -48,18 +49,6 @@ fn free(allocator: &impl GlobalAlloc, block: Block) {
     unsafe { allocator.dealloc(block.0, block.1) };
 }
 
-/// xorshift64 (Marsaglia 2003), from a fixed seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0).expect("64 bits") % bound
-    }
-}
-
 fn pairs<A: GlobalAlloc>(c: &mut Criterion, name: &str, allocator: &A) {
     let mut group = c.benchmark_group("pair");
     for size in [16, 64, 1024, 32 * 1024, 1024 * 1024] {
@@ -85,13 +74,13 @@ fn batches<A: GlobalAlloc>(c: &mut Criterion, name: &str, allocator: &A) {
 
 fn churn<A: GlobalAlloc>(c: &mut Criterion, name: &str, allocator: &A) {
     c.benchmark_group("churn").bench_function(name, |b| {
-        let mut random = Random(0x9E37_79B9_7F4A_7C15);
+        let mut random = Rng::with_seed(0x9E37_79B9_7F4A_7C15);
         let mut slots: Vec<Block> =
-            (0..SLOTS).map(|_| allocate(allocator, 8 + random.below(500))).collect();
+            (0..SLOTS).map(|_| allocate(allocator, random.usize(8..508))).collect();
         b.iter(|| {
-            let slot = random.below(SLOTS);
+            let slot = random.usize(..SLOTS);
             free(allocator, slots[slot]);
-            slots[slot] = allocate(allocator, 8 + random.below(500));
+            slots[slot] = allocate(allocator, random.usize(8..508));
         });
         slots.into_iter().for_each(|block| free(allocator, block));
     });
@@ -121,13 +110,13 @@ fn threads<A: GlobalAlloc + Sync>(c: &mut Criterion, name: &str, allocator: &A) 
             std::thread::scope(|scope| {
                 for seed in 1..=2 {
                     scope.spawn(move || {
-                        let mut random = Random(seed);
+                        let mut random = Rng::with_seed(seed);
                         let mut slots: Vec<Block> =
                             (0..100).map(|_| allocate(allocator, 64)).collect();
                         for _ in 0..SLOTS {
-                            let slot = random.below(slots.len());
+                            let slot = random.usize(..slots.len());
                             free(allocator, slots[slot]);
-                            slots[slot] = allocate(allocator, 8 + random.below(500));
+                            slots[slot] = allocate(allocator, random.usize(8..508));
                         }
                         slots.into_iter().for_each(|block| free(allocator, block));
                     });

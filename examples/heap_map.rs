@@ -9,26 +9,18 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
+use fastrand::Rng;
+
 #[global_allocator]
 static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 
-/// Random numbers (SplitMix64), so that the picture is the same in every run.
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        usize::try_from((mixed ^ (mixed >> 31)) >> 16).unwrap_or(0) % limit
-    }
-}
-
 /// Blocks of sizes up to `2^bits` bytes, as many of each power of two, until they have `bytes` bytes.
+/// Their seeds are fixed, so that the picture is the same in every run.
 fn blocks(bytes: usize, bits: usize, seed: u64) -> Vec<Vec<u8>> {
-    let (mut rng, mut sum, mut blocks) = (Rng(seed), 0, Vec::new());
+    let (mut rng, mut sum, mut blocks) = (Rng::with_seed(seed), 0, Vec::new());
     while sum < bytes {
-        let power = 1 << (3 + rng.below(bits - 3));
-        let size = power + rng.below(power);
+        let power = 1 << rng.usize(3..bits);
+        let size = power + rng.usize(..power);
         sum += size;
         blocks.push(vec![0; size]);
     }
@@ -37,9 +29,9 @@ fn blocks(bytes: usize, bits: usize, seed: u64) -> Vec<Vec<u8>> {
 
 /// A program's life: blocks come, and most of them go.
 fn fragmented() -> Vec<Vec<u8>> {
-    let (mut rng, mut kept) = (Rng(7), Vec::new());
+    let (mut rng, mut kept) = (Rng::with_seed(7), Vec::new());
     for (round, block) in blocks(48 << 20, 17, 1).into_iter().enumerate() {
-        if rng.below(8) == 0 || round % 4000 < 300 {
+        if rng.usize(..8) == 0 || round % 4000 < 300 {
             kept.push(block);
         }
     }
@@ -48,15 +40,15 @@ fn fragmented() -> Vec<Vec<u8>> {
 
 /// 100 GiB of addresses, most of them never touched, and three million small blocks.
 fn huge() -> Vec<Vec<u8>> {
-    let (mut rng, mut kept) = (Rng(9), Vec::with_capacity(4 << 20));
+    let (mut rng, mut kept) = (Rng::with_seed(9), Vec::with_capacity(4 << 20));
     for block in blocks(100 << 30, 30, 2) {
-        if rng.below(3) > 0 {
+        if rng.usize(..3) > 0 {
             kept.push(block);
         }
     }
     for _ in 0..3_000_000 {
-        let block = vec![0; 8 + rng.below(200)];
-        if rng.below(5) > 0 {
+        let block = vec![0; rng.usize(8..208)];
+        if rng.usize(..5) > 0 {
             kept.push(block);
         }
     }

@@ -20,6 +20,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use fastrand::Rng;
+
 #[global_allocator]
 static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 
@@ -39,41 +41,24 @@ const LARGEST: usize = 2 << 20;
 /// Blocks that stay for the whole time, so that a walk must see each of them once.
 const STAYING: usize = 64;
 
-/// Random numbers of a fixed seed (SplitMix64; Steele, Lea and Flood 2014).
-struct Random(u64);
+/// A size of a block: mostly small, up to 2 MiB.
+fn any_size(random: &mut Rng) -> usize {
+    let bound = match random.usize(..1000) {
+        0..800 => 256,
+        800..950 => 4 << 10,
+        950..993 => 32 << 10,
+        993..999 => 256 << 10,
+        _ => LARGEST,
+    };
+    random.usize(1..=bound)
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "below `bound`")]
-    fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next()) * bound as u128) >> 64) as usize
-    }
-
-    /// Mostly small, up to 2 MiB.
-    fn size(&mut self) -> usize {
-        let bound = match self.below(1000) {
-            0..800 => 256,
-            800..950 => 4 << 10,
-            950..993 => 32 << 10,
-            993..999 => 256 << 10,
-            _ => LARGEST,
-        };
-        1 + self.below(bound)
-    }
-
-    /// Mostly what Rust asks for, up to 64 KiB.
-    fn align(&mut self) -> usize {
-        match self.below(100) {
-            0..60 => 8,
-            60..95 => 1 << self.below(6),
-            _ => 1 << self.below(17),
-        }
+/// An alignment: mostly what Rust asks for, up to 64 KiB.
+fn any_align(random: &mut Rng) -> usize {
+    match random.usize(..100) {
+        0..60 => 8,
+        60..95 => 1 << random.usize(..6),
+        _ => 1 << random.usize(..17),
     }
 }
 
@@ -126,11 +111,11 @@ impl Held {
     }
 
     /// A new block; `None` where memory has run out.
-    fn new(random: &mut Random) -> Result<Option<Self>, Wrong> {
-        let Ok(layout) = Layout::from_size_align(random.size(), random.align()) else {
+    fn new(random: &mut Rng) -> Result<Option<Self>, Wrong> {
+        let Ok(layout) = Layout::from_size_align(any_size(random), any_align(random)) else {
             return Ok(None);
         };
-        let is_zeroed = random.below(4) == 0;
+        let is_zeroed = random.usize(..4) == 0;
         let start = if is_zeroed {
             // SAFETY: the size is not 0.
             unsafe { GLOBAL.alloc_zeroed(layout) }
@@ -139,7 +124,7 @@ impl Held {
             unsafe { GLOBAL.alloc(layout) }
         };
         let Some(start) = NonNull::new(start) else { return Ok(None) };
-        let held = Self { start, layout, stamp: random.next() };
+        let held = Self { start, layout, stamp: random.u64(..) };
         if !start.addr().get().is_multiple_of(layout.align()) {
             return Err(held.wrong("misaligned", 0));
         }
@@ -186,13 +171,10 @@ impl Held {
     }
 
     /// Gives it another size, a random one or one that is near.
-    fn resize(&mut self, random: &mut Random) -> Result<(), Wrong> {
+    fn resize(&mut self, random: &mut Rng) -> Result<(), Wrong> {
         let old = self.layout.size();
-        let size = if random.below(2) == 0 {
-            random.size()
-        } else {
-            (old + random.below(old)).min(LARGEST)
-        };
+        let size =
+            if random.bool() { any_size(random) } else { (old + random.usize(..old)).min(LARGEST) };
         let Ok(layout) = Layout::from_size_align(size, self.layout.align()) else { return Ok(()) };
         // SAFETY: the block is live, and the size is not 0.
         let start = unsafe { GLOBAL.realloc(self.start.as_ptr(), self.layout, size) };
@@ -229,15 +211,15 @@ impl Soak {
 
     /// One thread's life.
     fn live(&self, seed: u64) {
-        if let Err(wrong) = self.work(&mut Random(seed)) {
+        if let Err(wrong) = self.work(&mut Rng::with_seed(seed)) {
             self.fail(format!("thread with seed {seed}: {wrong}"));
         }
     }
 
-    fn work(&self, random: &mut Random) -> Result<(), Wrong> {
+    fn work(&self, random: &mut Rng) -> Result<(), Wrong> {
         let mut kept = Vec::new();
         // Lives of different lengths, so that threads do not end together.
-        let life = LIFE / 4 + random.next() % LIFE;
+        let life = LIFE / 4 + random.u64(..LIFE);
         for operation in 0..life {
             if operation % 256 == 0 {
                 self.operations.fetch_add(256, Ordering::Relaxed);
@@ -245,40 +227,40 @@ impl Soak {
                     break;
                 }
             }
-            match random.below(10) {
+            match random.usize(..10) {
                 0..4 => kept.extend(Held::new(random)?),
                 4..6 => {
                     let other = Held::new(random)?;
-                    let place = &self.places[random.below(PLACES)];
+                    let place = &self.places[random.usize(..PLACES)];
                     let other = core::mem::replace(&mut *locked(place), other);
                     other.map_or(Ok(()), Held::free)?;
                 }
                 6 => {
-                    let place = &self.places[random.below(PLACES)];
+                    let place = &self.places[random.usize(..PLACES)];
                     kept.extend(locked(place).take());
                 }
                 7 if !kept.is_empty() => {
-                    let index = random.below(kept.len());
+                    let index = random.usize(..kept.len());
                     kept[index].resize(random)?;
                 }
-                _ if !kept.is_empty() => kept.swap_remove(random.below(kept.len())).free()?,
+                _ if !kept.is_empty() => kept.swap_remove(random.usize(..kept.len())).free()?,
                 _ => {}
             }
             while kept.len() > KEPT {
-                kept.swap_remove(random.below(kept.len())).free()?;
+                kept.swap_remove(random.usize(..kept.len())).free()?;
             }
         }
         // Some end with all their blocks in other hands, so that these outlive the thread.
         for held in kept {
-            let other = locked(&self.places[random.below(PLACES)]).replace(held);
+            let other = locked(&self.places[random.usize(..PLACES)]).replace(held);
             other.map_or(Ok(()), Held::free)?;
         }
         Ok(())
     }
 
     /// Looks into the heap and tidies it, while the others work.
-    fn oversee(&self, random: &mut Random, staying: &[Held]) -> Result<(), String> {
-        match random.below(5) {
+    fn oversee(&self, random: &mut Rng, staying: &[Held]) -> Result<(), String> {
+        match random.usize(..5) {
             0 => drop(GLOBAL.trim()),
             1 => GLOBAL.thread_flush(),
             2 => GLOBAL.check().map_err(|broken| broken.to_string())?,
@@ -328,7 +310,7 @@ fn run(soak: &Soak, time: Duration, threads: usize, seed: u64) -> usize {
                 }
             });
         }
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let staying: Vec<_> =
             (0..STAYING).filter_map(|_| Held::new(&mut random).ok().flatten()).collect();
         let mut next_line = 1;

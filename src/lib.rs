@@ -125,7 +125,7 @@ pub use settings::{OnMisuse, Settings};
 
 /// The unit tests themselves run on MeMS.
 #[cfg(test)]
-#[global_allocator]
+#[cfg_attr(not(mems_loom), global_allocator)]
 static GLOBAL: MemsAlloc = MemsAlloc::new();
 
 /// What the other packages of this workspace share with this one. Not for anybody else: it changes without notice.

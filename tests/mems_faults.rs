@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{SplitMix64, TestOs, segments};
+use common::{TestOs, segments};
+use fastrand::Rng;
 use mems::{MallocError, Mems, MemsSegment, MemsStats, VirtAddr};
 
 const SEED: u64 = 17;
@@ -59,13 +60,13 @@ fn os_page(os: &TestOs) -> usize {
 /// Runs the script; returns what is to be seen at its end, and how many calls failed.
 fn run(os: &TestOs) -> ((MemsStats, Vec<VirtAddr>), usize) {
     let mut heap = Mems::with_os(os, 1024);
-    let mut random = SplitMix64(SEED);
+    let mut random = Rng::with_seed(SEED);
     let (mut live, mut failures) = (Vec::new(), 0);
     for step in 0..STEPS {
-        let size = 1 + random.below(if step % 25 == 0 { 70_000 } else { 60 });
+        let size = random.usize(1..=if step % 25 == 0 { 70_000 } else { 60 });
         live.push(malloc(&mut heap, os, size, &mut failures));
-        if random.below(8) == 0 {
-            let block = live.swap_remove(random.below(live.len()));
+        if random.usize(..8) == 0 {
+            let block = live.swap_remove(random.usize(..live.len()));
             assert_eq!(heap.free(block), Ok(()));
         }
     }

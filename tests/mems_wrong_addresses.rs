@@ -5,23 +5,24 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{SplitMix64, segments};
+use common::segments;
+use fastrand::Rng;
 use mems::{AddressNotFound, Mems, VirtAddr};
 
 const SEED: u64 = 6_3;
 const ADDRESSES: usize = 1_000_000;
 
 /// A heap with live blocks and holes in many spans; the blocks' sizes by their starts.
-fn heap_with_holes(random: &mut SplitMix64) -> (Mems, BTreeMap<usize, usize>) {
+fn heap_with_holes(random: &mut Rng) -> (Mems, BTreeMap<usize, usize>) {
     let mut heap = Mems::with_page_size(4096);
     let mut live = BTreeMap::new();
     for _ in 0..3_000 {
-        let size = 1 + random.below(600);
+        let size = random.usize(1..=600);
         let block = heap.malloc(size).expect("memory");
         assert_eq!(live.insert(block.0, size), None);
-        if random.below(3) == 0 {
+        if random.usize(..3) == 0 {
             let starts: Vec<usize> = live.keys().copied().collect();
-            let start = starts[random.below(starts.len())];
+            let start = starts[random.usize(..starts.len())];
             assert_eq!(heap.free(VirtAddr(start)), Ok(()));
             live.remove(&start);
         }
@@ -30,25 +31,24 @@ fn heap_with_holes(random: &mut SplitMix64) -> (Mems, BTreeMap<usize, usize>) {
 }
 
 /// An address of one of several kinds, most of them close to right ones.
-#[expect(clippy::cast_possible_truncation, reason = "64-bit only")]
-fn address(random: &mut SplitMix64, starts: &[usize], end: usize, physical: usize) -> usize {
-    let start = starts[random.below(starts.len())];
-    match random.below(8) {
-        0 => random.next() as usize,
-        1 => start + 1 + random.below(600),
-        2 => start.wrapping_sub(1 + random.below(600)),
-        3 => random.below(1000),
-        4 => end + random.below(10_000),
-        5 => physical.wrapping_add(random.below(100_000)),
-        6 => usize::MAX - random.below(1000),
-        _ => random.below(end),
+fn address(random: &mut Rng, starts: &[usize], end: usize, physical: usize) -> usize {
+    let start = starts[random.usize(..starts.len())];
+    match random.usize(..8) {
+        0 => random.usize(..),
+        1 => start + random.usize(1..=600),
+        2 => start.wrapping_sub(random.usize(1..=600)),
+        3 => random.usize(..1000),
+        4 => end + random.usize(..10_000),
+        5 => physical.wrapping_add(random.usize(..100_000)),
+        6 => usize::MAX - random.usize(..1000),
+        _ => random.usize(..end),
     }
 }
 
 #[test]
 fn none_of_a_million_wrong_addresses_is_accepted() {
     println!("seed {SEED}");
-    let mut random = SplitMix64(SEED);
+    let mut random = Rng::with_seed(SEED);
     let (mut heap, live) = heap_with_holes(&mut random);
     let starts: Vec<usize> = live.keys().copied().collect();
     let end = heap.spans().next_back().expect("spans").last().0 + 1;

@@ -6,8 +6,6 @@
 //! * `cargo bench --bench free_list` runs the same work under criterion.
 #![allow(clippy::panic, reason = "a benchmark that cannot run ends")]
 
-#[path = "../../tests/common/random.rs"]
-mod random;
 mod workload;
 
 use core::time::Duration;

@@ -15,9 +15,8 @@
 use core::hint::black_box;
 use std::collections::BTreeMap;
 
+use fastrand::Rng;
 use mems::{Mems, VirtAddr};
-
-use super::random::SplitMix64;
 
 /// The unit of spans; also the limit of a room and its keeper together.
 const PAGE: usize = 4096;
@@ -68,7 +67,7 @@ pub(crate) struct Workload {
     heap: Mems,
     map: BTreeMap<usize, (usize, usize)>,
     cells: Vec<Cell>,
-    random: SplitMix64,
+    random: Rng,
     batch: Batch,
 }
 
@@ -103,27 +102,31 @@ impl Workload {
         let map: BTreeMap<_, _> =
             heap.segments().map(|segment| (segment.start.0, (segment.size, 0))).collect();
         assert!(map.len().abs_diff(segments) < PAGE, "{} segments", map.len());
-        Self { heap, map, cells, random: SplitMix64(seed), batch: Batch::default() }
+        Self { heap, map, cells, random: Rng::with_seed(seed), batch: Batch::default() }
     }
 
     /// Chooses the cells of the next batch. Returns how many.
     pub(crate) fn choose(&mut self, most: usize) -> usize {
         let count = most.min(self.cells.len() / 4);
-        self.random.choose(&mut self.cells, count);
+        // Only the first steps of a shuffle, since a batch uses a part of the cells.
+        for index in 0..count {
+            let other = self.random.usize(index..self.cells.len());
+            self.cells.swap(index, other);
+        }
         let chosen = &self.cells[..count];
         let all = self.cells.len();
         let random = &mut self.random;
         self.batch.frees = chosen.iter().map(|cell| cell.block).collect();
         self.batch.removed = chosen.iter().map(|cell| cell.block.0 + cell.size).collect();
         self.batch.sizes = chosen.iter().map(|cell| cell.size).collect();
-        random.choose(&mut self.batch.sizes, count);
+        random.shuffle(&mut self.batch.sizes);
         self.batch.inserted = self.batch.removed.iter().map(|key| (*key, (1, 0))).collect();
-        random.choose(&mut self.batch.inserted, count);
+        random.shuffle(&mut self.batch.inserted);
         let cells = &self.cells;
         self.batch.gets = (0..count)
             .map(|_| {
-                let cell = cells[random.below(all)];
-                cell.block + random.below(cell.size)
+                let cell = cells[random.usize(..all)];
+                cell.block + random.usize(..cell.size)
             })
             .collect();
         count

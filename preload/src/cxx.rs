@@ -6,8 +6,8 @@
 
 use core::ffi::c_void;
 
+use mems::Misuse;
 use mems::internal::c::{self, C_ALIGN};
-use mems::{Misuse, MisuseKind};
 
 use crate::{engine, program};
 
@@ -120,8 +120,7 @@ fn is_aligned(pointer: *mut c_void, align: usize) -> bool {
     let address = pointer.addr();
     let is_aligned = address.is_multiple_of(align);
     if !is_aligned {
-        let kind = MisuseKind::Misaligned;
-        c::refuse(&Misuse { kind, address, size: None, block: None });
+        c::refuse(&Misuse::misaligned(address, None, None));
     }
     is_aligned
 }
@@ -134,9 +133,10 @@ fn delete_sized_aligned(pointer: *mut c_void, size: usize, align: usize) {
     }
     let align = align.max(C_ALIGN);
     let is_rounded = size.checked_next_multiple_of(align).is_some_and(|rounded| {
-        !pointer.is_null() && engine::release(pointer.addr(), Some((rounded, align))).is_ok()
+        !pointer.is_null()
+            && engine::release(pointer.addr(), Some(c::layout(rounded, align))).is_ok()
     });
     if !is_rounded {
-        engine::release_or_refuse(pointer.addr(), Some((size, align)));
+        engine::release_or_refuse(pointer.addr(), Some(c::layout(size, align)));
     }
 }

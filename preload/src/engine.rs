@@ -39,17 +39,17 @@ pub(crate) fn allocate_zeroed(size: usize) -> Option<NonNull<u8>> {
     }
 }
 
-/// Takes the block at `address` back, which was asked for with this size and alignment if the caller knows them.
-pub(crate) fn release(address: usize, layout: Option<(usize, usize)>) -> Result<(), Misuse> {
+/// Takes the block at `address` back, which was asked for with this layout if the caller knows that.
+pub(crate) fn release(address: usize, layout: Option<Layout>) -> Result<(), Misuse> {
     if nothing::has(address) {
-        return nothing::take_back(address, layout.map(|(size, _)| size));
+        return nothing::take_back(address, layout.map(|layout| layout.size()));
     }
     c::release(address, layout)
 }
 
 /// As [`release`]; nothing for null, and any mistake is reported, which ends the program unless settings want it to
 /// go on.
-pub(crate) fn release_or_refuse(address: usize, layout: Option<(usize, usize)>) {
+pub(crate) fn release_or_refuse(address: usize, layout: Option<Layout>) {
     if address != 0
         && let Err(misuse) = release(address, layout)
     {
@@ -107,7 +107,7 @@ pub(crate) fn free_sized(pointer: *mut c_void, size: usize) {
 #[cold]
 #[inline(never)]
 extern "C" fn free_sized_slow(pointer: *mut c_void, size: usize) {
-    release_or_refuse(pointer.addr(), Some((size, C_ALIGN)));
+    release_or_refuse(pointer.addr(), Some(c::layout(size, C_ALIGN)));
 }
 
 /// The body of `realloc`.

@@ -13,8 +13,8 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use mems::Misuse;
 use mems::os::{Os, System};
-use mems::{Misuse, MisuseKind};
 
 /// Blocks that there can be at a time.
 const PLACES: usize = 1 << 22;
@@ -85,32 +85,31 @@ pub(crate) fn has(address: usize) -> bool {
 /// The place of an address of the range, if a block may start there.
 fn place_of(address: usize, size: Option<usize>) -> Result<usize, Misuse> {
     let offset = address.wrapping_sub(BASE.load(Ordering::Acquire));
-    let misuse = |kind| Misuse { kind, address, size, block: Some((address, 0)) };
     if !offset.is_multiple_of(STEP) {
-        return Err(Misuse { block: None, ..misuse(MisuseKind::Misaligned) });
+        return Err(Misuse::misaligned(address, size, None));
     }
     match size {
         None | Some(0) => Ok(offset / STEP),
-        Some(_) => Err(misuse(MisuseKind::WrongSize)),
+        Some(_) => Err(Misuse::wrong_size(address, size, 0)),
     }
 }
 
 /// Whether a block starts at an address of the range.
 pub(crate) fn validate(address: usize) -> Result<(), Misuse> {
     let (word, bit) = bit(place_of(address, None)?);
-    if word.load(Ordering::Acquire) & bit != 0 { Ok(()) } else { Err(double_free(address)) }
+    if word.load(Ordering::Acquire) & bit != 0 {
+        Ok(())
+    } else {
+        Err(Misuse::double_free(address, Some(0)))
+    }
 }
 
 /// Takes back the block at an address of the range, of `size` bytes if the caller knows that.
 pub(crate) fn take_back(address: usize, size: Option<usize>) -> Result<(), Misuse> {
     let (word, bit) = bit(place_of(address, size)?);
     if word.fetch_and(!bit, Ordering::AcqRel) & bit == 0 {
-        return Err(double_free(address));
+        return Err(Misuse::double_free(address, Some(0)));
     }
     LIVE.fetch_sub(1, Ordering::Relaxed);
     Ok(())
-}
-
-fn double_free(address: usize) -> Misuse {
-    Misuse { kind: MisuseKind::DoubleFree, address, size: Some(0), block: None }
 }

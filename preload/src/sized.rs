@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use mems::internal::c::C_ALIGN;
+use mems::internal::c::{self, C_ALIGN};
 
 use crate::engine;
 
@@ -15,5 +15,5 @@ extern "C" fn free_sized(pointer: *mut c_void, size: usize) {
 /// Takes back a block of `aligned_alloc` that was asked for with this alignment and size.
 #[unsafe(no_mangle)]
 extern "C" fn free_aligned_sized(pointer: *mut c_void, align: usize, size: usize) {
-    engine::release_or_refuse(pointer.addr(), Some((size, align.max(C_ALIGN))));
+    engine::release_or_refuse(pointer.addr(), Some(c::layout(size, align.max(C_ALIGN))));
 }

@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "the door to abort(3) and to file descriptor 2")]
 
 use core::fmt::{self, Write};
+use core::mem::ManuallyDrop;
 
 use super::text::{StackText, write_all};
 
@@ -31,4 +32,24 @@ pub(crate) fn die(message: fmt::Arguments<'_>) -> ! {
     complain(message);
     // SAFETY: abort(3) has no preconditions and allocates nothing.
     unsafe { libc::abort() }
+}
+
+/// Does `action`, and ends the process if that panics: no caller of an allocator is made for a panic that comes out of
+/// it. The panic has written its message by then.
+#[inline]
+pub(crate) fn no_unwind<R>(action: impl FnOnce() -> R) -> R {
+    struct Unwinding;
+
+    impl Drop for Unwinding {
+        #[cold]
+        fn drop(&mut self) {
+            die(format_args!("THE ALLOCATOR IS BROKEN: it panicked, as the message above says"));
+        }
+    }
+
+    let unwinding = Unwinding;
+    let result = action();
+    // Nothing did.
+    let _ = ManuallyDrop::new(unwinding);
+    result
 }

@@ -12,3 +12,4 @@ pub(crate) mod fatal;
 pub(crate) mod lock;
 pub mod os;
 pub(crate) mod array;
+pub(crate) mod bump;

@@ -7,7 +7,7 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 
-use crate::base::fatal;
+use crate::base::fatal::{self, no_unwind};
 use crate::base::law::BrokenLaw;
 use crate::heap::{Found, HeapStats, Misuse, Spans};
 use crate::process::begin::begin;
@@ -81,10 +81,8 @@ impl MemsAlloc {
     /// O(log n).
     #[must_use]
     pub fn mems_malloc(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
-        if size > isize::MAX.cast_unsigned() || !align.is_power_of_two() {
-            return None;
-        }
-        NonNull::new(malloc(size, align, &self.settings))
+        let layout = Layout::from_size_align(size, align).ok()?;
+        NonNull::new(malloc(layout, &self.settings))
     }
 
     /// Takes a block back, whatever its size.
@@ -112,7 +110,7 @@ impl MemsAlloc {
     ///
     /// As [`MemsAlloc::mems_free`].
     pub unsafe fn mems_free_sized(&self, pointer: *mut u8, layout: Layout) -> Result<(), Misuse> {
-        release(pointer.addr(), Some((layout.size(), layout.align())))
+        release(pointer.addr(), Some(layout))
     }
 
     /// The heap's sums, in jemalloc's words. O(slots), a byte each.
@@ -168,7 +166,7 @@ impl MemsAlloc {
     ///
     /// What is wrong with it.
     pub fn validate(&self, pointer: *const u8, layout: Layout) -> Result<(), Misuse> {
-        question::validate(pointer.addr(), Some((layout.size(), layout.align())))
+        question::validate(pointer.addr(), Some(layout))
     }
 
     /// Checks every law of the heap's records. O(n), under the lock: other threads wait.
@@ -209,22 +207,25 @@ impl MemsAlloc {
 unsafe impl GlobalAlloc for MemsAlloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        malloc(layout.size(), layout.align(), &self.settings)
+        no_unwind(|| malloc(layout, &self.settings))
     }
 
     #[inline]
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        free(start.addr(), layout.size(), layout.align());
+        no_unwind(|| free(start.addr(), layout));
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let block = allocate(layout.size(), layout.align(), &self.settings);
-        let Some(block) = block else { return ptr::null_mut() };
-        if DEPOT.heap.clear(&block, layout.size()) { block.start.as_ptr() } else { ptr::null_mut() }
+        no_unwind(|| {
+            let Some(block) = allocate(layout, &self.settings) else { return ptr::null_mut() };
+            // SAFETY: the block was just handed out for this layout.
+            let is_zero = unsafe { DEPOT.heap.clear(&block, layout.size()) };
+            if is_zero { block.start.as_ptr() } else { ptr::null_mut() }
+        })
     }
 
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller's contract is passed on.
-        unsafe { realloc(start, layout, new_size) }
+        no_unwind(|| unsafe { realloc(start, layout, new_size) })
     }
 }

@@ -1,13 +1,15 @@
 //! Handing out a block of the free list, and growing the heap where there is no room.
 
+use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use super::chains::{Allocation, Chains};
+use super::chains::{Allocation, For, Request};
 use super::handle::Heap;
 use super::root::Root;
 use super::sizes::{GRANULE, HUGE_FROM, block_size};
 use super::zones::Use;
 use crate::base::os::Os;
+use crate::chain::free_list::Nodes;
 
 /// Node memory is committed in steps of this many bytes, or more.
 const NODE_STEP: usize = 256 << 10;
@@ -17,63 +19,51 @@ impl<O: Os> Heap<O> {
     /// two. `None` where the system gives no more memory, or nothing can be that large. O(log n).
     #[must_use]
     pub fn mems_malloc(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
-        self.allocate(size, align).map(|allocation| allocation.start)
+        let layout = Layout::from_size_align(size, align).ok()?;
+        self.allocate(layout).map(|allocation| allocation.start)
     }
 
-    /// As [`Heap::mems_malloc`], with what is known of the bytes.
+    /// Hands out a block, with what is known of its bytes.
     #[inline]
-    pub(crate) fn allocate(&self, size: usize, align: usize) -> Option<Allocation> {
-        let (allocation, idle) = self.allocate_as(size, align, Chains::hand_out)?;
+    pub(crate) fn allocate(&self, layout: Layout) -> Option<Allocation> {
+        let (allocation, idle) = self.allocate_for(For::User, layout)?;
         self.give_back_idle(idle);
         Some(allocation)
     }
 
-    /// As [`Heap::allocate`], a block that the heap keeps to itself: from the first moment on [`Heap::release`] refuses
-    /// it, and only [`Heap::release_kept`] takes it back.
-    pub(crate) fn allocate_kept(&self, size: usize, align: usize) -> Option<Allocation> {
-        self.allocate_as(size, align, Chains::hand_out_kept).map(|(allocation, _)| allocation)
+    /// Hands out a block that the heap keeps to itself: from the first moment on [`Heap::release`] refuses it, and only
+    /// [`Heap::release_kept`] takes it back. The caller may hold locks that come before those of the heap.
+    pub(crate) fn allocate_kept(&self, layout: Layout) -> Option<Allocation> {
+        self.allocate_for(For::Slab, layout).map(|(allocation, _)| allocation)
     }
 
     /// A block, and how many idle bytes ought to go back.
     #[inline]
-    fn allocate_as(
-        &self,
-        size: usize,
-        align: usize,
-        hand_out: fn(&mut Chains, usize, usize) -> Option<Allocation>,
-    ) -> Option<(Allocation, usize)> {
-        if !align.is_power_of_two() {
-            return None;
-        }
-        let size = block_size(size)?;
+    fn allocate_for(&self, owner: For, layout: Layout) -> Option<(Allocation, usize)> {
+        let request = Request { size: block_size(layout.size())?, align: layout.align(), owner };
         let root = self.root_or_start().ok()?;
         let mut chains = root.chains.lock();
-        if chains.reserve_for_change().is_ok()
-            && let Some(allocation) = hand_out(&mut chains, size, align)
+        if chains.reserve(Nodes::CHANGE).is_ok()
+            && let Some(allocation) = chains.hand_out(request)
         {
             return Some((allocation, self.note_dirty(root, chains)));
         }
         drop(chains);
-        Some((self.allocate_slow(root, size, align, hand_out)?, 0))
+        Some((self.allocate_slow(root, request)?, 0))
     }
 
     /// Grows the heap until the request can be served. One thread at a time grows; the others go on meanwhile.
     #[cold]
     #[inline(never)]
-    fn allocate_slow(
-        &self,
-        root: &Root,
-        size: usize,
-        align: usize,
-        hand_out: fn(&mut Chains, usize, usize) -> Option<Allocation>,
-    ) -> Option<Allocation> {
+    fn allocate_slow(&self, root: &Root, request: Request) -> Option<Allocation> {
+        let Request { size, align, .. } = request;
         let room = size.checked_add(align.saturating_sub(GRANULE))?;
         let mut zones = root.zones.lock();
         let mut run = None;
         loop {
             let mut chains = root.chains.lock();
-            chains.huge = zones.huge_range();
-            if chains.reserve_for_growth().is_err() {
+            chains.set_huge_range(zones.huge_range());
+            if chains.reserve(Nodes::ROOM_AND_CHANGE).is_err() {
                 drop(chains);
                 let Ok(nodes) = zones.commit(&self.os, Use::Nodes, NODE_STEP) else {
                     // A run that cannot be entered because there are no nodes is not lost: the next commit maps over
@@ -85,18 +75,18 @@ impl<O: Os> Heap<O> {
                 continue;
             }
             let has_more = run.take().map(|run| chains.add_room(run)).is_some();
-            if let Some(allocation) = hand_out(&mut chains, size, align) {
+            if let Some(allocation) = chains.hand_out(request) {
                 return Some(allocation);
             }
             if has_more {
                 // It is not in the zone meant for such a block, since that is full.
-                return chains.hand_out_anywhere(size, align, hand_out);
+                return chains.hand_out_anywhere(request);
             }
             drop(chains);
             match zones.commit_for(&self.os, Use::Blocks, size >= HUGE_FROM, room) {
                 Ok(more) => run = Some(more),
                 // The last resort: room that is meant for blocks of another kind.
-                Err(_) => return root.chains.lock().hand_out_anywhere(size, align, hand_out),
+                Err(_) => return root.chains.lock().hand_out_anywhere(request),
             }
         }
     }

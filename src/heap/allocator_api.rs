@@ -22,8 +22,9 @@ unsafe impl<O: Os> Allocator for &Heap<O> {
     }
 
     fn allocate_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        let block = Heap::allocate(self, layout.size(), layout.align()).ok_or(AllocError)?;
-        if self.clear(&block, layout.size()) {
+        let block = Heap::allocate(self, layout).ok_or(AllocError)?;
+        // SAFETY: the block was just handed out for this layout.
+        if unsafe { self.clear(&block, layout.size()) } {
             Ok(slice(block.start, layout.size()))
         } else {
             Err(AllocError)

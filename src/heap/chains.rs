@@ -10,9 +10,10 @@ use super::misuse::Misuse;
 use super::sizes::{GRANULE, HUGE_FROM};
 use super::zone::Run;
 use crate::base::addr;
+use crate::base::bump::Bump;
 use crate::base::os::OutOfMemory;
-use crate::base::round::{align_down, align_up};
-use crate::chain::free_list::{FreeList, NotABlock, Units};
+use crate::base::round::align_down;
+use crate::chain::free_list::{Block, FreeList, Nodes, NotABlock, Units};
 use crate::chain::node_arena::ChunkSource;
 use crate::chain::segment::Segment;
 
@@ -24,32 +25,43 @@ pub(crate) struct Allocation {
     pub(crate) is_zero: bool,
 }
 
+/// For whom a block is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// A user, who frees it.
+    User,
+    /// The slabs: from the first moment on no user's free takes it.
+    Slab,
+}
+
+/// What is asked of the free list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    /// Bytes, whole granules.
+    pub(super) size: usize,
+    /// A power of two.
+    pub(super) align: usize,
+    pub(super) owner: For,
+}
+
 /// What the lock guards.
 #[derive(Debug)]
 pub(super) struct Chains {
     pub(super) list: FreeList,
     nodes: NodeSpace,
     pub(super) decay: Decay,
-    /// Where huge blocks go, and nothing else.
-    pub(super) huge: Range<usize>,
+    /// Where huge blocks go, and nothing else: what the zones said when the heap last grew.
+    huge: Range<usize>,
 }
 
-/// Committed memory for chunks of nodes, taken from the front. Never given back: nodes are recycled.
+/// Committed memory for chunks of nodes. Never given back: nodes are recycled.
 #[derive(Debug)]
-struct NodeSpace {
-    next: usize,
-    end: usize,
-}
+struct NodeSpace(Bump);
 
 impl ChunkSource for NodeSpace {
     fn chunk_create(&mut self, len: usize) -> Result<NonNull<u8>, OutOfMemory> {
-        let len = align_up(len, 16).ok_or(OutOfMemory)?;
-        if len > self.end - self.next {
-            return Err(OutOfMemory);
-        }
-        let start = addr::pointer(self.next).ok_or(OutOfMemory)?;
-        self.next += len;
-        Ok(start)
+        let start = self.0.take(len, 16).ok_or(OutOfMemory)?;
+        addr::pointer(start.get()).ok_or(OutOfMemory)
     }
 
     /// A directory that was outgrown. All of them together are smaller than the one that replaced them.
@@ -66,31 +78,26 @@ impl Chains {
     ) -> Self {
         Self {
             list: FreeList::new(Units { granule: GRANULE, page: page_size }),
-            nodes: NodeSpace { next: nodes.start, end: nodes.end },
+            nodes: NodeSpace(Bump::of(&nodes)),
             decay: Decay::new(policy),
             huge,
         }
     }
 
-    /// Makes sure that one span and two changes find their nodes, without asking the system.
+    /// Makes sure that the verbs that follow find their nodes, without asking the system.
     #[inline]
-    pub(super) fn reserve_for_growth(&mut self) -> Result<(), OutOfMemory> {
-        self.list.reserve(1, 2, &mut self.nodes)
-    }
-
-    /// Makes sure that one change finds its nodes, without asking the system.
-    #[inline]
-    pub(super) fn reserve_for_change(&mut self) -> Result<(), OutOfMemory> {
-        self.list.reserve(0, 1, &mut self.nodes)
+    pub(super) fn reserve(&mut self, nodes: Nodes) -> Result<(), OutOfMemory> {
+        self.list.reserve(nodes, &mut self.nodes)
     }
 
     /// Takes committed memory for further nodes.
     pub(super) fn add_node_space(&mut self, run: Run) {
-        if run.start == self.nodes.end {
-            self.nodes.end = run.end();
-        } else {
-            (self.nodes.next, self.nodes.end) = (run.start, run.end());
-        }
+        self.nodes.0.add(&(run.start..run.end()));
+    }
+
+    /// Says where huge blocks go from now on, and nothing else.
+    pub(super) fn set_huge_range(&mut self, huge: Range<usize>) {
+        self.huge = huge;
     }
 
     /// Makes a committed run a part of the main chain: of its zone's span, or the beginning of one. Nodes have been
@@ -156,8 +163,10 @@ impl Chains {
         is_empty
     }
 
+    /// Hands out a block from where such blocks go. The caller has reserved a change.
     #[inline]
-    pub(super) fn hand_out(&mut self, size: usize, align: usize) -> Option<Allocation> {
+    pub(super) fn hand_out(&mut self, request: Request) -> Option<Allocation> {
+        let Request { size, align, .. } = request;
         let block = if size >= HUGE_FROM && !self.huge.is_empty() {
             self.list.allocate_in(size, align, &self.huge)?
         } else {
@@ -165,37 +174,30 @@ impl Chains {
             let block = self.list.allocate_in(size, align, &below);
             block.or_else(|| self.list.allocate_in(size, align, &above))?
         };
+        self.hand_over(block, request.owner)
+    }
+
+    /// Hands out a block from anywhere, also from where blocks of another kind go.
+    #[cold]
+    pub(super) fn hand_out_anywhere(&mut self, request: Request) -> Option<Allocation> {
+        self.reserve(Nodes::CHANGE).ok()?;
+        let block = self.list.allocate(request.size, request.align)?;
+        self.hand_over(block, request.owner)
+    }
+
+    /// Makes a block that was just carved its owner's.
+    #[inline]
+    fn hand_over(&mut self, block: Block, owner: For) -> Option<Allocation> {
+        if owner == For::Slab {
+            self.list.keep(block.start);
+        }
         let start = addr::pointer(self.list.memory_of(block.span, block.start))?;
         Some(Allocation { start, is_zero: block.is_fresh })
-    }
-
-    /// As `hand_out`, from any zone.
-    #[cold]
-    pub(super) fn hand_out_anywhere(
-        &mut self,
-        size: usize,
-        align: usize,
-        hand_out: fn(&mut Self, usize, usize) -> Option<Allocation>,
-    ) -> Option<Allocation> {
-        if self.reserve_for_change().is_err() {
-            return None;
-        }
-        let huge = core::mem::replace(&mut self.huge, usize::MAX..usize::MAX);
-        let allocation = hand_out(self, size, align);
-        self.huge = huge;
-        allocation
-    }
-
-    /// As [`Chains::hand_out`], under the same hold of the lock a kept block.
-    pub(super) fn hand_out_kept(&mut self, size: usize, align: usize) -> Option<Allocation> {
-        let allocation = self.hand_out(size, align)?;
-        self.list.keep(allocation.start.addr().get());
-        Some(allocation)
     }
 
     #[cold]
     pub(super) fn misuse(&self, why: NotABlock, address: usize, size: Option<usize>) -> Misuse {
         let fresh = |hole: Segment| self.list.span(hole.span).fresh;
-        Misuse::new(why, address, size, fresh)
+        Misuse::because(why, address, size, fresh)
     }
 }

@@ -1,8 +1,6 @@
 //! Blocks whose bytes are all zero.
 #![allow(unsafe_code, reason = "clears blocks that were just handed out")]
 
-use core::ptr::NonNull;
-
 use super::chains::Allocation;
 use super::handle::Heap;
 use crate::base::addr;
@@ -15,35 +13,36 @@ use crate::base::round::whole_pages;
 const FRESH_FROM: usize = 1 << 20;
 
 impl<O: Os> Heap<O> {
-    /// Makes the first `len` bytes of a block that was just handed out zero. `false` where its pages are lost because
-    /// memory ran out: the block must not be used then, nor freed.
-    pub(crate) fn clear(&self, block: &Allocation, len: usize) -> bool {
+    /// Makes the first `len` bytes of a block zero. `false` where its pages are lost because memory ran out: the block
+    /// must not be used then, nor freed.
+    ///
+    /// # Safety
+    ///
+    /// The block was just handed out by this heap, has at least `len` bytes, and nobody uses it yet.
+    pub(crate) unsafe fn clear(&self, block: &Allocation, len: usize) -> bool {
         if block.is_zero {
             return true;
         }
         let start = block.start.addr().get();
         if len < FRESH_FROM {
-            fill_with_zeros(block.start, len);
+            // SAFETY: by the caller's contract.
+            unsafe { block.start.write_bytes(0, len) };
             return true;
         }
         let Some((pages, pages_len)) = whole_pages(start, start + len, self.os.page_size()) else {
-            fill_with_zeros(block.start, len);
+            // SAFETY: by the caller's contract.
+            unsafe { block.start.write_bytes(0, len) };
             return true;
         };
         let end = pages + pages_len;
         for (from, to) in [(start, pages), (end, start + len)] {
             if let Some(from_start) = addr::pointer(from).filter(|_| from < to) {
-                fill_with_zeros(from_start, to - from);
+                // SAFETY: the bytes are among the block's first `len`.
+                unsafe { from_start.write_bytes(0, to - from) };
             }
         }
         let Some(pages) = addr::pointer(pages) else { return false };
         // SAFETY: the pages are the block's, which nobody uses yet.
         (0..2).any(|_| unsafe { self.os.commit(pages, pages_len) }.is_ok())
     }
-}
-
-/// Clears bytes of a block that nobody uses yet.
-fn fill_with_zeros(start: NonNull<u8>, len: usize) {
-    // SAFETY: the callers pass bytes of a block that was just handed out.
-    unsafe { start.write_bytes(0, len) };
 }

@@ -16,7 +16,7 @@ use super::root::Root;
 use crate::base::addr;
 use crate::base::lock::LockGuard;
 use crate::base::os::Os;
-use crate::base::round::whole_pages;
+use crate::chain::free_list::Claim;
 use crate::chain::node_arena::Id;
 use crate::chain::segment::Segment;
 
@@ -133,9 +133,13 @@ impl<O: Os> Heap<O> {
         given_back
     }
 
-    /// After a fork, in the child: gives the runs back that vanished threads had claimed to do so. There is no other
-    /// thread.
-    pub(crate) fn settle_vanished_claims(&self) {
+    /// After a fork, in the child: gives the runs back that vanished threads had claimed to do so.
+    ///
+    /// # Safety
+    ///
+    /// There is no other thread, and the calling one has claimed nothing.
+    #[expect(unsafe_code, reason = "takes over what vanished threads had claimed")]
+    pub(crate) unsafe fn settle_vanished_claims(&self) {
         let Some(root) = self.root() else { return };
         let mut batch = [Segment::hole(0, 0, Id::NONE); BATCH];
         let mut address = 0;
@@ -143,8 +147,10 @@ impl<O: Os> Heap<O> {
             let count = root.chains.lock().list.copy_segments(address, &mut batch);
             let Some(last) = batch.get(count.wrapping_sub(1)) else { break };
             address = last.end();
-            for claimed in batch.iter().take(count).filter(|segment| segment.extent.is_claimed()) {
-                self.give_back_claimed(root, *claimed, claimed.end());
+            for run in batch.iter().take(count).filter(|segment| segment.extent.is_claimed()) {
+                // SAFETY: by the caller's contract.
+                let claim = unsafe { root.chains.lock().list.vanished_claim(run.start) };
+                claim.into_iter().for_each(|claim| _ = self.give_back_claimed(root, claim));
             }
         }
     }
@@ -166,46 +172,32 @@ impl<O: Os> Heap<O> {
     /// waits for the `zones` lock and then finds it: without that the heap would grow while it is trimmed.
     fn trim_hole(&self, root: &Root, address: usize) -> usize {
         let _zones = root.zones.lock();
-        let mut chains = root.chains.lock();
-        let Some(hole) = chains.list.find(address).filter(|hole| hole.start == address) else {
-            return 0;
-        };
-        // What lies behind `fresh` was never touched, so there is nothing to give back.
-        let end = hole.end().min(chains.list.span(hole.span).fresh);
-        if whole_pages(address, end, root.page_size).is_none() {
-            return 0;
-        }
-        match chains.list.claim_hole(address) {
-            Some(hole) => {
-                drop(chains);
-                self.give_back_claimed(root, hole, end)
-            }
-            None => 0,
-        }
+        let claim = root.chains.lock().list.claim_hole(address);
+        claim.map_or(0, |claim| self.give_back_claimed(root, claim))
     }
 
-    /// Gives the whole pages of a claimed run up to `end` back and makes the run a hole. Returns the bytes given back.
+    /// Gives the whole pages of a claimed run back and makes the run a hole. Returns the bytes given back.
     #[expect(unsafe_code, reason = "maps over pages that nobody uses")]
-    pub(super) fn give_back_claimed(&self, root: &Root, claimed: Segment, end: usize) -> usize {
-        let pages = whole_pages(claimed.start, end, root.page_size);
-        let Some((first, len)) = pages else {
-            root.chains.lock().list.settle_claim(claimed.start, false, None);
+    pub(super) fn give_back_claimed(&self, root: &Root, claim: Claim) -> usize {
+        let Some((first, len)) = claim.pages(root.page_size) else {
+            root.chains.lock().list.settle_claim(claim, false, None);
             return 0;
         };
         if let Some(start) = addr::pointer(first) {
-            // SAFETY: the pages lie in a claimed run of this heap's zones: no block, so nobody refers to them.
+            // SAFETY: the pages lie in a run of this heap's zones that the caller has claimed, so nobody refers to
+            // them.
             let mapped = (0..2).any(|_| unsafe { self.os.commit(start, len) }.is_ok());
             if !mapped {
                 // The old pages may be gone already. The run stays claimed: addresses are lost, nothing else.
                 return 0;
             }
         }
-        let tail = end - (first + len);
+        let tail = claim.used_end() - (first + len);
         if let Some(tail_start) = addr::pointer(first + len).filter(|_| tail > 0) {
             // SAFETY: the bytes lie in the claimed run, whose memory is readable and writable.
             unsafe { tail_start.write_bytes(0, tail) };
         }
-        root.chains.lock().list.settle_claim(claimed.start, true, Some(first));
+        root.chains.lock().list.settle_claim(claim, true, Some(first));
         len
     }
 }
@@ -213,7 +205,13 @@ impl<O: Os> Heap<O> {
 #[cfg(test)]
 #[expect(unsafe_code, reason = "writes to blocks")]
 mod tests {
+    use core::alloc::Layout;
+
     use super::super::handle::Heap;
+
+    fn layout(size: usize) -> Layout {
+        Layout::from_size_align(size, 16).expect("a layout")
+    }
 
     /// Found in a child whose parent had a thread that was giving 32 MiB back while another one forked.
     #[test]
@@ -229,10 +227,11 @@ mod tests {
         let claimed = root.chains.lock().list.release_or_claim(blocks[1].addr().get(), None, LEN);
         assert!(claimed.is_ok_and(|claimed| claimed.is_some()));
         let holes = heap.stats().holes;
-        heap.settle_vanished_claims();
+        // SAFETY: the claim was dropped, as if its thread had vanished, and nobody else uses the heap.
+        unsafe { heap.settle_vanished_claims() };
         assert_eq!(heap.check(), Ok(()));
         assert_eq!(heap.stats().holes, holes);
-        let again = heap.allocate(LEN, 16).expect("there is room");
+        let again = heap.allocate(layout(LEN)).expect("there is room");
         assert_eq!(again.start, blocks[1], "the first hole that is large enough");
         // SAFETY: the block is live, and its pages are fresh ones.
         assert_eq!(unsafe { again.start.as_ptr().read() }, 0);
@@ -252,9 +251,10 @@ mod tests {
             // SAFETY: the block is live, and nothing refers to it.
             unsafe { heap.mems_free(block.as_ptr()) }.expect("a live block");
         }
-        let both = heap.allocate(2 * LEN - 4096, 16).expect("the holes are one");
+        let both = heap.allocate(layout(2 * LEN - 4096)).expect("the holes are one");
         assert_eq!(both.start, blocks[0]);
-        assert!(heap.clear(&both, 2 * LEN - 4096));
+        // SAFETY: the block was just handed out, and has that many bytes.
+        assert!(unsafe { heap.clear(&both, 2 * LEN - 4096) });
         // SAFETY: the byte is the block's, and zero or of the old block there.
         assert_eq!(unsafe { both.start.as_ptr().wrapping_add(LEN).read() }, 0);
     }

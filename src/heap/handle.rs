@@ -5,6 +5,7 @@
 //! Invariant: **I1** a record that was published stays where it is, initialised, until the heap is dropped.
 #![allow(unsafe_code, reason = "refers to the root record, which lies in the heap's own memory")]
 
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -105,10 +106,10 @@ impl<O: Os> Heap<O> {
     }
 
     /// Commits at least `len` bytes for records that are never given back: where they begin and end.
-    pub(crate) fn commit_records(&self, len: usize) -> Option<(usize, usize)> {
+    pub(crate) fn commit_records(&self, len: usize) -> Option<Range<usize>> {
         let root = self.root_or_start().ok()?;
         let run = root.zones.lock().commit(&self.os, Use::Nodes, len).ok()?;
-        Some((run.start, run.end()))
+        Some(run.start..run.end())
     }
 
     /// Start and length of the addresses that are reserved for blocks at first.

@@ -48,26 +48,87 @@ pub struct Misuse {
     pub block: Option<(usize, usize)>,
 }
 
+/// Start and size of a live block, where there is one.
+type NearBlock = Option<(usize, usize)>;
+
 impl Misuse {
+    const fn new(kind: MisuseKind, address: usize, size: Option<usize>, block: NearBlock) -> Self {
+        Self { kind, address, size, block }
+    }
+
+    /// The address is free memory of the heap. `size` is what the call named, if it did, here and below.
+    #[must_use]
+    pub const fn double_free(address: usize, size: Option<usize>) -> Self {
+        Self::new(MisuseKind::DoubleFree, address, size, None)
+    }
+
+    /// The address can be no block's start. `block` is the live one it lies in, if it does: start and size.
+    #[must_use]
+    pub const fn misaligned(address: usize, size: Option<usize>, block: NearBlock) -> Self {
+        Self::new(MisuseKind::Misaligned, address, size, block)
+    }
+
+    /// The block at the address, of `block_size` bytes, is of another size.
+    #[must_use]
+    pub const fn wrong_size(address: usize, size: Option<usize>, block_size: usize) -> Self {
+        Self::new(MisuseKind::WrongSize, address, size, Some((address, block_size)))
+    }
+
+    /// The address is memory of the heap that was never handed out.
+    pub(crate) const fn never_allocated(address: usize, size: Option<usize>) -> Self {
+        Self::new(MisuseKind::NeverAllocated, address, size, None)
+    }
+
+    /// The address lies inside a live block: start and size.
+    pub(crate) const fn interior(
+        address: usize,
+        size: Option<usize>,
+        block: (usize, usize),
+    ) -> Self {
+        Self::new(MisuseKind::Interior, address, size, Some(block))
+    }
+
+    /// The address is not memory of the heap.
+    pub(crate) const fn foreign(address: usize, size: Option<usize>) -> Self {
+        Self::new(MisuseKind::Foreign, address, size, None)
+    }
+
+    /// Bytes behind the block at the address, of `block_size` bytes, were written to, the first one `at`.
+    pub(crate) const fn overrun(
+        address: usize,
+        size: Option<usize>,
+        block_size: usize,
+        at: usize,
+    ) -> Self {
+        Self::new(MisuseKind::Overrun { at }, address, size, Some((address, block_size)))
+    }
+
+    /// The block at the address, of `block_size` bytes, was written to after its free, the first byte `at`.
+    pub(crate) const fn written_after_free(address: usize, block_size: usize, at: usize) -> Self {
+        Self::new(MisuseKind::WrittenAfterFree { at }, address, None, Some((address, block_size)))
+    }
+
     /// Reads off why `address` is no live block of `size` bytes; `fresh` is the first address of the segment's span
     /// that was never handed out.
-    pub(super) fn new(
+    pub(super) fn because(
         why: NotABlock,
         address: usize,
         size: Option<usize>,
         fresh: impl FnOnce(Segment) -> usize,
     ) -> Self {
         let is_aligned = address.is_multiple_of(GRANULE);
-        let (kind, block) = match why {
-            NotABlock::Outside => (MisuseKind::Foreign, None),
-            NotABlock::InHole(hole) if address >= fresh(hole) => (MisuseKind::NeverAllocated, None),
-            NotABlock::InHole(_) if is_aligned => (MisuseKind::DoubleFree, None),
-            NotABlock::InHole(_) => (MisuseKind::Misaligned, None),
-            NotABlock::Interior(block) if is_aligned => (MisuseKind::Interior, Some(block)),
-            NotABlock::Interior(block) => (MisuseKind::Misaligned, Some(block)),
-            NotABlock::OtherSize(block) => (MisuseKind::WrongSize, Some(block)),
-        };
-        Self { kind, address, size, block: block.map(|block| (block.start, block.size())) }
+        let block = |block: Segment| (block.start, block.size());
+        match why {
+            NotABlock::Outside => Self::foreign(address, size),
+            NotABlock::InHole(hole) if address >= fresh(hole) => {
+                Self::never_allocated(address, size)
+            }
+            NotABlock::InHole(_) if is_aligned => Self::double_free(address, size),
+            NotABlock::InHole(_) => Self::misaligned(address, size, None),
+            NotABlock::Interior(outer) if is_aligned => Self::interior(address, size, block(outer)),
+            NotABlock::Interior(outer) => Self::misaligned(address, size, Some(block(outer))),
+            NotABlock::OtherSize(other) => Self::wrong_size(address, size, other.size()),
+        }
     }
 }
 

@@ -8,7 +8,6 @@ use super::handle::Heap;
 use super::misuse::Misuse;
 use super::sizes::block_size;
 use crate::base::os::Os;
-use crate::chain::free_list::NotABlock;
 
 impl<O: Os> Heap<O> {
     /// Takes a block back.
@@ -53,7 +52,7 @@ impl<O: Os> Heap<O> {
         at_once_bytes: usize,
     ) -> Result<(), Misuse> {
         let Some(root) = self.root() else {
-            return Err(Misuse::new(NotABlock::Outside, address, size, |_| 0));
+            return Err(Misuse::foreign(address, size));
         };
         // A size that no block can have is answered as a wrong size.
         let expected = size.map(|size| block_size(size).unwrap_or(0));
@@ -63,9 +62,9 @@ impl<O: Os> Heap<O> {
                 self.tick(root, chains);
                 Ok(())
             }
-            Ok(Some(claimed)) => {
+            Ok(Some(claim)) => {
                 drop(chains);
-                self.give_back_claimed(root, claimed, claimed.end());
+                self.give_back_claimed(root, claim);
                 Ok(())
             }
             Err(why) => Err(chains.misuse(why, address, size)),
@@ -98,7 +97,7 @@ impl<O: Os> Heap<O> {
         size: Option<usize>,
     ) -> Result<(), Misuse> {
         let Some(root) = self.root() else {
-            return Err(Misuse::new(NotABlock::Outside, address, size, |_| 0));
+            return Err(Misuse::foreign(address, size));
         };
         let expected = size.map(|size| block_size(size).unwrap_or(0));
         let chains = root.chains.lock();

@@ -12,7 +12,7 @@ use super::root::Root;
 use super::sizes::{HUGE_FROM, block_size};
 use super::zones::Use;
 use crate::base::os::Os;
-use crate::chain::free_list::NotABlock;
+use crate::chain::free_list::{Claim, Nodes};
 use crate::chain::segment::Segment;
 
 /// What a block that shrinks gives up goes back at once from this size on. A judgement: touching 1 MiB anew costs about
@@ -24,15 +24,15 @@ const _: () = assert!(GIVE_UP_BYTES <= AT_ONCE_BYTES, "what a free gives back a 
 /// What a block gave up as it shrank, if its pages are to go back: [`Heap::give_back`] takes it.
 #[derive(Debug)]
 #[must_use = "what is claimed is nobody's until it is given back"]
-pub(crate) struct GivenUp(Option<Segment>);
+pub(crate) struct GivenUp(Option<Claim>);
 
 impl<O: Os> Heap<O> {
     /// Gives the pages back that a block gave up, and makes them a hole. The caller holds no lock.
     pub(crate) fn give_back(&self, given_up: GivenUp) {
         if let Some(root) = self.root()
-            && let Some(claimed) = given_up.0
+            && let Some(claim) = given_up.0
         {
-            self.give_back_claimed(root, claimed, claimed.end());
+            self.give_back_claimed(root, claim);
         }
     }
 
@@ -58,7 +58,7 @@ impl<O: Os> Heap<O> {
         size: usize,
     ) -> Option<GivenUp> {
         let mut chains = self.root()?.chains.lock();
-        chains.reserve_for_change().ok()?;
+        chains.reserve(Nodes::CHANGE).ok()?;
         if old_size.saturating_sub(size) >= GIVE_UP_BYTES {
             return Some(GivenUp(chains.list.shrink_and_claim(start, size)));
         }
@@ -74,7 +74,7 @@ impl<O: Os> Heap<O> {
         new_size: usize,
     ) -> Result<bool, Misuse> {
         let Some(root) = self.root() else {
-            return Err(Misuse::new(NotABlock::Outside, address, old_size, |_| 0));
+            return Err(Misuse::foreign(address, old_size));
         };
         let expected = old_size.map(|size| block_size(size).unwrap_or(0));
         let mut chains = root.chains.lock();
@@ -87,7 +87,7 @@ impl<O: Os> Heap<O> {
             return Ok(true);
         }
         if block.size().saturating_sub(size) >= GIVE_UP_BYTES {
-            if chains.reserve_for_change().is_err() {
+            if chains.reserve(Nodes::CHANGE).is_err() {
                 return Ok(false);
             }
             let given_up = GivenUp(chains.list.shrink_and_claim(address, size));
@@ -95,7 +95,7 @@ impl<O: Os> Heap<O> {
             self.give_back(given_up);
             return Ok(true);
         }
-        let mut is_done = chains.reserve_for_change().is_ok()
+        let mut is_done = chains.reserve(Nodes::CHANGE).is_ok()
             && chains.list.resize(address, size).is_ok_and(|is_done| is_done);
         if !is_done && size > block.size() && size >= HUGE_FROM {
             drop(chains);
@@ -110,7 +110,7 @@ impl<O: Os> Heap<O> {
     fn extend_behind(&self, root: &Root, block: Segment, size: usize) -> bool {
         let mut zones = root.zones.lock();
         let mut chains = root.chains.lock();
-        if chains.reserve_for_growth().is_err() {
+        if chains.reserve(Nodes::ROOM_AND_CHANGE).is_err() {
             return false;
         }
         let end = chains.list.end_with_hole(block);
@@ -118,7 +118,7 @@ impl<O: Os> Heap<O> {
         drop(chains);
         let Ok(run) = zones.commit_behind(&self.os, end, missing) else { return false };
         let mut chains = root.chains.lock();
-        if chains.reserve_for_growth().is_err() {
+        if chains.reserve(Nodes::ROOM_AND_CHANGE).is_err() {
             zones.retreat(Use::Blocks, run);
             return false;
         }

@@ -16,7 +16,7 @@ use core::ptr::NonNull;
 use crate::base::law::BrokenLaw;
 use crate::base::os::{Os, OutOfMemory, System};
 use crate::base::{addr, round};
-use crate::chain::free_list::{FreeList, Units};
+use crate::chain::free_list::{FreeList, Nodes, Units};
 use crate::chain::node_arena::ChunkSource;
 use crate::chain::segment::Segment;
 
@@ -195,7 +195,7 @@ impl<O: Os> Mems<O> {
         if size == 0 {
             return Err(MallocError::ZeroSize);
         }
-        self.list.reserve(0, 1, &mut Chunks(&self.os))?;
+        self.list.reserve(Nodes::CHANGE, &mut Chunks(&self.os))?;
         match self.list.allocate(size, 1) {
             Some(block) => Ok(VirtAddr(block.start)),
             None => self.malloc_in_new_span(size),
@@ -214,7 +214,7 @@ impl<O: Os> Mems<O> {
         let len = round::round_up(size, self.page_size).ok_or(OutOfMemory)?;
         let mapped = mapping_len(&self.os, len).ok_or(OutOfMemory)?;
         let next_start = self.next_start.checked_add(len).ok_or(OutOfMemory)?;
-        self.list.reserve(1, 1, &mut Chunks(&self.os))?;
+        self.list.reserve(Nodes::ROOM_AND_CHANGE, &mut Chunks(&self.os))?;
         let base = self.os.map(mapped)?;
         self.list.span_create(self.next_start, len, addr::expose(base));
         self.next_start = next_start;

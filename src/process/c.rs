@@ -4,18 +4,17 @@
 //! functions and answer whether they could serve the call; the others serve every call, as settings want it. Every
 //! block is aligned to [`C_ALIGN`].
 
+use core::alloc::Layout;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
 
-use super::plain::not_live;
 use super::{begin, free, malloc, question, thread};
 use crate::base::addr;
 use crate::heap::Misuse;
 use crate::settings::Settings;
 use crate::slabs::class::Class;
 use crate::slabs::depot::DEPOT;
-use crate::slabs::magazine::Entry;
-use crate::slabs::slab::{FREE, LIVE, Slab};
+use crate::slabs::slab::{NotFreed, Slab};
+use crate::slabs::slot::FreeSlot;
 use crate::slabs::thread_heap::ThreadHeap;
 
 /// What C's malloc promises of every block.
@@ -29,10 +28,11 @@ pub fn hand_out(size: usize) -> Option<*mut u8> {
     Some(addr::raw_pointer(slot))
 }
 
-/// Hands out `size` bytes, at most `isize::MAX`, aligned to `align`, a power of two: the start, if there is memory.
+/// Hands out `size` bytes aligned to `align`: the start, if there is memory, and a block can be so.
 #[must_use]
 pub fn allocate(size: usize, align: usize) -> Option<NonNull<u8>> {
-    malloc::allocate(size, align, &Settings::DEFAULT).map(|allocation| allocation.start)
+    let layout = Layout::from_size_align(size, align).ok()?;
+    malloc::allocate(layout, &Settings::DEFAULT).map(|allocation| allocation.start)
 }
 
 /// Takes back the block at `address`, if that is a live small slot of the calling thread's own slabs. Otherwise nothing
@@ -44,7 +44,7 @@ pub fn take_back(address: usize) -> bool {
     if let Some(slab) = DEPOT.map.find(address)
         && let Some(class) = heap.small_class_of(slab.key())
     {
-        return put(heap, class, slab, address);
+        return take_back_own(heap, class, slab, address);
     }
     false
 }
@@ -58,7 +58,7 @@ pub fn take_back_sized(address: usize, size: usize) -> bool {
         && let Some(slab) = DEPOT.map.find(address)
         && slab.key() == heap.key(class)
     {
-        return put(heap, class, slab, address);
+        return take_back_own(heap, class, slab, address);
     }
     false
 }
@@ -71,45 +71,67 @@ pub fn serves(address: usize, size: usize) -> bool {
     if let Some(class) = Class::of_c(size)
         && let Some(slab) = DEPOT.map.find(address)
         && slab.key() == heap.key(class)
-        && let Some(state) = slab.own_state_at(address)
     {
-        return state.load(Ordering::Relaxed) == LIVE;
+        return slab.is_own_live(address);
     }
     false
 }
 
-/// Makes the slot at `address` of an own slab free, if there is one and it is live.
+/// Takes back the slot at `address` of an own slab, if there is one. Ends the process if it is not live: were the
+/// caller left to ask again, another thread could have been handed the slot meanwhile.
 #[inline]
-fn put(heap: &'static ThreadHeap, class: Class, slab: &'static Slab, address: usize) -> bool {
-    if let Some(state) = slab.own_state_at(address)
-        && state.swap(FREE, Ordering::Relaxed) == LIVE
-    {
-        let entry = Entry::new(address, state);
-        if !heap.magazine(class).push(entry) {
-            overflow(heap, class, entry);
+fn take_back_own(
+    heap: &'static ThreadHeap,
+    class: Class,
+    slab: &'static Slab,
+    address: usize,
+) -> bool {
+    match slab.free_own(address) {
+        Ok(slot) => {
+            if let Err(slot) = heap.magazine(class).push(slot) {
+                overflow(heap, class, slot);
+            }
+            true
         }
-        return true;
+        Err(NotFreed::NotLive) => stop_double_free(address),
+        Err(NotFreed::NoSlot) => false,
     }
-    false
 }
 
 /// As [`ThreadHeap::overflow`], by a convention that does not unwind: so the way there is a jump.
 #[cold]
 #[inline(never)]
-extern "C" fn overflow(heap: &'static ThreadHeap, class: Class, entry: Entry) {
-    heap.overflow(class, entry);
+extern "C" fn overflow(heap: &'static ThreadHeap, class: Class, slot: FreeSlot) {
+    heap.overflow(class, slot);
 }
 
-/// Takes back the block at `address`, which was asked for with this size and this alignment, at least [`C_ALIGN`], if
-/// the caller knows them.
+#[cold]
+#[inline(never)]
+extern "C" fn stop_double_free(address: usize) -> ! {
+    begin::stop(&Misuse::double_free(address, None))
+}
+
+/// The layout of a block that was asked for with this size and alignment; one that no block has, if there can be none
+/// of such a size and alignment.
+#[must_use]
+pub fn layout(size: usize, align: usize) -> Layout {
+    Layout::from_size_align(size, align).unwrap_or(NO_BLOCKS_LAYOUT)
+}
+
+/// The largest layout there can be.
+const NO_BLOCKS_LAYOUT: Layout =
+    match Layout::from_size_align(isize::MAX.cast_unsigned() - (C_ALIGN - 1), C_ALIGN) {
+        Ok(layout) => layout,
+        Err(_) => Layout::new::<u8>(),
+    };
+
+/// Takes back the block at `address`, which was asked for with this layout, if the caller knows that.
 ///
 /// # Errors
 ///
 /// What is wrong with it; nothing has changed then.
-pub fn release(address: usize, layout: Option<(usize, usize)>) -> Result<(), Misuse> {
-    // No block is larger, so a size beyond is as wrong as this one.
-    const LARGEST: usize = isize::MAX.cast_unsigned();
-    free::release(address, layout.map(|(size, align)| (size.min(LARGEST), align)))
+pub fn release(address: usize, layout: Option<Layout>) -> Result<(), Misuse> {
+    free::release(address, layout)
 }
 
 /// The bytes that the block at `address` has.
@@ -121,7 +143,7 @@ pub fn usable_size(address: usize) -> Result<usize, Misuse> {
     question::usable_size(address).ok_or_else(|| match question::validate(address, None) {
         Err(misuse) => misuse,
         // Another thread's, made after the question.
-        Ok(()) => not_live(address, None),
+        Ok(()) => Misuse::double_free(address, None),
     })
 }
 

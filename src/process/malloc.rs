@@ -2,7 +2,11 @@
 //!
 //! [`malloc`] pops a slot off the calling thread's magazine. If that is empty the slow way asks once whether settings
 //! concern every call, and then lets the thread's heap refill the magazine, or the free list serve.
+//!
+//! The slow ways are `extern "C"`: a call by that convention does not unwind, so the way there is a jump.
+#![allow(improper_ctypes_definitions, reason = "called from Rust only")]
 
+use core::alloc::Layout;
 use core::ptr;
 
 use super::begin::begin;
@@ -14,50 +18,51 @@ use crate::heap::Allocation;
 use crate::settings::{self, Settings};
 use crate::slabs::class::{Class, EVERY_SLOT_ALIGN};
 
-/// Hands out `size` bytes aligned to `align`, a power of two: their start, or null.
+/// Hands out a block: its start, or null.
 ///
 /// A cached slot costs no call, and nothing is kept on the stack. If this is the first call of all, `built` are the
 /// settings that hold from now on.
 #[inline]
-pub(crate) fn malloc(size: usize, align: usize, built: &Settings) -> *mut u8 {
-    if align <= EVERY_SLOT_ALIGN
-        && let Some(class) = Class::of(size, align)
+pub(crate) fn malloc(layout: Layout, built: &Settings) -> *mut u8 {
+    if layout.align() <= EVERY_SLOT_ALIGN
+        && let Some(class) = Class::of(layout.size(), layout.align())
     {
         match thread::current().magazine(class).hand_out() {
             Some(slot) => addr::raw_pointer(slot),
-            None => malloc_slot_slow(size, align, class, built),
+            None => malloc_slot_slow(layout, class, built),
         }
     } else {
-        malloc_other(size, align, built)
+        malloc_other(layout, built)
     }
 }
 
 #[cold]
 #[inline(never)]
-fn malloc_slot_slow(size: usize, align: usize, class: Class, built: &Settings) -> *mut u8 {
+extern "C" fn malloc_slot_slow(layout: Layout, class: Class, built: &Settings) -> *mut u8 {
     if !settings::is_plain() {
-        return start_of(allocate(size, align, built));
+        return start_of(allocate(layout, built));
     }
-    let slot = PROCESS_HEAP.allocate_slot(class, size, align);
-    start_of(slot.or_else(|| PROCESS_HEAP.allocate_after_flush(size, align)))
+    let slot = PROCESS_HEAP.allocate_slot(class, layout);
+    start_of(slot.or_else(|| PROCESS_HEAP.allocate_after_flush(layout)))
 }
 
 /// Large blocks, and those with a special alignment.
 #[inline(never)]
-fn malloc_other(size: usize, align: usize, built: &Settings) -> *mut u8 {
-    match Class::of_any(size, align).and_then(|class| thread::current().hand_out(class)) {
+extern "C" fn malloc_other(layout: Layout, built: &Settings) -> *mut u8 {
+    match Class::of_layout(layout).and_then(|class| thread::current().hand_out(class)) {
         Some(slot) => addr::raw_pointer(slot),
-        None => malloc_slow(size, align, built),
+        None => malloc_slow(layout, built),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn malloc_slow(size: usize, align: usize, built: &Settings) -> *mut u8 {
-    if !settings::is_plain() {
-        return start_of(allocate(size, align, built));
-    }
-    start_of(PROCESS_HEAP.allocate(size, align))
+extern "C" fn malloc_slow(layout: Layout, built: &Settings) -> *mut u8 {
+    start_of(if settings::is_plain() {
+        PROCESS_HEAP.allocate(layout)
+    } else {
+        allocate(layout, built)
+    })
 }
 
 fn start_of(allocation: Option<Allocation>) -> *mut u8 {
@@ -65,10 +70,10 @@ fn start_of(allocation: Option<Allocation>) -> *mut u8 {
 }
 
 /// Hands out a block under whatever settings are in force, with what is known of its bytes.
-pub(crate) fn allocate(size: usize, align: usize, built: &Settings) -> Option<Allocation> {
+pub(crate) fn allocate(layout: Layout, built: &Settings) -> Option<Allocation> {
     begin(built);
     match hardened() {
-        Some((mut heap, settings)) => heap.allocate(size, align, settings),
-        None => PROCESS_HEAP.allocate(size, align),
+        Some((mut heap, settings)) => heap.allocate(layout, settings),
+        None => PROCESS_HEAP.allocate(layout),
     }
 }

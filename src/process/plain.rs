@@ -5,17 +5,16 @@
 //!
 //! Locks, in their order: `shared` (the heap of threads without one of their own), then those of the depot.
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::alloc::Layout;
 
 use super::thread;
 use crate::base::addr;
 use crate::base::clock;
 use crate::base::lock::Lock;
-use crate::heap::{Allocation, Misuse, MisuseKind};
-use crate::slabs::class::Class;
+use crate::heap::{Allocation, Misuse};
+use crate::slabs::class::{Class, EVERY_SLOT_ALIGN};
 use crate::slabs::depot::DEPOT;
-use crate::slabs::magazine::Entry;
-use crate::slabs::slab::{LIVE, Slab};
+use crate::slabs::slab::Slab;
 use crate::slabs::slab_map::SlabMap;
 use crate::slabs::thread_heap::ThreadHeap;
 
@@ -30,41 +29,37 @@ pub(crate) struct ProcessHeap {
 
 impl ProcessHeap {
     /// Hands out a block, with what is known of its bytes.
-    pub(crate) fn allocate(&self, size: usize, align: usize) -> Option<Allocation> {
-        self.allocate_once(size, align).or_else(|| self.allocate_after_flush(size, align))
+    pub(crate) fn allocate(&self, layout: Layout) -> Option<Allocation> {
+        self.allocate_once(layout).or_else(|| self.allocate_after_flush(layout))
     }
 
     /// Where there is no more memory, free slots that are cached may stand in the way of a run that would serve.
     #[cold]
-    pub(super) fn allocate_after_flush(&self, size: usize, align: usize) -> Option<Allocation> {
-        if size > DEPOT.heap.stats().mapped {
+    pub(super) fn allocate_after_flush(&self, layout: Layout) -> Option<Allocation> {
+        if layout.size() > DEPOT.heap.stats().mapped {
             return None;
         }
         self.flush();
-        self.allocate_once(size, align)
+        self.allocate_once(layout)
     }
 
-    fn allocate_once(&self, size: usize, align: usize) -> Option<Allocation> {
-        match Class::of_any(size, align) {
-            Some(class) => self.allocate_slot(class, size, align),
-            None => self.allocate_from_list(size, align),
+    fn allocate_once(&self, layout: Layout) -> Option<Allocation> {
+        match Class::of_layout(layout) {
+            Some(class) => self.allocate_slot(class, layout),
+            None => self.allocate_from_list(layout),
         }
     }
 
     /// A block of the free list.
-    fn allocate_from_list(&self, size: usize, align: usize) -> Option<Allocation> {
+    fn allocate_from_list(&self, layout: Layout) -> Option<Allocation> {
         self.flush_idle_caches();
-        let allocation = DEPOT.heap.allocate(size, align)?;
+        let allocation = DEPOT.heap.allocate(layout)?;
         thread::current().notes.note_block(allocation.start.addr().get());
         Some(allocation)
     }
 
-    pub(super) fn allocate_slot(
-        &self,
-        class: Class,
-        size: usize,
-        align: usize,
-    ) -> Option<Allocation> {
+    /// A slot of the layout's class, or where there is no memory for a slab perhaps a block of the free list.
+    pub(super) fn allocate_slot(&self, class: Class, layout: Layout) -> Option<Allocation> {
         let take = |heap: &'static ThreadHeap| match heap.hand_out(class) {
             Some(slot) => Some((slot, false)),
             None => heap.refill(class).map(|slot| (slot, heap.take_fresh(slot))),
@@ -75,8 +70,7 @@ impl ProcessHeap {
         };
         match slot {
             Some((slot, is_zero)) => Some(Allocation { start: addr::pointer(slot)?, is_zero }),
-            // No memory for a slab, but perhaps for a block.
-            None => self.allocate_from_list(size, align),
+            None => self.allocate_from_list(layout),
         }
     }
 
@@ -91,21 +85,17 @@ impl ProcessHeap {
         action(heap)
     }
 
-    /// Takes the block at `address` back, which was asked for with this size and alignment if the caller knows them:
-    /// the whole check, as a value.
-    pub(crate) fn release(
-        &self,
-        address: usize,
-        layout: Option<(usize, usize)>,
-    ) -> Result<(), Misuse> {
-        let size = layout.map(|(size, _)| size);
+    /// Takes the block at `address` back, which was asked for with this layout if the caller knows that: the whole
+    /// check, as a value.
+    pub(crate) fn release(&self, address: usize, layout: Option<Layout>) -> Result<(), Misuse> {
         let Some(slab) = DEPOT.map.find(address) else {
             // Noted first: once it is free the address may be another thread's.
             thread::current().notes.note_free(address);
-            return DEPOT.heap.release(address, size);
+            return DEPOT.heap.release(address, size_of_layout(layout));
         };
-        let entry = claim(slab, address, layout)?;
-        self.with_heap(|heap| heap.take_in(slab, entry));
+        check_slot(slab, address, layout)?;
+        let Some(slot) = slab.free(address) else { return Err(not_live(address, layout)) };
+        self.with_heap(|heap| heap.take_in(slab, slot));
         Ok(())
     }
 
@@ -123,22 +113,13 @@ impl ProcessHeap {
         }
     }
 
-    /// Whether a free of `address` with this size and alignment would be accepted.
-    pub(crate) fn validate(
-        &self,
-        address: usize,
-        layout: Option<(usize, usize)>,
-    ) -> Result<(), Misuse> {
-        match DEPOT.map.find(address) {
-            Some(slab) => check_slot(slab, address, layout).and_then(|state| {
-                if state.load(Ordering::Relaxed) == LIVE {
-                    Ok(())
-                } else {
-                    Err(not_live(address, layout))
-                }
-            }),
-            None => DEPOT.heap.validate_address(address, layout.map(|(size, _)| size)),
-        }
+    /// Whether a free of `address` with this layout would be accepted.
+    pub(crate) fn validate(&self, address: usize, layout: Option<Layout>) -> Result<(), Misuse> {
+        let Some(slab) = DEPOT.map.find(address) else {
+            return DEPOT.heap.validate_address(address, size_of_layout(layout));
+        };
+        let index = check_slot(slab, address, layout)?;
+        if slab.is_live(index) { Ok(()) } else { Err(not_live(address, layout)) }
     }
 
     /// The bytes that the block at `address` has.
@@ -152,16 +133,16 @@ impl ProcessHeap {
         }
     }
 
-    /// Makes the block at `address` serve another size where it is. `false` where it cannot.
+    /// Makes the block at `address` serve another size, with the same alignment, where it is. `false` where it cannot.
     pub(crate) fn resize(
         &self,
         address: usize,
-        old: (usize, usize),
+        old: Layout,
         new_size: usize,
     ) -> Result<bool, Misuse> {
+        let new = Class::of_any(new_size, old.align());
         if let Some(slab) = DEPOT.map.find(address) {
             self.validate(address, Some(old))?;
-            let new = Class::of_any(new_size, old.1);
             return Ok(match new {
                 Some(class) if class == slab.class() => true,
                 Some(class) if class.is_large() && slab.class().is_large() => {
@@ -170,12 +151,12 @@ impl ProcessHeap {
                 _ => false,
             });
         }
-        if Class::of_any(new_size, old.1).is_some() && Class::of_any(old.0, old.1).is_none() {
+        if new.is_some() && Class::of_layout(old).is_none() {
             // What has become so small moves to a slot, so that the run is free as a whole.
-            DEPOT.heap.validate_address(address, Some(old.0))?;
+            DEPOT.heap.validate_address(address, Some(old.size()))?;
             return Ok(false);
         }
-        DEPOT.heap.resize(address, Some(old.0), new_size)
+        DEPOT.heap.resize(address, Some(old.size()), new_size)
     }
 
     /// Lets blocks and records take no more than `bytes`.
@@ -211,66 +192,45 @@ impl ProcessHeap {
     }
 }
 
-/// The state byte of the slot at `address`, if it is the start of one of this layout's class.
+fn size_of_layout(layout: Option<Layout>) -> Option<usize> {
+    layout.map(|layout| layout.size())
+}
+
+/// The number of the slot at `address`, if it is the start of one of this layout's class.
 #[inline]
-fn check_slot(
-    slab: &'static Slab,
-    address: usize,
-    layout: Option<(usize, usize)>,
-) -> Result<&'static AtomicU8, Misuse> {
-    let Some(state) = slab.state_at(address) else { return Err(interior(slab, address, layout)) };
+fn check_slot(slab: &Slab, address: usize, layout: Option<Layout>) -> Result<usize, Misuse> {
+    let Some(index) = slab.slot_index(address) else { return Err(interior(slab, address, layout)) };
     match layout {
-        Some((size, align)) if Class::of_any(size, align) != Some(slab.class()) => {
-            Err(wrong_class(slab, state, address, layout))
+        Some(layout) if Class::of_layout(layout) != Some(slab.class()) => {
+            Err(wrong_class(slab, index, address, layout))
         }
-        _ => Ok(state),
-    }
-}
-
-/// Makes the slot at `address` free, if it is live and of this layout's class.
-#[inline]
-fn claim(
-    slab: &'static Slab,
-    address: usize,
-    layout: Option<(usize, usize)>,
-) -> Result<Entry, Misuse> {
-    check_slot(slab, address, layout)?;
-    match slab.take_back(address) {
-        Some(state) => Ok(Entry::new(address, state)),
-        None => Err(not_live(address, layout)),
+        _ => Ok(index),
     }
 }
 
 #[cold]
-pub(super) fn not_live(address: usize, layout: Option<(usize, usize)>) -> Misuse {
-    let size = layout.map(|(size, _)| size);
-    Misuse { kind: MisuseKind::DoubleFree, address, size, block: None }
+fn not_live(address: usize, layout: Option<Layout>) -> Misuse {
+    Misuse::double_free(address, size_of_layout(layout))
 }
 
 #[cold]
-fn wrong_class(
-    slab: &Slab,
-    state: &AtomicU8,
-    address: usize,
-    layout: Option<(usize, usize)>,
-) -> Misuse {
-    if state.load(Ordering::Relaxed) != LIVE {
-        return not_live(address, layout);
+fn wrong_class(slab: &Slab, index: usize, address: usize, layout: Layout) -> Misuse {
+    if slab.is_live(index) {
+        Misuse::wrong_size(address, Some(layout.size()), slab.shape().slot_bytes)
+    } else {
+        not_live(address, Some(layout))
     }
-    let (size, block) = (layout.map(|(size, _)| size), Some((address, slab.shape().slot_bytes)));
-    Misuse { kind: MisuseKind::WrongSize, address, size, block }
 }
 
 /// An address in a slab that is not the start of a slot.
 #[cold]
-fn interior(slab: &Slab, address: usize, layout: Option<(usize, usize)>) -> Misuse {
-    let size = layout.map(|(size, _)| size);
+fn interior(slab: &Slab, address: usize, layout: Option<Layout>) -> Misuse {
+    let size = size_of_layout(layout);
     let slot = slab.slot_with(address).filter(|(index, _)| slab.is_live(*index));
     let block = slot.map(|(index, _)| (slab.slot_start(index), slab.shape().slot_bytes));
-    let kind = match block {
-        _ if !address.is_multiple_of(8) => MisuseKind::Misaligned,
-        Some(_) => MisuseKind::Interior,
-        None => MisuseKind::DoubleFree,
-    };
-    Misuse { kind, address, size, block }
+    match block {
+        _ if !address.is_multiple_of(EVERY_SLOT_ALIGN) => Misuse::misaligned(address, size, block),
+        Some(block) => Misuse::interior(address, size, block),
+        None => Misuse::double_free(address, size),
+    }
 }

@@ -1,12 +1,14 @@
 //! Questions about a block, under whatever settings are in force.
 
+use core::alloc::Layout;
+
 use super::hardened::hardened;
 use super::plain::PROCESS_HEAP;
 use crate::base::law::BrokenLaw;
 use crate::heap::Misuse;
 
 /// Whether a free would be accepted.
-pub(crate) fn validate(address: usize, layout: Option<(usize, usize)>) -> Result<(), Misuse> {
+pub(crate) fn validate(address: usize, layout: Option<Layout>) -> Result<(), Misuse> {
     match hardened() {
         Some((heap, _)) => heap.validate(address, layout),
         None => PROCESS_HEAP.validate(address, layout),

@@ -21,7 +21,7 @@ use crate::settings::Settings;
 /// The caller of `GlobalAlloc::realloc` promises that the block is live and of this layout, and no longer uses `start`
 /// if the answer is not null.
 pub(crate) unsafe fn realloc(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    match resize(start.addr(), (layout.size(), layout.align()), new_size) {
+    match resize(start.addr(), layout, new_size) {
         Ok(true) => addr::raw_pointer(start.addr()),
         // SAFETY: `resize` has found the block live, with this layout's size.
         Ok(false) => unsafe { move_block(start, layout, new_size) },
@@ -34,7 +34,7 @@ pub(crate) unsafe fn realloc(start: *mut u8, layout: Layout, new_size: usize) ->
 
 /// Makes a block serve another size where it is; `false` where it cannot. With checks on blocks always move, so that a
 /// use of the old address is found.
-fn resize(address: usize, old: (usize, usize), new_size: usize) -> Result<bool, Misuse> {
+fn resize(address: usize, old: Layout, new_size: usize) -> Result<bool, Misuse> {
     match hardened() {
         Some((heap, _)) => heap.validate(address, Some(old)).map(|()| false),
         None => PROCESS_HEAP.resize(address, old, new_size),
@@ -48,12 +48,13 @@ fn resize(address: usize, old: (usize, usize), new_size: usize) -> Result<bool, 
 /// `start` is a live block of `layout`.
 #[cold]
 unsafe fn move_block(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    let moved = malloc(new_size, layout.align(), &Settings::DEFAULT);
+    let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
+    let moved = malloc(new, &Settings::DEFAULT);
     if !moved.is_null() {
         let kept = layout.size().min(new_size);
         // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
         unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
-        free_moved(start.addr(), layout.size(), layout.align(), kept);
+        free_moved(start.addr(), layout, kept);
     }
     moved
 }

@@ -24,8 +24,12 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn layout(size: usize) -> Layout {
+    Layout::from_size_align(size, 8).expect("a layout")
+}
+
 fn malloc(size: usize) -> usize {
-    let start = super::malloc::malloc(size, 8, &Settings::DEFAULT);
+    let start = super::malloc::malloc(layout(size), &Settings::DEFAULT);
     assert!(!start.is_null(), "there is memory");
     start.addr()
 }
@@ -50,9 +54,9 @@ fn a_thread_that_ends_sends_all_its_slots_home() {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
             // Some wait in the outbox, and some of the thread's own in its magazine.
-            theirs.iter().for_each(|block| free(*block, SIZE, 8));
+            theirs.iter().for_each(|block| free(*block, layout(SIZE)));
             let own: Vec<_> = (0..10).map(|_| malloc(SIZE)).collect();
-            own.into_iter().for_each(|block| free(block, SIZE, 8));
+            own.into_iter().for_each(|block| free(block, layout(SIZE)));
             assert!(cached(key) > 0);
         });
         // The scope alone does not wait for the thread's last steps.
@@ -60,7 +64,7 @@ fn a_thread_that_ends_sends_all_its_slots_home() {
     });
     PROCESS_HEAP.flush();
     assert_eq!(cached(key), 0);
-    mine.iter().for_each(|block| free(*block, SIZE, 8));
+    mine.iter().for_each(|block| free(*block, layout(SIZE)));
     PROCESS_HEAP.flush();
     assert_eq!((cached(key), PROCESS_HEAP.check()), (0, Ok(())));
     // The harness may have a block of this size, too.
@@ -90,7 +94,7 @@ fn adopts_what_was_left() -> bool {
             has_left.wait();
             let block = malloc(SIZE);
             assert_eq!(slab_with(block).key(), current().key(class_of(SIZE)));
-            free(first, 8, 8);
+            free(first, layout(8));
             block
         });
         is_there.wait();
@@ -98,7 +102,7 @@ fn adopts_what_was_left() -> bool {
         has_left.wait();
         let block = adopter.join().expect("no panic");
         let is_adopted = core::ptr::eq(slab_with(block), slab_with(left));
-        [left, block].iter().for_each(|block| free(*block, SIZE, 8));
+        [left, block].iter().for_each(|block| free(*block, layout(SIZE)));
         is_adopted
     });
     // What is left of the try has ended before the next one.
@@ -114,13 +118,13 @@ fn what_was_said_of_a_fresh_slot_is_not_said_of_a_later_one() {
     let _alone = alone();
     let block = malloc(SIZE);
     let kept = malloc(SIZE);
-    free(block, SIZE, 8);
+    free(block, layout(SIZE));
     PROCESS_HEAP.flush();
     current().fresh_slot.set(block);
     let again = current().refill(class_of(SIZE)).expect("a slot");
     assert_eq!(again, block, "the lowest");
     assert!(!current().take_fresh(again));
-    [again, kept].iter().for_each(|block| free(*block, SIZE, 8));
+    [again, kept].iter().for_each(|block| free(*block, layout(SIZE)));
     PROCESS_HEAP.flush();
 }
 
@@ -133,7 +137,6 @@ fn every_wrong_free_of_a_slot_is_refused() {
     let (start, shape) = (slab.start(), slab.shape());
     let refused = |address: usize, size: usize, align: usize| {
         let layout = Layout::from_size_align(size, align).expect("a layout");
-        let layout = (layout.size(), layout.align());
         let as_seen = PROCESS_HEAP.validate(address, Some(layout)).expect_err("refused").kind;
         let kind = PROCESS_HEAP.release(address, Some(layout)).expect_err("refused").kind;
         assert_eq!(as_seen, kind);
@@ -154,10 +157,10 @@ fn every_wrong_free_of_a_slot_is_refused() {
     let tail = start + slab.slots() * shape.slot_bytes;
     assert_eq!(refused(tail, SIZE, 8), MisuseKind::DoubleFree);
     assert_eq!(refused(start + slab.slab_bytes() - 8, SIZE, 8), MisuseKind::DoubleFree);
-    free(block, SIZE, 8);
+    free(block, layout(SIZE));
     PROCESS_HEAP.flush();
     // Asked, not done: by now the place may be somebody else's.
     if DEPOT.map.find(block).is_none() {
-        assert!(PROCESS_HEAP.validate(block, Some((SIZE, 8))).is_err(), "the slab has gone");
+        assert!(PROCESS_HEAP.validate(block, Some(layout(SIZE))).is_err(), "the slab has gone");
     }
 }

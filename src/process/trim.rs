@@ -47,15 +47,21 @@ fn purge_slabs() -> usize {
 }
 
 fn purge_heap(heap: &'static ThreadHeap) -> usize {
-    let listed = |class: Class| {
-        core::iter::successors(heap.list(class).listed.get(), |slab| slab.next.get())
-    };
-    let slabs =
-        Class::all().flat_map(listed).filter(|slab| !slab.is_purged.load(Ordering::Relaxed));
-    slabs.map(purge_slab).sum()
+    let mut given_back = 0;
+    for class in Class::all() {
+        let mut next = heap.list(class).listed.get();
+        while let Some(slab) = next {
+            // Asked first: a slab that loses all its free slots goes off the list.
+            next = slab.next.get();
+            if !slab.is_purged.load(Ordering::Relaxed) {
+                given_back += purge_slab(heap, slab);
+            }
+        }
+    }
+    given_back
 }
 
-fn purge_slab(slab: &'static Slab) -> usize {
+fn purge_slab(heap: &'static ThreadHeap, slab: &'static Slab) -> usize {
     let (slot_bytes, page_size) = (slab.shape().slot_bytes, System.page_size());
     let mut given_back = 0;
     for (first, count) in slab.free_runs() {
@@ -70,7 +76,7 @@ fn purge_slab(slab: &'static Slab) -> usize {
             given_back += len;
         } else {
             // The old pages may be gone already.
-            slab.lose(first, count);
+            heap.lose(slab, first, count);
         }
     }
     slab.is_purged.store(true, Ordering::Relaxed);

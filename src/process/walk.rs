@@ -208,44 +208,60 @@ impl ProcessHeap {
 
     /// The sums. O(slots), a byte each.
     pub(crate) fn stats(&self) -> HeapStats {
-        let mut stats = DEPOT.heap.stats();
+        let mut stats = {
+            // Under this lock no slab begins, ends or changes its class, so what the list has of them is all of it.
+            let _pool = DEPOT.pool.lock();
+            let mut stats = DEPOT.heap.stats();
+            for slab in DEPOT.map.all() {
+                stats.slabs += usize::from(!slab.class().is_large());
+                stats.blocks -= 1;
+                stats.allocated -= slab.slab_bytes();
+            }
+            stats
+        };
         stats.metadata += DEPOT.map.mapped_bytes();
         stats.resident += DEPOT.map.mapped_bytes();
         stats.mapped += DEPOT.map.mapped_bytes();
         for slab in DEPOT.map.all() {
-            let shape = slab.shape();
-            let live = slab.live_count();
-            stats.slabs += usize::from(!slab.class().is_large());
-            stats.blocks = (stats.blocks + live).saturating_sub(1);
-            let live_bytes = live * shape.slot_bytes;
-            stats.allocated = (stats.allocated + live_bytes).saturating_sub(slab.slab_bytes());
-            stats.free += slab.slab_bytes() - live_bytes;
+            let (shape, live) = (slab.shape(), slab.live_count());
+            stats.blocks += live;
+            stats.allocated += live * shape.slot_bytes;
+            stats.free += shape.slab_bytes(slab.slots()) - live * shape.slot_bytes;
             stats.cached += slab.cached_count(live) * shape.slot_bytes;
         }
         stats
     }
 
-    /// Checks the laws of the free list, and of all slabs. O(n).
+    /// Checks the laws of the free list, of all slabs, and of the thread heaps that nobody uses meanwhile: the calling
+    /// thread's, the shared one, and those of threads that ended. O(n).
     pub(crate) fn check(&self) -> Result<(), BrokenLaw> {
-        // Under this lock no slab begins or ends.
-        let _pool = DEPOT.pool.lock();
+        let shared = self.shared.lock();
+        // Under this lock no slab begins, ends or changes its class.
+        let pool = DEPOT.pool.lock();
         DEPOT.heap.check()?;
         for slab in DEPOT.map.all() {
-            let (start, shape, slots) = (slab.start(), slab.shape(), slab.slots());
-            let run = DEPOT.heap.find_address(start);
-            let is_block = run == Some(Found::Block(Block { start, size: slab.slab_bytes() }));
-            law(is_block, "a slab is a block of the free list", start)?;
-            for index in 0..slots {
-                // A slot may be handed out and come home between two looks: only what stays so is broken.
-                let is_both = (0..CHECK_TRIES).all(|_| {
-                    slab.is_in_free_words(index)
-                        && slab.is_live(index)
-                        && slab.is_in_free_words(index)
-                });
-                law(!is_both, "a slot is live or free", start + index * shape.slot_bytes)?;
-            }
-            law(!slab.is_live(slots), "the place behind the last slot is never live", start)?;
+            check_slab(slab)?;
         }
-        Ok(())
+        let own = core::iter::successors(Some(thread::current()), |heap| heap.outer.get());
+        let own = own.flat_map(|heap| core::iter::once(heap).chain(heap.inner()));
+        let mut alone =
+            own.chain(*shared).chain(pool.all_retired()).filter(|heap| !heap.is_nobody());
+        alone.try_for_each(ThreadHeap::check)
     }
+}
+
+/// Checks a slab's laws, while anybody uses it.
+fn check_slab(slab: &Slab) -> Result<(), BrokenLaw> {
+    let (start, shape, slots) = (slab.start(), slab.shape(), slab.slots());
+    let run = DEPOT.heap.find_address(start);
+    let is_block = run == Some(Found::Block(Block { start, size: slab.slab_bytes() }));
+    law(is_block, "a slab is a block of the free list", start)?;
+    for index in 0..slots {
+        // A slot may be handed out and come home between two looks: only what stays so is broken.
+        let is_both = (0..CHECK_TRIES).all(|_| {
+            slab.is_in_free_words(index) && slab.is_live(index) && slab.is_in_free_words(index)
+        });
+        law(!is_both, "a slot is live or free", start + index * shape.slot_bytes)?;
+    }
+    law(!slab.is_live(slots), "the place behind the last slot is never live", start)
 }

@@ -13,15 +13,16 @@
 //! Invariant: **I1** the word holds the address of a `ThreadHeap` that is never unmapped.
 #![allow(unsafe_code, reason = "reads and writes the word by assembly")]
 
+use crate::slabs::depot::DEPOT;
 use crate::slabs::thread_heap::ThreadHeap;
 
 /// The number of heaps that are no thread's.
 const NOBODY_NUMBER: u64 = 0;
 /// The heap of a thread that has not asked for anything yet.
-pub(super) static NOBODY: ThreadHeap = ThreadHeap::new(NOBODY_NUMBER, None);
+pub(super) static NOBODY: ThreadHeap = ThreadHeap::new(&DEPOT, NOBODY_NUMBER, None);
 /// The heap of a thread that is ending.
 #[cfg(feature = "std")]
-pub(super) static GONE: ThreadHeap = ThreadHeap::new(NOBODY_NUMBER, None);
+pub(super) static GONE: ThreadHeap = ThreadHeap::new(&DEPOT, NOBODY_NUMBER, None);
 
 #[cfg(all(feature = "std", feature = "initial-exec", target_arch = "x86_64"))]
 mod local {

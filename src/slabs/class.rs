@@ -7,6 +7,8 @@
 //! Large requests, up to [`MAX_LARGE`], have classes too, whole granules and at most 4 a doubling: such a slab is one
 //! slot. What is not used of it is never touched, so it costs addresses, not memory.
 
+use core::alloc::Layout;
+
 use crate::base::round::align_up;
 
 /// Every slot is aligned to this, the largest alignment for which the class depends on the size alone.
@@ -145,6 +147,12 @@ static SHAPES: [Shape; CLASS_PLACES] = {
 };
 
 impl Class {
+    /// The class that serves a layout, if one does.
+    #[inline]
+    pub(crate) fn of_layout(layout: Layout) -> Option<Self> {
+        Self::of_any(layout.size(), layout.align())
+    }
+
     /// The class of small or large requests that serves `size` bytes aligned to the power of two `align`, if one does.
     #[inline]
     pub(crate) fn of_any(size: usize, align: usize) -> Option<Self> {

@@ -1,8 +1,7 @@
 //! What a thread heap has of one class beside its magazine: slabs, and descriptors that wait for one.
 
-use core::cell::Cell;
-
 use super::slab::Slab;
+use super::sync::Cell;
 
 /// What a heap has of one class beside its magazine.
 #[derive(Debug)]

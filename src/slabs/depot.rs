@@ -8,21 +8,20 @@
 //! Invariants: **I1** records (descriptors, thread heaps, places) are never given back, only used again.
 #![allow(unsafe_code, reason = "lays out records in fresh memory")]
 
-use core::cell::Cell;
+use core::alloc::Layout;
 use core::ptr::NonNull;
 use core::slice;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::class::{CLASS_PLACES, Class, MAX_LARGE, SLAB_GRANULE};
-use super::magazine::{Entry, Places};
+use super::magazine::{Place, Places};
 use super::names::HeapName;
 use super::slab::{Slab, WORD_SLOTS};
 use super::slab_map::SlabMap;
+use super::sync::{AtomicU8, AtomicU32, AtomicU64, Cell, Lock, Ordering};
 use crate::base::addr;
 use crate::base::array::Zeroable;
-use crate::base::lock::Lock;
+use crate::base::bump::Bump;
 use crate::base::os::System;
-use crate::base::round::align_up;
 use crate::heap::{GivenUp, HUGE_FROM, Heap};
 
 /// What the process heap reserves at first: 1/8 of the addresses a process has.
@@ -35,14 +34,10 @@ const PLACES_STEP: usize = 4 << 10;
 /// calls in vain, and a block of the free list serves as well.
 const FAILURES: u32 = 255;
 
-/// The depot of the process heap. A debugger finds everything from here.
+/// The depot of the process heap. A debugger finds everything from here. The fast paths name it; a thread heap knows
+/// its own.
 #[used]
-pub(crate) static DEPOT: Depot = Depot {
-    heap: Heap::with_os(System, RESERVATION),
-    map: SlabMap::new(),
-    pool: Lock::new(Pool::new()),
-    flushes: AtomicU32::new(0),
-};
+pub(crate) static DEPOT: Depot = Depot::new(RESERVATION);
 
 /// What all thread heaps draw on.
 #[derive(Debug)]
@@ -59,17 +54,11 @@ pub(crate) struct Depot {
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Pool {
-    records: Records,
+    /// Memory for records that is not used yet.
+    records: Bump,
     /// Requests for a slab that still fail without a try.
     failures: u32,
     pub(super) heaps: HeapNames,
-}
-
-/// Memory for records that is not used yet.
-#[derive(Debug)]
-struct Records {
-    next: usize,
-    end: usize,
 }
 
 /// The thread heaps, by name. What the lists are for: see [`retired`](super::retired).
@@ -88,7 +77,7 @@ pub(super) struct HeapNames {
 impl Pool {
     const fn new() -> Self {
         Self {
-            records: Records { next: 0, end: 0 },
+            records: Bump::EMPTY,
             failures: 0,
             heaps: HeapNames { count: 0, made: None, retired: None, looked_at: None },
         }
@@ -96,24 +85,14 @@ impl Pool {
 
     /// Zero bytes for a record, never given back.
     fn record(&mut self, heap: &Heap<System>, len: usize, align: usize) -> Option<NonNull<u8>> {
-        let fits = |next: usize, end: usize| {
-            let start = align_up(next, align)?;
-            (start != 0 && start.checked_add(len)? <= end).then_some(start)
-        };
-        let records = &mut self.records;
-        let start = match fits(records.next, records.end) {
+        let start = match self.records.take(len, align) {
             Some(start) => start,
             None => {
-                let (start, end) = heap.commit_records(len.max(RECORD_STEP) + align)?;
-                if start != records.end {
-                    records.next = start;
-                }
-                records.end = end;
-                fits(records.next, records.end)?
+                self.records.add(&heap.commit_records(len.max(RECORD_STEP) + align)?);
+                self.records.take(len, align)?
             }
         };
-        records.next = start + len;
-        addr::pointer(start)
+        addr::pointer(start.get())
     }
 
     /// A record of `count` items, all zero.
@@ -154,19 +133,32 @@ impl Pool {
 }
 
 impl Depot {
-    /// Places for `count` entries, from a thread heap's own `space`: where it begins and ends.
-    pub(super) fn places(&self, space: &Cell<(usize, usize)>, count: usize) -> Option<Places> {
-        let bytes = count * size_of::<Entry>();
-        let (next, end) = space.get();
-        if bytes > end - next {
-            let len = bytes.max(PLACES_STEP);
-            let start = self.pool.lock().record(&self.heap, len, 64)?.addr().get();
-            space.set((start, start + len));
+    /// An empty depot, which reserves `reservation` bytes of addresses at its first use.
+    pub(super) const fn new(reservation: usize) -> Self {
+        Self {
+            heap: Heap::with_os(System, reservation),
+            map: SlabMap::new(),
+            pool: Lock::new(Pool::new()),
+            flushes: AtomicU32::new(0),
         }
-        let (next, end) = space.get();
-        space.set((next + bytes, end));
-        let start = addr::pointer(next)?;
-        // SAFETY: the memory is fresh and zero, which is a value of entries' cells, aligned to 64, and stays (I1).
+    }
+
+    /// Places for `count` slots, from a thread heap's own `space`.
+    pub(super) fn places(&self, space: &Cell<Bump>, count: usize) -> Option<Places> {
+        let (bytes, align) = (count * size_of::<Place>(), align_of::<Cell<Place>>());
+        let mut left = space.get();
+        let start = match left.take(bytes, align) {
+            Some(start) => start,
+            None => {
+                let len = bytes.max(PLACES_STEP);
+                let start = self.pool.lock().record(&self.heap, len, 64)?.addr().get();
+                left = Bump::of(&(start..start + len));
+                left.take(bytes, align)?
+            }
+        };
+        space.set(left);
+        let start = addr::pointer(start.get())?;
+        // SAFETY: the memory is fresh and zero, which is a value of a place (`Zeroable`), aligned, and stays (I1).
         Some(unsafe { slice::from_raw_parts(start.as_ptr().cast(), count) })
     }
 
@@ -187,7 +179,8 @@ impl Depot {
         let descriptor = waiting.or_else(|| pool.new_descriptor(&self.heap, class, slots));
         let slab = descriptor.ok_or(None)?;
         let (shape, slab_bytes) = (class.shape(), class.shape().slab_bytes(slots));
-        let Some(run) = self.heap.allocate_kept(slab_bytes, shape.slab_align) else {
+        let layout = Layout::from_size_align(slab_bytes, shape.slab_align).ok();
+        let Some(run) = layout.and_then(|layout| self.heap.allocate_kept(layout)) else {
             if !class.is_large() {
                 pool.failures = FAILURES;
             }

@@ -9,49 +9,95 @@
 //! The owner may change meanwhile (a dead thread's slabs are adopted). A notifier may then use the old owner's list;
 //! a heap that drains that finds a slab that is not its own, and forwards it, notice and all.
 //!
-//! The protocol is a few functions over atomics, so that a model checker can run it: see `tests/loom_handover.rs`.
+//! Invariant: **I1** the words of lists and notices hold 0 or the number of a [`SlabName`].
+#![allow(unsafe_code, reason = "reads names back")]
 
+use super::names::SlabName;
 use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Enters the slots of `bits` into a remote word.
 #[inline]
-pub(crate) fn enter(word: &AtomicU64, bits: u64) {
+pub(super) fn enter(word: &AtomicU64, bits: u64) {
     word.fetch_or(bits, Ordering::SeqCst);
-}
-
-/// Whether the caller is the one who has to put the slab on its owner's list.
-#[inline]
-pub(crate) fn notify(is_notified: &AtomicU32) -> bool {
-    is_notified.load(Ordering::SeqCst) == 0 && is_notified.swap(1, Ordering::SeqCst) == 0
-}
-
-/// Puts a slab, named by a number that is not 0, on a list.
-#[inline]
-pub(crate) fn push(list: &AtomicUsize, slab: usize, next: &AtomicUsize) {
-    let mut first = list.load(Ordering::Relaxed);
-    loop {
-        next.store(first, Ordering::Relaxed);
-        match list.compare_exchange_weak(first, slab, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => return,
-            Err(other) => first = other,
-        }
-    }
-}
-
-/// Takes the whole list: the first slab, or 0.
-#[inline]
-pub(crate) fn take_all(list: &AtomicUsize) -> usize {
-    if list.load(Ordering::Relaxed) == 0 { 0 } else { list.swap(0, Ordering::AcqRel) }
-}
-
-/// Clears the notice; the owner does so before it collects.
-#[inline]
-pub(crate) fn clear_notice(is_notified: &AtomicU32) {
-    is_notified.swap(0, Ordering::SeqCst);
 }
 
 /// Takes the slots out of a remote word.
 #[inline]
-pub(crate) fn collect(word: &AtomicU64) -> u64 {
+pub(super) fn collect(word: &AtomicU64) -> u64 {
     if word.load(Ordering::SeqCst) == 0 { 0 } else { word.swap(0, Ordering::SeqCst) }
+}
+
+/// Whether a slab is notified, and which slab is behind it on the list.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Notice {
+    is_sent: AtomicU32,
+    next: AtomicUsize,
+}
+
+impl Notice {
+    /// Not notified.
+    pub(super) const fn new() -> Self {
+        Self { is_sent: AtomicU32::new(0), next: AtomicUsize::new(0) }
+    }
+
+    /// Notifies the slab. Whether the caller is the one who has to put it on its owner's list.
+    #[inline]
+    pub(super) fn send(&self) -> bool {
+        self.is_sent.load(Ordering::SeqCst) == 0 && self.is_sent.swap(1, Ordering::SeqCst) == 0
+    }
+
+    /// Clears the notice; the owner does so before it collects.
+    #[inline]
+    pub(super) fn clear(&self) {
+        self.is_sent.swap(0, Ordering::SeqCst);
+    }
+
+    /// The slab behind this one on a list that was taken. Asked before anything is done with this one: once its notice
+    /// is cleared, or it is forwarded, it may be on another list.
+    #[inline]
+    pub(super) fn next(&self) -> Option<SlabName> {
+        // SAFETY: the word holds 0 or a name's number (I1).
+        unsafe { SlabName::from_number(self.next.load(Ordering::Relaxed)) }
+    }
+}
+
+/// A heap's list of slabs with news: the one word of a heap that others write, on a cache line of its own.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(super) struct NoticeList(AtomicUsize);
+
+impl NoticeList {
+    /// Without slabs.
+    pub(super) const fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// Puts a slab on the list, with its notice.
+    #[inline]
+    pub(super) fn push(&self, slab: SlabName, notice: &Notice) {
+        let mut first = self.0.load(Ordering::Relaxed);
+        loop {
+            notice.next.store(first, Ordering::Relaxed);
+            let number = slab.number();
+            match self.0.compare_exchange_weak(first, number, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(other) => first = other,
+            }
+        }
+    }
+
+    /// Takes the whole list: the first slab.
+    #[inline]
+    pub(super) fn take_all(&self) -> Option<SlabName> {
+        let is_empty = self.0.load(Ordering::Relaxed) == 0;
+        let first = if is_empty { 0 } else { self.0.swap(0, Ordering::AcqRel) };
+        // SAFETY: the word holds 0 or a name's number (I1).
+        unsafe { SlabName::from_number(first) }
+    }
+
+    /// Forgets what is on it, after a fork in which threads vanished.
+    pub(super) fn forget(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
 }

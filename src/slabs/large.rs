@@ -1,33 +1,38 @@
-//! Large slots in a thread heap's magazines: each is a slab of its own, so their bytes are counted and bounded.
+//! What a thread heap pops off its magazines and pushes onto them, of every class. Large slots are slabs of their own,
+//! so their bytes are counted and bounded.
 
 use super::class::Class;
-use super::magazine::Entry;
+use super::slot::FreeSlot;
 use super::thread_heap::ThreadHeap;
 
 /// Bytes of large slots that a thread keeps.
 pub(super) const LARGE_BYTES: usize = 8 << 20;
 
 impl ThreadHeap {
-    /// As [`Magazine::hand_out`](super::magazine::Magazine::hand_out), for a class that may be a large one.
+    /// Hands out the newest slot of a class that it has cached: its address.
     #[inline]
     pub(crate) fn hand_out(&self, class: Class) -> Option<usize> {
         let slot = self.magazine(class).hand_out()?;
         if class.is_large() {
-            self.large_bytes.update(|bytes| bytes.wrapping_sub(class.shape().slot_bytes));
+            self.large_bytes.update(|bytes| bytes - class.shape().slot_bytes);
         }
         Some(slot)
     }
 
-    /// As [`Magazine::push`](super::magazine::Magazine::push), for a large class; `false` also where the thread keeps
-    /// so much already that some of it has to go home.
+    /// Caches a free slot of an own slab, or gives it back where there is no place, or where it is large and the thread
+    /// would keep more than [`LARGE_BYTES`] of such.
     #[inline]
-    pub(crate) fn push_large(&self, class: Class, entry: Entry) -> bool {
-        let bytes = self.large_bytes.get() + class.shape().slot_bytes;
-        let is_in = bytes <= LARGE_BYTES && self.magazine(class).push(entry);
-        if is_in {
-            self.large_bytes.set(bytes);
+    pub(crate) fn push(&self, class: Class, slot: FreeSlot) -> Result<(), FreeSlot> {
+        if !class.is_large() {
+            return self.magazine(class).push(slot);
         }
-        is_in
+        let bytes = self.large_bytes.get() + class.shape().slot_bytes;
+        if bytes > LARGE_BYTES {
+            return Err(slot);
+        }
+        self.magazine(class).push(slot)?;
+        self.large_bytes.set(bytes);
+        Ok(())
     }
 
     /// Whether the slot that was just handed out has bytes that never were before; asked once.
@@ -35,9 +40,13 @@ impl ThreadHeap {
         self.fresh_slot.replace(0) == slot
     }
 
-    /// Counts the bytes of large slots anew.
+    /// Bytes of the large slots in its magazines.
+    pub(super) fn sum_of_large(&self) -> usize {
+        Class::all_large().map(|class| self.magazine(class).len() * class.shape().slot_bytes).sum()
+    }
+
+    /// Counts the bytes of large slots anew, after slots of a class went in or out together.
     pub(super) fn count_large(&self) {
-        let bytes = |class: Class| self.magazine(class).len() * class.shape().slot_bytes;
-        self.large_bytes.set(Class::all_large().map(bytes).sum());
+        self.large_bytes.set(self.sum_of_large());
     }
 }

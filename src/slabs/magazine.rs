@@ -1,55 +1,59 @@
 //! Magazines: a thread's stacks of free slots, one for each class, in memory of their own.
 //!
-//! An entry names a slot and its state byte, so that malloc is a compare, a pop and a store. The name goes back to
+//! A place names a slot and its state byte, so that malloc is a compare, a pop and a store. The name goes back to
 //! Bonwick and Adams (2001).
 //!
 //! Invariants: **I1** `floor <= top <= ceiling`, all three into one array of [`Places`] that stays for ever (or all
-//! null); **I2** the places below `top` hold entries, made of references that live as long as the process.
+//! null); **I2** the places below `top` hold slots, each of them one that was pushed and has not been taken out.
 #![allow(unsafe_code, reason = "a stack of plain pointers: this is the fast path")]
 
-use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::{AtomicU8, Ordering};
 
-use super::slab::LIVE;
+use super::slot::FreeSlot;
+use super::sync::{AtomicU8, Cell};
+use crate::base::array::Zeroable;
 use crate::base::random;
 
-/// A free slot.
+/// A place for a free slot; zero bytes are a place without one.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(crate) struct Entry {
-    /// Its address.
-    pub(crate) slot: usize,
-    /// Its state byte; null in a place that holds no entry.
-    state: *const AtomicU8,
+pub(super) struct Place {
+    address: usize,
+    state: Option<&'static AtomicU8>,
 }
 
-impl Entry {
-    /// An entry for a slot.
+// SAFETY: 0 is a number, and no reference.
+unsafe impl Zeroable for Cell<Place> {}
+
+impl Place {
     #[inline]
-    pub(crate) const fn new(slot: usize, state: &'static AtomicU8) -> Self {
-        Self { slot, state: ptr::from_ref(state) }
+    fn with(slot: FreeSlot) -> Self {
+        let (address, state) = slot.into_parts();
+        Self { address, state: Some(state) }
     }
 
-    /// Says that the slot is handed out. The caller holds the entry, and so the slot.
+    /// The slot in it.
+    ///
+    /// # Safety
+    ///
+    /// There is one, and the place is not looked at again before another is put there.
     #[inline]
-    fn hand_out(self) -> usize {
-        // SAFETY: an entry below `top` was made from a reference that lives as long as the process (I2).
-        unsafe { &*self.state }.store(LIVE, Ordering::Relaxed);
-        self.slot
+    unsafe fn take_out(self) -> FreeSlot {
+        // SAFETY: by the caller's contract there is a slot, and with it the reference.
+        FreeSlot::new(self.address, unsafe { self.state.unwrap_unchecked() })
     }
 }
 
-/// Places for entries.
-pub(crate) type Places = &'static [Cell<Entry>];
+/// Places for free slots.
+pub(super) type Places = &'static [Cell<Place>];
 
 /// A stack of free slots.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Magazine {
-    top: Cell<*const Cell<Entry>>,
-    floor: Cell<*const Cell<Entry>>,
-    ceiling: Cell<*const Cell<Entry>>,
+    top: Cell<*const Cell<Place>>,
+    floor: Cell<*const Cell<Place>>,
+    ceiling: Cell<*const Cell<Place>>,
     /// Whether it ran empty since it was last full.
     pub(super) has_missed: Cell<bool>,
 }
@@ -81,26 +85,27 @@ impl Magazine {
         // SAFETY: `top` is above the floor, so the place below it is one of the array's (I1).
         let newest = unsafe { top.sub(1) };
         self.top.set(newest);
-        // SAFETY: it was below `top`, so it holds an entry (I2).
-        let entry = unsafe { &*newest }.get();
-        Some(entry.hand_out())
+        // SAFETY: the place is one of the array's (I1).
+        let place = unsafe { &*newest }.get();
+        // SAFETY: it was below `top`, so it held a slot (I2), and does not any more.
+        Some(unsafe { place.take_out() }.hand_out())
     }
 
-    /// Puts a slot on top. `false` where there is no place.
+    /// Puts a slot on top, or gives it back where there is no place.
     #[inline]
-    pub(crate) fn push(&self, entry: Entry) -> bool {
+    pub(crate) fn push(&self, slot: FreeSlot) -> Result<(), FreeSlot> {
         let top = self.top.get();
         if top == self.ceiling.get() {
-            return false;
+            return Err(slot);
         }
         // SAFETY: `top` is below the ceiling, so it is one of the array's places (I1).
-        unsafe { &*top }.set(entry);
+        unsafe { &*top }.set(Place::with(slot));
         // SAFETY: one further is at most the ceiling (I1).
         self.top.set(unsafe { top.add(1) });
-        true
+        Ok(())
     }
 
-    /// The places, those that hold entries first.
+    /// The places, those that hold slots first.
     fn places(&self) -> Places {
         if self.floor.get().is_null() {
             return &[];
@@ -116,12 +121,12 @@ impl Magazine {
 
     /// Slots it holds.
     pub(crate) fn len(&self) -> usize {
-        (self.top.get().addr() - self.floor.get().addr()) / size_of::<Entry>()
+        (self.top.get().addr() - self.floor.get().addr()) / size_of::<Place>()
     }
 
     /// Slots it can hold.
     pub(crate) fn capacity(&self) -> usize {
-        (self.ceiling.get().addr() - self.floor.get().addr()) / size_of::<Entry>()
+        (self.ceiling.get().addr() - self.floor.get().addr()) / size_of::<Place>()
     }
 
     /// Moves to a larger array.
@@ -136,7 +141,7 @@ impl Magazine {
         self.set_len(len);
     }
 
-    /// Turns the newest `count` entries around, so that the first pushed is the first handed out.
+    /// Turns the newest `count` slots around, so that the first pushed is the first handed out.
     pub(super) fn reverse_newest(&self, count: usize) {
         let len = self.len();
         let Some(newest) = self.places().get(len - count..len) else { return };
@@ -145,25 +150,29 @@ impl Magazine {
         }
     }
 
-    /// Puts the entries into random order (Fisher and Yates 1938).
+    /// Puts the slots into random order (Fisher and Yates 1938).
     pub(super) fn shuffle(&self) {
-        let Some(entries) = self.places().get(..self.len()) else { return };
+        let Some(slots) = self.places().get(..self.len()) else { return };
         let mut random = random::Random::seeded();
-        for last in (1..entries.len()).rev() {
-            if let (Some(one), Some(other)) =
-                (entries.get(last), entries.get(random.below(last + 1)))
-            {
+        for last in (1..slots.len()).rev() {
+            if let (Some(one), Some(other)) = (slots.get(last), slots.get(random.below(last + 1))) {
                 one.swap(other);
             }
         }
     }
 
-    /// Takes the oldest `count` entries out and hands each to `take`.
-    pub(super) fn take_oldest(&self, count: usize, mut take: impl FnMut(Entry)) {
+    /// The addresses of the slots it holds, the oldest first.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = usize> {
+        self.places().iter().take(self.len()).map(|place| place.get().address)
+    }
+
+    /// Takes the oldest `count` slots out and hands each to `take`.
+    pub(super) fn take_oldest(&self, count: usize, mut take: impl FnMut(FreeSlot)) {
         let (places, len) = (self.places(), self.len());
         let count = count.min(len);
         for place in places.iter().take(count) {
-            take(place.get());
+            // SAFETY: it lies below `top`, so there is a slot (I2), and others are moved over it below.
+            take(unsafe { place.get().take_out() });
         }
         for (to, from) in places.iter().zip(places.iter().take(len).skip(count)) {
             to.set(from.get());
@@ -171,7 +180,7 @@ impl Magazine {
         self.set_len(len - count);
     }
 
-    /// Forgets all entries, whatever state they are in.
+    /// Forgets all slots, whatever state they are in.
     pub(super) fn forget(&self) {
         self.top.set(self.floor.get());
     }
@@ -186,22 +195,28 @@ impl Magazine {
 
 #[cfg(test)]
 mod tests {
+    use super::super::slot::LIVE;
+    use super::super::sync::Ordering;
     use super::*;
 
+    static STATE: [AtomicU8; 1000] = [const { AtomicU8::new(0) }; 1000];
+
     fn places(count: usize) -> Places {
-        let none = Entry { slot: 0, state: ptr::null() };
-        Box::leak((0..count).map(|_| Cell::new(none)).collect())
+        Box::leak((0..count).map(|_| Cell::new(Place { address: 0, state: None })).collect())
+    }
+
+    fn slot(number: usize) -> FreeSlot {
+        FreeSlot::new(number, &STATE[number - 1])
     }
 
     #[test]
     fn a_shuffle_loses_nothing_and_keeps_no_order() {
-        static STATE: AtomicU8 = AtomicU8::new(0);
         let magazine = Magazine::empty();
         magazine.shuffle();
         magazine.move_to(places(1000));
-        assert!((1..=1000).all(|slot| magazine.push(Entry::new(slot, &STATE))));
+        assert!((1..=1000).all(|number| magazine.push(slot(number)).is_ok()));
         magazine.shuffle();
-        let mut slots: Vec<_> = core::iter::from_fn(|| magazine.hand_out()).collect();
+        let mut slots: Vec<_> = magazine.addresses().collect();
         assert!(!slots.is_sorted() && !slots.is_sorted_by(|one, other| one > other));
         slots.sort_unstable();
         assert!(slots.into_iter().eq(1..=1000));
@@ -209,21 +224,21 @@ mod tests {
 
     #[test]
     fn the_newest_goes_first_and_the_oldest_home() {
-        static STATE: AtomicU8 = AtomicU8::new(0);
         let magazine = Magazine::empty();
         assert_eq!((magazine.hand_out(), magazine.len(), magazine.capacity()), (None, 0, 0));
-        assert!(!magazine.push(Entry::new(8, &STATE)));
+        assert!(magazine.push(slot(8)).is_err());
         magazine.move_to(places(4));
-        assert!((1..=4).all(|slot| magazine.push(Entry::new(slot, &STATE))));
-        assert!(!magazine.push(Entry::new(5, &STATE)), "full");
+        assert!((1..=4).all(|number| magazine.push(slot(number)).is_ok()));
+        assert_eq!(magazine.push(slot(5)).map_err(|slot| slot.address()), Err(5), "full");
         magazine.move_to(places(8));
-        assert!(magazine.push(Entry::new(5, &STATE)));
+        assert!(magazine.push(slot(5)).is_ok());
         let mut home = Vec::new();
-        magazine.take_oldest(2, |entry| home.push(entry.slot));
+        magazine.take_oldest(2, |slot| home.push(slot.address()));
         assert_eq!(home, [1, 2]);
         magazine.reverse_newest(2);
+        assert!(magazine.addresses().eq([3, 5, 4]));
         let handed_out: Vec<_> = core::iter::from_fn(|| magazine.hand_out()).collect();
         assert_eq!(handed_out, [4, 5, 3]);
-        assert_eq!(STATE.load(Ordering::Relaxed), LIVE);
+        assert!([2, 3, 4].iter().all(|index| STATE[*index].load(Ordering::Relaxed) == LIVE));
     }
 }

@@ -1,21 +1,24 @@
 //! Slabs: small blocks, up to 32 KiB, and large ones, up to 4 MiB. Slabs cut into slots of one class, and a heap for
 //! each thread.
 //!
-//! From the ground up: [`class`] which slot serves a request; [`sync`] and [`handover`] how a slot comes home from
-//! another thread; [`names`] what a slab knows of its owner; [`notes`] what a heap that serves a region notes; [`slab`]
-//! the slots and their states; [`magazine`] a stack of free slots; [`class_lists`] a heap's slabs of a class;
-//! [`slab_map`] from an address to its slab; [`depot`] what all heaps draw on; [`thread_heap`] what one thread has;
-//! [`places`], [`slab_lists`] and [`large`] what it keeps; [`send_home`] free's slow ways; [`retired`] heaps whose
-//! threads have ended; [`refill`] malloc's slow way.
+//! From the ground up: [`class`] which slot serves a request; [`sync`] the atomics; [`names`] of heaps and slabs;
+//! [`slot`] the right to a free one; [`handover`] how a slot comes home from another thread; [`notes`] what a heap that
+//! serves a region notes; [`slab`] the slots and their states; [`magazine`] a stack of free slots; [`class_lists`] a
+//! heap's slabs of a class; [`slab_map`] from an address to its slab; [`depot`] what all heaps draw on;
+//! [`thread_heap`] what one thread has; [`places`], [`slab_lists`] and [`large`] what it keeps; [`send_home`] free's
+//! slow ways; [`retired`] heaps whose threads have ended; [`refill`] malloc's slow way; [`check`] the laws.
 //!
 //! Which heap is the calling thread's, and whether settings concern every call, is decided above, in
 //! [`process`](crate::process). Descriptors, thread heaps and places are made once and stay, so they are plain
 //! `&'static` references, and a late reader never meets unmapped memory.
 
 pub(crate) mod class;
+#[cfg(all(test, mems_loom))]
+mod modelled;
 mod sync;
-mod handover;
 pub(crate) mod names;
+pub(crate) mod slot;
+mod handover;
 pub(crate) mod notes;
 pub(crate) mod slab;
 pub(crate) mod magazine;
@@ -29,5 +32,8 @@ mod large;
 mod send_home;
 pub(crate) mod retired;
 mod refill;
+mod check;
+#[cfg(all(test, mems_loom))]
+mod models;
 #[cfg(test)]
 mod tests;

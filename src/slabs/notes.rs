@@ -3,10 +3,10 @@
 //! The thread notes those it is handed out and those it frees, in a mapping of its own. All other threads pay one test
 //! of a flag for each such block.
 
-use core::cell::Cell;
 use core::fmt;
 use core::mem::ManuallyDrop;
 
+use super::sync::Cell;
 use crate::base::array::Array;
 
 /// How many notes are made before the first tidying.

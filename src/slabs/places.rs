@@ -1,7 +1,6 @@
 //! Places: how many slots the magazines and outboxes of a thread heap have room for.
 
 use super::class::Class;
-use super::depot::DEPOT;
 use super::magazine::Magazine;
 use super::thread_heap::ThreadHeap;
 use crate::settings;
@@ -33,7 +32,7 @@ impl ThreadHeap {
         let most = (bytes / slot_bytes).clamp(2, MAX_CAPACITY);
         let capacity = wish.clamp(FIRST_CAPACITY.min(most), most);
         if capacity > held
-            && let Some(places) = DEPOT.places(&self.space, capacity)
+            && let Some(places) = self.depot.places(&self.space, capacity)
         {
             magazine.move_to(places);
             self.place_bytes.set(others + capacity * slot_bytes);

@@ -4,8 +4,6 @@
 //! in its outbox; own slots that were never used; a slab of a thread that ended; a new slab.
 
 use super::class::Class;
-use super::depot::DEPOT;
-use super::magazine::Entry;
 use super::slab::Slab;
 use super::thread_heap::ThreadHeap;
 use crate::base::clock;
@@ -21,7 +19,9 @@ impl ThreadHeap {
     #[cold]
     #[inline(never)]
     pub(crate) fn refill(&'static self, class: Class) -> Option<usize> {
+        debug_assert!(!self.is_nobody(), "nobody's heap is never written");
         let magazine = self.magazine(class);
+        debug_assert!(magazine.len() == 0, "it is refilled when it is empty");
         if magazine.capacity() < MISS_CAPACITY.min(MISS_BYTES / class.shape().slot_bytes).max(16) {
             self.enlarge(magazine, class);
         }
@@ -30,7 +30,7 @@ impl ThreadHeap {
         self.fresh_slot.set(0);
         let now = clock::milliseconds();
         self.flush_if_idle(now);
-        DEPOT.heap.tick_if_due(now);
+        self.depot.heap.tick_if_due(now);
         self.flush_if_asked();
         self.restock(class)?;
         let slot = magazine.hand_out();
@@ -60,7 +60,7 @@ impl ThreadHeap {
     #[cold]
     fn another_slab(&'static self, class: Class) -> Option<&'static Slab> {
         // What a region is handed out lies in slabs that began in it.
-        let adopted = if self.notes.is_on() { None } else { DEPOT.adopt(self, class) };
+        let adopted = if self.notes.is_on() { None } else { self.depot.adopt(self, class) };
         let slab = adopted.or_else(|| self.new_slab(class))?;
         self.list_new(slab);
         Some(slab)
@@ -69,9 +69,9 @@ impl ThreadHeap {
     fn new_slab(&'static self, class: Class) -> Option<&'static Slab> {
         let slots = self.wanted_slots(class);
         // Held as long as a descriptor is in hand, so that no fork comes between and loses it to the child.
-        let mut pool = DEPOT.pool.lock();
+        let mut pool = self.depot.pool.lock();
         let waiting = self.take_waiting(class, slots);
-        match DEPOT.new_slab(&mut pool, self.name(), class, slots, waiting) {
+        match self.depot.new_slab(&mut pool, self.name(), class, slots, waiting) {
             Ok((slab, is_fresh)) => {
                 self.fresh_slot.set(if is_fresh && class.is_large() { slab.start() } else { 0 });
                 Some(slab)
@@ -92,8 +92,9 @@ impl ThreadHeap {
         if wanted > 0 && slab.is_empty() {
             self.list(class).empty.update(|empty| empty - 1);
         }
-        slab.take(wanted, |slot, state| {
-            magazine.push(Entry::new(slot, state));
+        slab.take(wanted, |slot| {
+            let pushed = magazine.push(slot);
+            debug_assert!(pushed.is_ok(), "the magazine has twice as many places");
         });
         magazine.reverse_newest(magazine.len() - before);
         if settings::random_slots() {
@@ -111,8 +112,9 @@ impl ThreadHeap {
         }
         let (outbox, magazine) = (self.outbox(class), self.magazine(class));
         let room = magazine.capacity() - magazine.len();
-        outbox.take_oldest(room, |entry| {
-            magazine.push(entry);
+        outbox.take_oldest(room, |slot| {
+            let pushed = magazine.push(slot);
+            debug_assert!(pushed.is_ok(), "no more are taken than there is room for");
         });
         magazine.len() > 0
     }

@@ -27,12 +27,18 @@ impl Pool {
         self.heaps.retired.map(ThreadHeap::named)
     }
 
+    /// The heaps whose threads have ended.
+    pub(crate) fn all_retired(&self) -> impl Iterator<Item = &'static ThreadHeap> + use<> {
+        core::iter::successors(self.first_retired(), |heap| heap.next_retired.get())
+    }
+
     fn set_first_retired(&mut self, heap: Option<&'static ThreadHeap>) {
         self.heaps.retired = heap.map(ThreadHeap::name);
     }
 
     /// Takes a heap without a thread.
     pub(crate) fn retire(&mut self, heap: &'static ThreadHeap) {
+        debug_assert!(!heap.is_retired.get() && !heap.is_nobody(), "a heap retires once");
         heap.is_retired.set(true);
         heap.next_retired.set(self.first_retired());
         self.set_first_retired(Some(heap));
@@ -41,7 +47,7 @@ impl Pool {
 
 impl Depot {
     /// A heap for a thread: that of one that ended, or a new one.
-    pub(crate) fn acquire_heap(&self) -> Option<&'static ThreadHeap> {
+    pub(crate) fn acquire_heap(&'static self) -> Option<&'static ThreadHeap> {
         let mut pool = self.pool.lock();
         if let Some(heap) = pool.first_retired() {
             pool.set_first_retired(heap.next_retired.take());
@@ -52,11 +58,11 @@ impl Depot {
     }
 
     /// A new heap.
-    fn make_heap(&self, pool: &mut Pool) -> Option<&'static ThreadHeap> {
+    fn make_heap(&'static self, pool: &mut Pool) -> Option<&'static ThreadHeap> {
         // Number 0 is nobody's, so a key of zero bytes is no slab's.
         let number = pool.heaps.count + 1;
         let made_before = pool.heaps.made.map(ThreadHeap::named);
-        let heap = pool.write(&self.heap, ThreadHeap::new(number, made_before))?;
+        let heap = pool.write(&self.heap, ThreadHeap::new(self, number, made_before))?;
         pool.heaps.count = number;
         pool.heaps.made = Some(heap.name());
         Some(heap)
@@ -64,7 +70,7 @@ impl Depot {
 
     /// A heap without slabs: the first of a few whose threads have ended that has none, else a new one. O(map).
     #[cfg(feature = "std")]
-    pub(crate) fn acquire_empty_heap(&self) -> Option<&'static ThreadHeap> {
+    pub(crate) fn acquire_empty_heap(&'static self) -> Option<&'static ThreadHeap> {
         let mut pool = self.pool.lock();
         let (mut before, mut next) = (None::<&ThreadHeap>, pool.first_retired());
         for _ in 0..EMPTY_TRIES {
@@ -140,6 +146,7 @@ impl Depot {
         }
         pool.heaps.looked_at = next.map(ThreadHeap::name);
         let slab = adopted?;
+        debug_assert!(slab.has_free() && !slab.is_listed.get(), "what is given is off the list");
         slab.give_to(owner.name());
         Some(slab)
     }

@@ -9,19 +9,18 @@
 //! its caches alone served it, and then it fills them again in a few microseconds.
 
 use core::ptr;
-use core::sync::atomic::Ordering;
 
 use super::class::Class;
-use super::depot::DEPOT;
 use super::handover;
 use super::large::LARGE_BYTES;
-use super::magazine::{Entry, Magazine};
+use super::magazine::Magazine;
 use super::slab::{Slab, WORD_SLOTS};
-use super::slab_map::{slab_at, slab_name};
+use super::slot::FreeSlot;
+use super::sync::Ordering;
 use super::thread_heap::ThreadHeap;
 use crate::settings::{self, Settings};
 
-/// Neighbouring entries that belong to one word of one slab.
+/// Neighbouring slots that belong to one word of one slab.
 struct Bits {
     slab: Option<&'static Slab>,
     word: usize,
@@ -30,25 +29,21 @@ struct Bits {
 
 impl ThreadHeap {
     /// Takes in a slot that was freed, of an own slab or of another heap's.
-    pub(crate) fn take_in(&'static self, slab: &Slab, entry: Entry) {
+    pub(crate) fn take_in(&'static self, slab: &Slab, slot: FreeSlot) {
+        debug_assert!(!self.is_nobody(), "nobody's heap is never written");
         let class = slab.class();
         if slab.key() != self.key(class) {
-            return self.post(class, entry);
-        }
-        let is_in = if class.is_large() {
-            self.push_large(class, entry)
-        } else {
-            self.magazine(class).push(entry)
-        };
-        if !is_in {
-            self.overflow(class, entry);
+            self.post(class, slot);
+        } else if let Err(slot) = self.push(class, slot) {
+            self.overflow(class, slot);
         }
     }
 
     /// Takes in a slot of an own slab although the magazine is full.
     #[cold]
     #[inline(never)]
-    pub(crate) fn overflow(&'static self, class: Class, entry: Entry) {
+    pub(crate) fn overflow(&'static self, class: Class, slot: FreeSlot) {
+        debug_assert!(!self.is_nobody(), "nobody's heap is never written");
         self.flush_if_asked();
         let magazine = self.magazine(class);
         if magazine.has_missed.get() || magazine.capacity() == 0 {
@@ -56,57 +51,60 @@ impl ThreadHeap {
             self.enlarge(magazine, class);
         }
         if class.is_large() {
-            return self.overflow_large(class, entry);
+            return self.overflow_large(class, slot);
         }
-        if !magazine.push(entry) {
+        if let Err(slot) = magazine.push(slot) {
             self.send_home(magazine, magazine.capacity().div_ceil(2));
-            if !magazine.push(entry) {
-                self.send_entry_home(entry);
-            }
+            self.push_or_send_home(magazine, slot);
+        }
+    }
+
+    /// Puts a slot into a magazine that was just made room in, or sends it home where there is no memory for any.
+    fn push_or_send_home(&'static self, magazine: &Magazine, slot: FreeSlot) {
+        if let Err(slot) = magazine.push(slot) {
+            self.send_slot_home(slot);
         }
     }
 
     /// Takes in a slot of another heap's slab.
     #[inline(never)]
-    fn post(&'static self, class: Class, entry: Entry) {
+    fn post(&'static self, class: Class, slot: FreeSlot) {
         let outbox = self.outbox(class);
-        if outbox.push(entry) {
-            return;
-        }
+        let Err(slot) = outbox.push(slot) else { return };
         if outbox.capacity() == 0 {
             self.open_outbox(outbox, class);
         } else {
             self.send_home(outbox, outbox.capacity());
         }
-        if !outbox.push(entry) {
-            self.send_entry_home(entry);
-        }
+        self.push_or_send_home(outbox, slot);
     }
 
-    /// Sends the oldest `count` entries to their slabs.
+    /// Sends the oldest `count` slots to their slabs.
     pub(super) fn send_home(&'static self, magazine: &Magazine, count: usize) {
         let mut gathered = Bits { slab: None, word: 0, bits: 0 };
-        magazine.take_oldest(count, |entry| self.gather(&mut gathered, entry));
+        magazine.take_oldest(count, |slot| self.gather(&mut gathered, &slot));
         self.put(&gathered);
     }
 
-    fn send_entry_home(&'static self, entry: Entry) {
+    fn send_slot_home(&'static self, slot: FreeSlot) {
         let mut gathered = Bits { slab: None, word: 0, bits: 0 };
-        self.gather(&mut gathered, entry);
+        self.gather(&mut gathered, &slot);
         self.put(&gathered);
     }
 
-    /// Adds an entry to the gathered ones, which go home first if they are of another word.
+    /// Adds a slot to the gathered ones, which go home first if they are of another word.
     #[inline]
-    fn gather(&'static self, gathered: &mut Bits, entry: Entry) {
-        let Some(slab) = DEPOT.map.find(entry.slot) else { return };
-        let Some(slot) = slab.slot_index(entry.slot) else { return };
-        let word = slot / WORD_SLOTS;
+    fn gather(&'static self, gathered: &mut Bits, slot: &FreeSlot) {
+        let place = self.depot.map.find(slot.address());
+        let place = place.and_then(|slab| Some((slab, slab.slot_index(slot.address())?)));
+        debug_assert!(place.is_some(), "a slab with a slot on its way stays");
+        let Some((slab, index)) = place else { return };
+        let word = index / WORD_SLOTS;
         if gathered.word != word || !gathered.slab.is_some_and(|other| ptr::eq(other, slab)) {
             self.put(gathered);
             *gathered = Bits { slab: Some(slab), word, bits: 0 };
         }
-        gathered.bits |= 1 << (slot % WORD_SLOTS);
+        gathered.bits |= 1 << (index % WORD_SLOTS);
     }
 
     /// Puts gathered slots where they belong: into the free words of an own slab, else into the remote words.
@@ -117,7 +115,7 @@ impl ThreadHeap {
             self.enlist(slab);
         } else if let Some(word) = slab.remote.get(gathered.word) {
             handover::enter(word, gathered.bits);
-            if handover::notify(&slab.is_notified)
+            if slab.notice.send()
                 && let Some(owner) = slab.owner()
             {
                 ThreadHeap::named(owner).accept_notice(slab);
@@ -126,15 +124,15 @@ impl ThreadHeap {
     }
 
     pub(super) fn accept_notice(&self, slab: &'static Slab) {
-        handover::push(&self.notified.0, slab_name(slab), &slab.next_notified);
+        self.notified.push(slab.name(), &slab.notice);
     }
 
     /// Collects what other threads freed of this heap's slabs. Returns whether there was anything.
     pub(super) fn drain(&'static self) -> bool {
-        let mut name = handover::take_all(&self.notified.0);
-        let has_news = name != 0;
-        while let Some(slab) = slab_at(name) {
-            name = slab.next_notified.load(Ordering::Relaxed);
+        let mut next = self.notified.take_all();
+        let has_news = next.is_some();
+        while let Some(slab) = next.map(Slab::named) {
+            next = slab.notice.next();
             match slab.owner() {
                 Some(owner) if owner != self.name() => Self::named(owner).accept_notice(slab),
                 _ => self.collect(slab),
@@ -144,7 +142,7 @@ impl ThreadHeap {
     }
 
     fn collect(&'static self, slab: &'static Slab) {
-        handover::clear_notice(&slab.is_notified);
+        slab.notice.clear();
         let mut found = false;
         for (index, word) in slab.remote.iter().enumerate() {
             let bits = handover::collect(word);
@@ -171,15 +169,15 @@ impl ThreadHeap {
     }
 
     /// As [`ThreadHeap::overflow`]: slots of other sizes make room first.
-    fn overflow_large(&'static self, class: Class, entry: Entry) {
+    fn overflow_large(&'static self, class: Class, slot: FreeSlot) {
         self.shrink_large(class);
         let magazine = self.magazine(class);
         if magazine.len() == magazine.capacity() {
             self.send_home(magazine, magazine.capacity().div_ceil(2));
             self.count_large();
         }
-        if !self.push_large(class, entry) {
-            self.send_entry_home(entry);
+        if let Err(slot) = self.push(class, slot) {
+            self.send_slot_home(slot);
         }
     }
 
@@ -200,14 +198,14 @@ impl ThreadHeap {
         self.flush();
         self.end_empty_slabs(|slab| {
             bytes += slab.slab_bytes();
-            DEPOT.end_slab(slab);
+            self.depot.end_slab(slab);
         });
         bytes
     }
 
     /// Gives up what it keeps if somebody has trimmed the heap since it last did.
     pub(super) fn flush_if_asked(&'static self) {
-        let asked = DEPOT.flushes.load(Ordering::Relaxed);
+        let asked = self.depot.flushes.load(Ordering::Relaxed);
         if self.flushes.replace(asked) != asked {
             self.flush_and_end_slabs();
         }
@@ -226,6 +224,6 @@ impl ThreadHeap {
     #[cold]
     #[inline(never)]
     fn flush_idle(&'static self) {
-        DEPOT.heap.count_as_idle(self.flush_and_end_slabs());
+        self.depot.heap.count_as_idle(self.flush_and_end_slabs());
     }
 }

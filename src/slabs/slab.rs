@@ -13,19 +13,28 @@
 //! or in the remote words; **I2** `free_count` is the number of bits in the free words; **I3** the byte behind the last
 //! slot's is never [`LIVE`], so the slab's tail needs no test.
 
-use core::cell::Cell;
 use core::fmt;
-use core::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
+use core::num::NonZeroUsize;
+use core::ptr;
 
 use super::class::{Class, MAGIC_BITS, MAX_SLAB_BYTES, Shape};
-use super::names::HeapName;
+use super::handover::Notice;
+use super::names::{HeapName, SlabName};
+use super::slot::{FREE, FreeSlot, LIVE};
+use super::sync::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Cell, Ordering,
+};
+use crate::base::addr;
+use crate::base::law::{BrokenLaw, law};
 
-/// The state byte of a slot that is handed out. Every other slot's is [`FREE`].
-pub(crate) const LIVE: u8 = 1;
-/// The state byte of a slot that is not handed out.
-pub(crate) const FREE: u8 = 0;
+/// Why the owner could not make a slot free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotFreed {
+    /// No slot starts at the address.
+    NoSlot,
+    /// The slot is not live.
+    NotLive,
+}
 
 /// Bits of a word above the fraction of a product with [`Shape::magic`].
 const UPPER_BITS: u32 = u64::BITS - MAGIC_BITS;
@@ -61,8 +70,7 @@ pub(crate) struct Slab {
     pub(super) is_listed: Cell<bool>,
     // What others change.
     pub(super) remote: &'static [AtomicU64],
-    pub(super) is_notified: AtomicU32,
-    pub(super) next_notified: AtomicUsize,
+    pub(super) notice: Notice,
     owner: AtomicUsize,
 }
 
@@ -103,10 +111,26 @@ impl Slab {
             next: Cell::new(None),
             is_listed: Cell::new(false),
             remote,
-            is_notified: AtomicU32::new(0),
-            next_notified: AtomicUsize::new(0),
+            notice: Notice::new(),
             owner: AtomicUsize::new(0),
         }
+    }
+
+    /// Its name.
+    #[expect(unsafe_code, reason = "vouches for its address")]
+    pub(super) fn name(&'static self) -> SlabName {
+        let address = NonZeroUsize::from(ptr::NonNull::from(self).expose_provenance());
+        // SAFETY: a descriptor lies there for ever.
+        unsafe { SlabName::at(address) }
+    }
+
+    /// The slab of a name.
+    #[inline]
+    #[expect(unsafe_code, reason = "reads a descriptor by its name")]
+    pub(super) fn named(name: SlabName) -> &'static Self {
+        let slab: *const Self = addr::raw_pointer(name.number()).cast_const().cast();
+        // SAFETY: a name is the address of a descriptor, which is never unmapped.
+        unsafe { &*slab }
     }
 
     /// Its class.
@@ -192,18 +216,12 @@ impl Slab {
         self.states.get(index)
     }
 
-    /// The state byte of the slot that starts at `address`.
+    /// Makes the slot that starts at `address` free, if there is one and it is live. Any thread may call it.
     #[inline]
-    pub(crate) fn state_at(&self, address: usize) -> Option<&'static AtomicU8> {
-        self.states.get(self.slot_index(address)?)
-    }
-
-    /// Makes the slot that starts at `address` free, if there is one and it is live: its state byte.
-    #[inline]
-    pub(crate) fn take_back(&self, address: usize) -> Option<&'static AtomicU8> {
+    pub(crate) fn free(&self, address: usize) -> Option<FreeSlot> {
         let start = self.start();
         let state = self.states.get(self.slot_index_from(start, address)?)?;
-        self.take_state(start, state).then_some(state)
+        self.free_state(start, state).then(|| FreeSlot::new(address, state))
     }
 
     /// Makes a slot free through its state byte, if it is live and the slab starts at `start`, as it did when the byte
@@ -212,7 +230,7 @@ impl Slab {
     /// The slab is not the caller's, so unless the slot is live it may end, and its descriptor serve another run, after
     /// the byte was found: then the byte is that of a slot elsewhere, to which it is left.
     #[inline]
-    pub(super) fn take_state(&self, start: usize, state: &AtomicU8) -> bool {
+    pub(super) fn free_state(&self, start: usize, state: &AtomicU8) -> bool {
         if state.swap(FREE, Ordering::AcqRel) != LIVE {
             return false;
         }
@@ -223,13 +241,30 @@ impl Slab {
         is_meant
     }
 
-    /// As [`Slab::state_at`], for an address that the slab map names this slab for, asked by the slab's owner: then
-    /// the slab cannot end meanwhile, and the address lies in it.
+    /// As [`Slab::free`], asked by the slab's owner, for an address that the slab map names this slab for: then the
+    /// slab cannot end meanwhile, and the address lies in it.
+    #[inline]
+    pub(crate) fn free_own(&self, address: usize) -> Result<FreeSlot, NotFreed> {
+        let state = self.own_state_at(address).ok_or(NotFreed::NoSlot)?;
+        if state.swap(FREE, Ordering::Relaxed) == LIVE {
+            Ok(FreeSlot::new(address, state))
+        } else {
+            Err(NotFreed::NotLive)
+        }
+    }
+
+    /// Whether the slot that starts at `address` is live, asked as in [`Slab::free_own`].
+    #[inline]
+    pub(crate) fn is_own_live(&self, address: usize) -> bool {
+        self.own_state_at(address).is_some_and(|state| state.load(Ordering::Relaxed) == LIVE)
+    }
+
+    /// The state byte of the slot that starts at `address`, asked for as in [`Slab::free_own`].
     #[inline]
     #[expect(unsafe_code, reason = "the bound follows from the shape")]
-    pub(crate) fn own_state_at(&self, address: usize) -> Option<&'static AtomicU8> {
+    fn own_state_at(&self, address: usize) -> Option<&'static AtomicU8> {
         let offset = address.wrapping_sub(self.start());
-        debug_assert!(offset < self.slab_bytes(), "the table names no other slab's addresses");
+        debug_assert!(offset < self.slab_bytes(), "the map names no other slab's addresses");
         let index = self.slot_index_at(offset)?;
         // SAFETY: `index` is `offset / slot_bytes` with `offset < slab_bytes`, so at most `slots`, and there is one
         // byte more than there are slots (I3).
@@ -252,6 +287,7 @@ impl Slab {
             words.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum()
         };
         let home = (ones(self.free) + ones(self.remote)) as usize;
+        // While others free slots, some are counted as live and as home.
         self.slots().saturating_sub(live + home)
     }
 
@@ -358,7 +394,7 @@ impl Slab {
 
     /// Takes up to `most` slots, lowest first, out of the free words and hands each to `take`.
     #[inline]
-    pub(super) fn take(&self, most: usize, mut take: impl FnMut(usize, &'static AtomicU8)) {
+    pub(super) fn take(&self, most: usize, mut take: impl FnMut(FreeSlot)) {
         let (mut left, mut index, mut end) = (most, self.hint.get() as usize, 0);
         let slot_bytes = self.shape().slot_bytes;
         while left > 0
@@ -371,7 +407,7 @@ impl Slab {
                 bits &= bits - 1;
                 (left, end) = (left - 1, slot + 1);
                 if let Some(state) = self.states.get(slot) {
-                    take(self.start() + slot * slot_bytes, state);
+                    take(FreeSlot::new(self.start() + slot * slot_bytes, state));
                 }
             }
             word.store(bits, Ordering::Relaxed);
@@ -412,6 +448,30 @@ impl Slab {
         }
     }
 
+    /// Checks what its owner says of its free slots. The caller is the owner, or acts for it. O(slots).
+    pub(super) fn check(&self) -> Result<(), BrokenLaw> {
+        let (start, slots) = (self.start(), self.slots());
+        let carved = self.carved.load(Ordering::Relaxed) as usize;
+        let mut count = 0;
+        for (index, word) in self.free.iter().enumerate() {
+            let bits = word.load(Ordering::Relaxed);
+            count += bits.count_ones();
+            law(
+                bits == 0 || index >= self.hint.get() as usize,
+                "no word below the hint has a bit",
+                start,
+            )?;
+        }
+        law(count == self.free_count.get(), "the free slots are counted (I2)", start)?;
+        for slot in 0..self.free.len() * WORD_SLOTS {
+            let is_free = self.is_in_free_words(slot);
+            law(!is_free || slot < slots, "only slots are free", start)?;
+            law(!is_free || !self.is_live(slot), "a slot is live or free (I1)", start)?;
+            law(is_free || slot < carved || slot >= slots, "what was taken is carved", start)?;
+        }
+        Ok(())
+    }
+
     /// Makes the free words say what the state bytes say, and the remote words nothing: after a fork, when nobody knows
     /// where a vanished thread had its slots.
     pub(crate) fn rebuild(&self) {
@@ -425,7 +485,7 @@ impl Slab {
             count += bits.count_ones();
         }
         self.remote.iter().for_each(|word| word.store(0, Ordering::Relaxed));
-        self.is_notified.store(0, Ordering::Relaxed);
+        self.notice.clear();
         self.free_count.set(count);
         self.hint.set(0);
         #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]

@@ -1,12 +1,10 @@
 //! The slabs of a thread heap: those with free slots listed, lowest addresses first, so that the others can empty; and
 //! descriptors that wait for a slab.
 
-use core::cell::Cell;
-
 use super::class::{Class, FEW_SLABS};
 use super::class_lists::ClassLists;
-use super::depot::DEPOT;
 use super::slab::Slab;
+use super::sync::Cell;
 use super::thread_heap::ThreadHeap;
 
 /// Bytes of empty slabs that a heap keeps of each class.
@@ -17,6 +15,8 @@ const SORT_STEPS: usize = 8;
 impl ThreadHeap {
     /// Lists a slab that got slots into its free words (I3), or ends it if it is one empty slab too many.
     pub(super) fn enlist(&'static self, slab: &'static Slab) {
+        debug_assert!(self.owns(slab), "a heap lists its own slabs");
+        debug_assert!(slab.has_free(), "a slab with free slots is listed (I3)");
         let lists = self.list(slab.class());
         if !slab.is_listed.get() {
             self.list_by_address(slab, lists);
@@ -29,7 +29,7 @@ impl ThreadHeap {
                 lists.empty.update(|empty| empty + 1);
             } else {
                 self.unlist(slab);
-                DEPOT.end_slab(slab);
+                self.depot.end_slab(slab);
                 self.wait(slab);
             }
         }
@@ -44,18 +44,27 @@ impl ThreadHeap {
     /// How many slots the next slab of a class ought to have.
     pub(super) fn wanted_slots(&self, class: Class) -> usize {
         let [few, many] = class.shape().slots;
-        (if self.list(class).count.get() < FEW_SLABS { few } else { many }) as usize
+        (if self.slab_count(class).get() < FEW_SLABS { few } else { many }) as usize
+    }
+
+    /// How many slabs of a class it has, listed or not. Those of all large classes are counted together, since a slab
+    /// of one slot may change its class.
+    pub(super) fn slab_count(&self, class: Class) -> &Cell<usize> {
+        &self.lists[class.descriptor_index()].count
     }
 
     /// Lists a slab that has become this heap's; slots are going to be taken from it at once.
-    pub(super) fn list_new(&self, slab: &'static Slab) {
+    pub(super) fn list_new(&'static self, slab: &'static Slab) {
+        debug_assert!(self.owns(slab), "a heap lists its own slabs");
+        debug_assert!(slab.has_free(), "a slab with free slots is listed (I3)");
         let lists = self.list(slab.class());
-        lists.count.update(|count| count + 1);
+        self.slab_count(slab.class()).update(|count| count + 1);
         self.list_by_address(slab, lists);
         lists.empty.update(|empty| empty + usize::from(slab.is_empty()));
     }
 
     fn list_by_address(&self, slab: &'static Slab, lists: &ClassLists) {
+        debug_assert!(!slab.is_listed.get(), "a slab is listed once");
         let (mut before, mut behind) = (None::<&'static Slab>, lists.listed.get());
         for _ in 0..SORT_STEPS {
             match behind {
@@ -79,6 +88,7 @@ impl ThreadHeap {
 
     /// Takes a slab out of the list of its class.
     pub(super) fn unlist(&self, slab: &'static Slab) {
+        debug_assert!(slab.is_listed.get(), "it is listed");
         let (prev, next) = (slab.prev.take(), slab.next.take());
         match prev {
             Some(prev) => prev.next.set(next),
@@ -92,7 +102,7 @@ impl ThreadHeap {
 
     /// Keeps a descriptor whose slab has ended.
     pub(super) fn wait(&self, slab: &'static Slab) {
-        self.list(slab.class()).count.update(|count| count.saturating_sub(1));
+        self.slab_count(slab.class()).update(|count| count - 1);
         self.put_back_waiting(slab);
     }
 
@@ -112,18 +122,20 @@ impl ThreadHeap {
 
     /// Puts a descriptor back that [`ThreadHeap::take_waiting`] gave.
     pub(super) fn put_back_waiting(&self, slab: &'static Slab) {
+        debug_assert!(slab.start() == 0 && !slab.is_listed.get(), "its slab has ended");
         let waiting = self.waiting(slab.class(), slab.slots());
         slab.next.set(waiting.replace(Some(slab)));
     }
 
     /// Gives a slab with free slots away; the caller holds the pool's lock and this heap is retired (I2).
     pub(super) fn give_slab(&'static self, class: Class) -> Option<&'static Slab> {
+        debug_assert!(self.is_retired.get(), "a running thread keeps its slabs (I2)");
         let slab = self.list(class).listed.get()?;
         if slab.is_empty() {
             self.list(class).empty.update(|empty| empty - 1);
         }
         self.unlist(slab);
-        self.list(class).count.update(|count| count.saturating_sub(1));
+        self.slab_count(class).update(|count| count - 1);
         Some(slab)
     }
 
@@ -145,9 +157,20 @@ impl ThreadHeap {
 
     /// Lists a slab that was rebuilt, if it has free slots.
     pub(crate) fn take_rebuilt(&'static self, slab: &'static Slab) {
-        self.list(slab.class()).count.update(|count| count + 1);
+        self.slab_count(slab.class()).update(|count| count + 1);
         if slab.has_free() {
             self.enlist(slab);
+        }
+    }
+
+    /// Takes free slots of a listed slab out of use for good: their memory is not there any more.
+    pub(crate) fn lose(&self, slab: &'static Slab, first: usize, count: usize) {
+        if slab.is_empty() {
+            self.list(slab.class()).empty.update(|empty| empty - 1);
+        }
+        slab.lose(first, count);
+        if !slab.has_free() {
+            self.unlist(slab);
         }
     }
 }

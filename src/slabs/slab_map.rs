@@ -4,19 +4,21 @@
 //! Invariants: **I1** the table is committed for all addresses below `base + covered` before `covered` says so, so no
 //! address makes a lookup fault; **I2** a word names a descriptor, which is never unmapped, so a stale word is
 //! harmless: the descriptor's `start` tells.
-#![allow(unsafe_code, reason = "reads descriptors by address")]
+#![allow(unsafe_code, reason = "reads the table by address")]
 
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::class::SLAB_GRANULE;
+use super::names::SlabName;
 use super::slab::Slab;
-use crate::base::addr;
+use super::sync::{AtomicPtr, AtomicUsize, Ordering};
 use crate::base::os::{Os, OutOfMemory, System};
 use crate::base::round::align_up;
 
-/// The table grows by this many bytes at the least: words for 512 MiB.
+/// The table grows by this many bytes at the least: words for 128 MiB.
 const STEP: usize = 64 << 10;
+/// Bytes of a granule's word.
+const WORD_BYTES: usize = size_of::<AtomicUsize>();
 
 /// The table. Every free of every thread reads these words, so they share no cache line with what is written when slabs
 /// come and go: beside a thread that made and ended slabs a pair took 8 ns instead of 6 where they did (Zen 4).
@@ -46,11 +48,11 @@ impl SlabMap {
 
     /// Reserves the table for `len` bytes of addresses from `base` on. One thread at a time, once.
     pub(super) fn begin(&self, base: usize, len: usize) -> Result<(), OutOfMemory> {
-        let bytes = align_up(len / SLAB_GRANULE * size_of::<usize>(), STEP).ok_or(OutOfMemory)?;
+        let bytes = align_up(len / SLAB_GRANULE * WORD_BYTES, STEP).ok_or(OutOfMemory)?;
         let words = System.reserve(bytes)?;
         self.words.store(words.cast().as_ptr(), Ordering::Relaxed);
         self.base.store(align_up(base, SLAB_GRANULE).ok_or(OutOfMemory)?, Ordering::Relaxed);
-        self.limit.store(bytes / size_of::<usize>() * SLAB_GRANULE, Ordering::Relaxed);
+        self.limit.store(bytes / WORD_BYTES * SLAB_GRANULE, Ordering::Relaxed);
         Ok(())
     }
 
@@ -64,12 +66,12 @@ impl SlabMap {
         if limit_bytes == usize::MAX {
             return limit_bytes;
         }
-        limit_bytes.saturating_sub(limit_bytes / SLAB_GRANULE * size_of::<usize>() + STEP)
+        limit_bytes.saturating_sub(limit_bytes / SLAB_GRANULE * WORD_BYTES + STEP)
     }
 
     /// Bytes that the table takes.
     pub(crate) fn mapped_bytes(&self) -> usize {
-        self.covered.load(Ordering::Relaxed) / SLAB_GRANULE * size_of::<usize>()
+        self.covered.load(Ordering::Relaxed) / SLAB_GRANULE * WORD_BYTES
     }
 
     /// Makes the table speak of `len` bytes from `start` on. One thread at a time.
@@ -85,14 +87,15 @@ impl SlabMap {
         if end <= covered {
             return Ok(());
         }
-        let (old, new) = (covered / SLAB_GRANULE * 8, end.div_ceil(SLAB_GRANULE) * 8);
+        let old = covered / SLAB_GRANULE * WORD_BYTES;
+        let new = end.div_ceil(SLAB_GRANULE) * WORD_BYTES;
         let new = align_up(new, STEP).ok_or(OutOfMemory)?;
         let words = NonNull::new(self.words.load(Ordering::Relaxed)).ok_or(OutOfMemory)?;
         // SAFETY: the table's reservation reaches at least to the limit (I1).
         let place = unsafe { words.cast::<u8>().add(old) };
         // SAFETY: the run is the untouched tail of the table's own reservation (I1).
         unsafe { System.commit(place, new - old) }?;
-        self.covered.store(new / 8 * SLAB_GRANULE, Ordering::Release);
+        self.covered.store(new / WORD_BYTES * SLAB_GRANULE, Ordering::Release);
         Ok(())
     }
 
@@ -117,18 +120,33 @@ impl SlabMap {
     pub(crate) fn find(&self, address: usize) -> Option<&'static Slab> {
         let word = self.word(self.granule(address)?);
         // SAFETY: the word lies in the committed part of the table (I1), which is never unmapped.
-        slab_at(unsafe { &*word }.load(Ordering::Relaxed))
+        let number = unsafe { &*word }.load(Ordering::Relaxed);
+        // SAFETY: the table's words are zero at first, and then `set` puts names' numbers there (I2).
+        unsafe { SlabName::from_number(number) }.map(Slab::named)
     }
 
     /// Enters `slab`, or nothing, for all granules of a run.
     pub(super) fn set(&self, start: usize, len: usize, slab: Option<&'static Slab>) {
-        let name = slab.map_or(0, slab_name);
+        let number = slab.map_or(0, |slab| slab.name().number());
         for address in (start..start + len).step_by(SLAB_GRANULE) {
             if let Some(granule) = self.granule(address) {
                 // SAFETY: as in `find`.
-                unsafe { &*self.word(granule) }.store(name, Ordering::Release);
+                unsafe { &*self.word(granule) }.store(number, Ordering::Release);
             }
         }
+    }
+
+    /// Gives the table back.
+    ///
+    /// # Safety
+    ///
+    /// Nobody looks anything up any more.
+    #[cfg(all(test, mems_loom))]
+    pub(super) unsafe fn end(&self) {
+        let bytes = self.limit.load(Ordering::Relaxed) / SLAB_GRANULE * WORD_BYTES;
+        let words = NonNull::new(self.words.load(Ordering::Relaxed)).expect("a table");
+        // SAFETY: it is the table's own reservation, of which by the caller's contract nobody knows any more.
+        unsafe { System.unmap(words.cast(), bytes) }.expect("it goes back");
     }
 
     /// All slabs there are, in address order. O(table).
@@ -140,19 +158,6 @@ impl SlabMap {
             self.find(start).filter(|slab| slab.start() == start)
         })
     }
-}
-
-/// The number under which a slab stands in tables and lists.
-pub(super) fn slab_name(slab: &'static Slab) -> usize {
-    (&raw const *slab).expose_provenance()
-}
-
-/// The slab of a name.
-#[inline]
-pub(super) fn slab_at(name: usize) -> Option<&'static Slab> {
-    let slab = addr::pointer(name)?.cast::<Slab>();
-    // SAFETY: names come from `slab_name`, and descriptors are never unmapped (I2).
-    Some(unsafe { slab.as_ref() })
 }
 
 #[cfg(test)]

@@ -1,4 +1,17 @@
-//! The atomics of the handover. A file of its own, so that `tests/loom_handover.rs` can put a model checker's in its
-//! place.
+//! The atomics, cells and the lock of the slabs: in one place, so that a model checker has its own there.
 
-pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+#[cfg(not(all(test, mems_loom)))]
+pub(crate) use core::cell::Cell;
+#[cfg(not(all(test, mems_loom)))]
+pub(crate) use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
+};
+
+pub(crate) use core::sync::atomic::Ordering;
+
+#[cfg(all(test, mems_loom))]
+pub(crate) use super::modelled::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Cell, Lock,
+};
+#[cfg(not(all(test, mems_loom)))]
+pub(super) use crate::base::lock::Lock;

@@ -1,15 +1,17 @@
 //! What only inside code can test: slabs against a model, the slab map's edges, and slots on their way home when slabs
 //! change hands.
 
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::collections::BTreeSet;
 
 use super::class::{Class, MAX_SMALL, SLAB_GRANULE};
+use super::depot::Depot;
 use super::handover;
-use super::slab::{FREE, LIVE, Slab, WORD_SLOTS};
+use super::slab::{Slab, WORD_SLOTS};
 use super::slab_map::SlabMap;
+use super::slot::{FREE, LIVE};
+use super::sync::{AtomicU8, AtomicU64, Ordering};
 use super::thread_heap::ThreadHeap;
-use crate::chain::index::tests::SplitMix;
+use fastrand::Rng;
 
 /// Addresses that no memory of this process has: slabs here are never touched.
 const NOWHERE: usize = 1 << 50;
@@ -29,8 +31,17 @@ fn descriptor(class: Class) -> &'static Slab {
     Box::leak(Box::new(Slab::new(class, states, words(), words())))
 }
 
+/// A depot of its own, which stays.
+fn depot() -> &'static Depot {
+    Box::leak(Box::new(Depot::new(1 << 30)))
+}
+
 fn heap(number: u64) -> &'static ThreadHeap {
-    Box::leak(Box::new(ThreadHeap::new((1 << 40) + number, None)))
+    heap_of(depot(), number)
+}
+
+fn heap_of(depot: &'static Depot, number: u64) -> &'static ThreadHeap {
+    Box::leak(Box::new(ThreadHeap::new(depot, (1 << 40) + number, None)))
 }
 
 #[test]
@@ -42,7 +53,6 @@ fn of_all_offsets_the_multiplication_finds_the_slots() {
             let expected = offset / shape.slot_bytes;
             let is_start = offset % shape.slot_bytes == 0 && expected < slab.slots();
             assert_eq!(slab.slot_index(NOWHERE + offset), is_start.then_some(expected));
-            assert_eq!(slab.state_at(NOWHERE + offset).is_some(), is_start);
             let slot = slab.slot_with(NOWHERE + offset);
             assert_eq!(slot, (expected < slab.slots()).then_some((expected, is_start)));
         }
@@ -65,16 +75,16 @@ struct Model {
 
 impl Model {
     /// Takes some slots, and makes some of them live.
-    fn take(&mut self, slab: &Slab, random: &mut SplitMix) {
-        let most = random.below(100);
+    fn take(&mut self, slab: &Slab, random: &mut Rng) {
+        let most = random.usize(..100);
         let expected: Vec<_> = self.free.iter().copied().take(most).collect();
         let mut taken = Vec::new();
-        slab.take(most, |address, _| taken.push(slab.slot_index(address).expect("a slot")));
+        slab.take(most, |free| taken.push(slab.slot_index(free.address()).expect("a slot")));
         assert_eq!(taken, expected, "the lowest slots, in their order");
         for slot in taken {
             self.free.remove(&slot);
             self.out.push(slot);
-            if random.below(2) == 0 {
+            if random.bool() {
                 slab.state(slot).expect("a slot").store(LIVE, Ordering::Relaxed);
                 self.live.insert(slot);
             }
@@ -82,9 +92,9 @@ impl Model {
     }
 
     /// Puts some slots back, word by word.
-    fn put(&mut self, slab: &Slab, random: &mut SplitMix) {
-        for _ in 0..random.below(100).min(self.out.len()) {
-            let slot = self.out.swap_remove(random.below(self.out.len()));
+    fn put(&mut self, slab: &Slab, random: &mut Rng) {
+        for _ in 0..random.usize(..100).min(self.out.len()) {
+            let slot = self.out.swap_remove(random.usize(..self.out.len()));
             slab.state(slot).expect("a slot").store(FREE, Ordering::Relaxed);
             self.live.remove(&slot);
             slab.put(slot / WORD_SLOTS, 1 << (slot % WORD_SLOTS));
@@ -95,13 +105,13 @@ impl Model {
     /// A fork: what is cached anywhere is free again.
     fn rebuild(&mut self, slab: &Slab) {
         slab.remote.iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
-        slab.is_notified.store(1, Ordering::Relaxed);
+        slab.notice.send();
         slab.rebuild();
         self.out.retain(|slot| self.live.contains(slot));
         self.free = (0..slab.slots()).filter(|slot| !self.live.contains(slot)).collect();
         assert!(slab.remote.iter().all(|word| word.load(Ordering::Relaxed) == 0));
-        assert!(handover::notify(&slab.is_notified), "nobody is notified any more");
-        handover::clear_notice(&slab.is_notified);
+        assert!(slab.notice.send(), "nobody is notified any more");
+        slab.notice.clear();
     }
 
     fn compare(&self, slab: &Slab) {
@@ -119,13 +129,13 @@ impl Model {
 #[test]
 fn a_slab_agrees_with_a_set_of_free_slots() {
     for (seed, size) in [(1, 8), (2, 24), (3, 1000), (4, 8192), (5, 10_000), (6, MAX_SMALL)] {
-        let (class, mut random) = (class_of(size), SplitMix(seed));
+        let (class, mut random) = (class_of(size), Rng::with_seed(seed));
         let slab = descriptor(class);
         slab.begin(NOWHERE, slab.class(), heap(0).name());
         let free = (0..slab.slots()).collect();
         let mut model = Model { free, out: Vec::new(), live: BTreeSet::new() };
         for _ in 0..200 {
-            match random.below(20) {
+            match random.usize(..20) {
                 0..10 => model.take(slab, &mut random),
                 10..19 => model.put(slab, &mut random),
                 _ => model.rebuild(slab),
@@ -179,18 +189,18 @@ fn a_stale_free_leaves_a_slot_of_a_moved_slab_alone() {
     let slab = descriptor(class);
     slab.begin(NOWHERE, slab.class(), owner.name());
     let address = slab.slot_start(7);
-    let state = slab.state_at(address).expect("a slot");
-    assert!(slab.take_back(address).is_none(), "it is not live");
+    let state = slab.state(7).expect("a slot");
+    assert!(slab.free(address).is_none(), "it is not live");
     state.store(LIVE, Ordering::Relaxed);
-    assert!(slab.take_back(address).is_some_and(|taken| core::ptr::eq(taken, state)));
+    assert!(slab.free(address).is_some_and(|slot| slot.address() == address));
     slab.end();
-    assert!(!slab.take_state(NOWHERE, state));
+    assert!(!slab.free_state(NOWHERE, state));
     slab.begin(NOWHERE + SLAB_GRANULE, slab.class(), owner.name());
     state.store(LIVE, Ordering::Relaxed);
-    assert!(!slab.take_state(NOWHERE, state), "the block is another one");
+    assert!(!slab.free_state(NOWHERE, state), "the block is another one");
     assert!(slab.is_live(7), "and stays");
-    assert!(slab.take_back(address).is_none() && slab.is_live(7));
-    assert!(slab.take_back(address + SLAB_GRANULE).is_some());
+    assert!(slab.free(address).is_none() && slab.is_live(7));
+    assert!(slab.free(address + SLAB_GRANULE).is_some());
 }
 
 /// A notifier that is late puts a slab on the list of the heap that owned it before.
@@ -199,17 +209,19 @@ fn news_of_an_adopted_slab_is_forwarded() {
     let (old, new) = (heap(1), heap(2));
     let slab = descriptor(class_of(100));
     slab.begin(NOWHERE, slab.class(), old.name());
-    slab.take(usize::MAX >> 1, |_, _| ());
+    slab.take(usize::MAX >> 1, drop);
     handover::enter(&slab.remote[0], 1 << 5);
-    assert!(handover::notify(&slab.is_notified));
+    assert!(slab.notice.send());
     slab.give_to(new.name());
     old.accept_notice(slab);
     handover::enter(&slab.remote[1], 1 << 6);
-    assert!(!handover::notify(&slab.is_notified), "the first notice is still on its way");
+    assert!(!slab.notice.send(), "the first notice is still on its way");
     assert!(!new.drain(), "it went to the old owner");
-    assert!(old.drain() && !slab.has_free(), "who takes nothing");
+    assert!(old.drain() && !slab.has_free(), "which is not its own, so it takes nothing");
     assert!(new.drain() && slab.is_in_free_words(5) && slab.is_in_free_words(WORD_SLOTS + 6));
     assert!(slab.is_listed.get() && !old.drain() && !new.drain());
+    [old, new].iter().for_each(|heap| heap.is_retired.set(true));
+    new.slab_count(slab.class()).set(1);
     assert!(new.give_slab(slab.class()).is_some_and(|given| core::ptr::eq(given, slab)));
     assert!(old.give_slab(slab.class()).is_none());
 }
@@ -221,11 +233,11 @@ fn a_late_notice_of_an_ended_slab_is_harmless() {
     let slab = descriptor(class_of(32_000));
     slab.begin(NOWHERE, slab.class(), owner.name());
     slab.end();
-    assert!(handover::notify(&slab.is_notified));
+    assert!(slab.notice.send());
     owner.accept_notice(slab);
     slab.begin(NOWHERE + (1 << 30), slab.class(), owner.name());
     assert!(owner.drain() && !slab.is_listed.get() && slab.is_empty());
-    assert!(handover::notify(&slab.is_notified), "the next notice is heard");
+    assert!(slab.notice.send(), "the next notice is heard");
 }
 
 /// As above, but the deliverer vanishes in a fork before it has put the slab on a list.
@@ -236,12 +248,12 @@ fn a_notice_that_vanished_with_its_thread_keeps_no_later_one_away() {
     slab.begin(NOWHERE, slab.class(), owner.name());
     slab.end();
     owner.put_back_waiting(slab);
-    assert!(handover::notify(&slab.is_notified));
+    assert!(slab.notice.send());
     owner.forget_all();
     assert!(
         owner
             .take_waiting(slab.class(), slab.slots())
             .is_some_and(|other| core::ptr::eq(other, slab))
     );
-    assert!(handover::notify(&slab.is_notified));
+    assert!(slab.notice.send());
 }

@@ -9,24 +9,25 @@
 //! Invariants: **I1** a heap is used by one thread at a time: the one whose thread-local word names it, or while it is
 //! retired the one that holds the pool's lock; **I2** a slab's owner changes only under the pool's lock while the old
 //! owner is retired, so a heap that drains can trust the owner it reads if that is itself; **I3** a slab is in the list
-//! of its class exactly if one of its slots is in its free words.
+//! of its class exactly if one of its slots is in its free words; **I4** the counts and sums are what they say.
+//! [`ThreadHeap::check`] looks whether they hold.
 
-use core::cell::Cell;
 use core::fmt;
 use core::mem::offset_of;
 use core::num::NonZeroUsize;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::class::{CLASS_PLACES, CLASS_STRIDE, Class};
 use super::class_lists::ClassLists;
-use super::handover;
+use super::depot::Depot;
+use super::handover::NoticeList;
 use super::magazine::Magazine;
 use super::names::HeapName;
 use super::notes::Notes;
-#[cfg(feature = "std")]
 use super::slab::Slab;
+use super::sync::{AtomicU32, Cell};
 use crate::base::addr;
+use crate::base::bump::Bump;
 
 /// A thread's heap.
 #[repr(C, align(64))]
@@ -45,8 +46,8 @@ pub(crate) struct ThreadHeap {
     pub(super) large_bytes: Cell<usize>,
     /// The slot of the newest slab of one slot, if its bytes were never handed out.
     pub(crate) fresh_slot: Cell<usize>,
-    /// Memory for further places: next and end.
-    pub(super) space: Cell<(usize, usize)>,
+    /// Memory for further places.
+    pub(super) space: Cell<Bump>,
     /// Bytes of slots that magazines and outboxes have places for.
     pub(super) place_bytes: Cell<usize>,
     /// When its thread has been away from all slow ways for long enough that its caches go home: milliseconds.
@@ -63,17 +64,14 @@ pub(crate) struct ThreadHeap {
     pub(crate) next_inner: Cell<Option<&'static ThreadHeap>>,
     /// The heap that was made before it.
     made_before: Option<&'static ThreadHeap>,
+    /// What it draws on. Only the slow ways ask.
+    pub(super) depot: &'static Depot,
     /// Slabs with news from other threads.
-    pub(super) notified: Notified,
+    pub(super) notified: NoticeList,
 }
 
 const _: () = assert!(size_of::<Magazine>() == CLASS_STRIDE, "classes are counted in magazines");
 const _: () = assert!(offset_of!(ThreadHeap, magazines) == 0, "a heap's name is its first key");
-
-/// The one word that others write, on a cache line of its own.
-#[derive(Debug)]
-#[repr(C, align(128))]
-pub(super) struct Notified(pub(super) AtomicUsize);
 
 // SAFETY: all cells are used by one thread at a time (I1); `notified` is atomic.
 #[expect(unsafe_code, reason = "promises who uses the cells")]
@@ -86,8 +84,12 @@ impl fmt::Debug for ThreadHeap {
 }
 
 impl ThreadHeap {
-    /// A heap without slots.
-    pub(crate) const fn new(number: u64, made_before: Option<&'static Self>) -> Self {
+    /// A heap without slots, which draws on a depot.
+    pub(crate) const fn new(
+        depot: &'static Depot,
+        number: u64,
+        made_before: Option<&'static Self>,
+    ) -> Self {
         Self {
             number,
             thread_id: AtomicU32::new(0),
@@ -97,7 +99,7 @@ impl ThreadHeap {
             flushes: Cell::new(0),
             large_bytes: Cell::new(0),
             fresh_slot: Cell::new(0),
-            space: Cell::new((0, 0)),
+            space: Cell::new(Bump::EMPTY),
             place_bytes: Cell::new(0),
             idle_at: Cell::new(0),
             is_retired: Cell::new(false),
@@ -107,7 +109,8 @@ impl ThreadHeap {
             inner: Cell::new(None),
             next_inner: Cell::new(None),
             made_before,
-            notified: Notified(AtomicUsize::new(0)),
+            depot,
+            notified: NoticeList::new(),
         }
     }
 
@@ -145,7 +148,6 @@ impl ThreadHeap {
     }
 
     /// Whether a slab is one of its own.
-    #[cfg(feature = "std")]
     pub(crate) fn owns(&'static self, slab: &Slab) -> bool {
         slab.owner() == Some(self.name())
     }
@@ -208,11 +210,11 @@ impl ThreadHeap {
             self.list(class).count.set(0);
             for waiting in &self.list(class).waiting {
                 core::iter::successors(waiting.get(), |slab| slab.next.get())
-                    .for_each(|slab| handover::clear_notice(&slab.is_notified));
+                    .for_each(|slab| slab.notice.clear());
             }
         }
         self.large_bytes.set(0);
-        self.notified.0.store(0, Ordering::Relaxed);
+        self.notified.forget();
     }
 
     /// Forgets its places and its regions, after a fork in which its thread vanished: perhaps while it moved a
@@ -222,7 +224,7 @@ impl ThreadHeap {
             self.magazine(class).forget_places();
             self.outbox(class).forget_places();
         }
-        self.space.set((0, 0));
+        self.space.set(Bump::EMPTY);
         self.place_bytes.set(0);
         self.notes.forget();
         self.outer.set(None);

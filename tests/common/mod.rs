@@ -1,11 +1,10 @@
-//! What the integration tests share: an [`Os`](mems::os::Os) that keeps accounts, and a generator of random numbers.
+//! What the integration tests share: an [`Os`](mems::os::Os) that keeps accounts, and a list of
+//! all segments.
 #![allow(dead_code, unused_imports, reason = "every test binary uses a part of this")]
 
 mod accounts;
-mod random;
 
 pub(crate) use accounts::TestOs;
-pub(crate) use random::SplitMix64;
 
 use mems::os::Os;
 use mems::{Mems, MemsSegment};

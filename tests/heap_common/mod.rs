@@ -14,33 +14,32 @@ pub(crate) const fn scaled(debug: usize, release: usize) -> usize {
     if cfg!(debug_assertions) { debug } else { release }
 }
 
-/// Random numbers of a fixed seed (SplitMix64, Steele, Lea and Flood 2014).
+/// Random numbers of a fixed seed, with the few helpers that these tests share.
 #[derive(Clone, Debug)]
-pub(crate) struct Rng(u64);
+pub(crate) struct Rng(fastrand::Rng);
 
 impl Rng {
     /// A generator whose seed is printed.
     pub(crate) fn announced(what: &str, seed: u64) -> Self {
         println!("{what}: seed {seed:#x}");
-        Self(seed)
+        Self::quiet(seed)
     }
 
     /// A generator for a thread or a round of a test whose seed is printed.
-    pub(crate) const fn quiet(seed: u64) -> Self {
-        Self(seed)
+    pub(crate) fn quiet(seed: u64) -> Self {
+        // Threads that run side by side have neighbouring seeds. The numbers of two such generators of `fastrand` are
+        // correlated; those of generators that are forked from them are not.
+        Self(fastrand::Rng::with_seed(seed).fork())
     }
 
+    /// Any number.
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.u64(..)
     }
 
     /// A number from 0 to `limit - 1`.
-    #[expect(clippy::cast_possible_truncation, reason = "less than `limit`, which is a usize")]
     pub(crate) fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
+        self.0.usize(..limit)
     }
 
     /// True once in `times`.

@@ -64,6 +64,22 @@ pub(crate) struct Units {
     pub(crate) page: usize,
 }
 
+/// How many nodes the verbs that follow may need at the most: see [`FreeList::reserve`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nodes {
+    /// Spans that are created.
+    pub(super) spans: usize,
+    /// Other verbs, each of which replaces segments by more of them in one place.
+    pub(super) changes: usize,
+}
+
+impl Nodes {
+    /// A block is handed out, or changes its size: one hole becomes a block with a hole on either side at the most.
+    pub(crate) const CHANGE: Self = Self { spans: 0, changes: 1 };
+    /// Room comes, as a span or at the end of one, which takes as many segments, and then there is a change in it.
+    pub(crate) const ROOM_AND_CHANGE: Self = Self { spans: 1, changes: 1 };
+}
+
 /// What a replacement of segments adds to the sums.
 #[derive(Default)]
 struct Change {
@@ -135,16 +151,15 @@ impl FreeList {
         self.segments.largest_hole()
     }
 
-    /// Makes sure that the next `spans` span creations and `changes` other verbs find all the nodes they need (L7).
+    /// Makes sure that the verbs that follow find all the nodes they need (L7).
     #[inline]
     pub(crate) fn reserve(
         &mut self,
-        spans: usize,
-        changes: usize,
+        nodes: Nodes,
         source: &mut dyn ChunkSource,
     ) -> Result<(), OutOfMemory> {
-        self.spans.reserve(spans, source)?;
-        self.segments.reserve(spans + changes, source)
+        self.spans.reserve(nodes.spans, source)?;
+        self.segments.reserve(nodes.spans + nodes.changes, source)
     }
 
     /// Gives the nodes' memory back; the free list is as new. The spans' memory is the owner's affair.

@@ -11,5 +11,6 @@ mod check;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use blocks::NotABlock;
-pub(crate) use list::{FreeList, Units};
+pub(crate) use blocks::{Block, NotABlock};
+pub(crate) use claims::Claim;
+pub(crate) use list::{FreeList, Nodes, Units};

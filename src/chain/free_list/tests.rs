@@ -1,9 +1,10 @@
 //! The free list against a plain list of segments that is searched from the front.
 
-use super::super::index::tests::SplitMix;
 use super::super::node_arena::tests::TestChunks;
 use super::blocks::{self, NotABlock};
-use super::list::{FreeList, Totals, Units};
+use super::list::{FreeList, Nodes, Totals, Units};
+
+use fastrand::Rng;
 
 const GRANULE: usize = 16;
 const UNITS: Units = Units { granule: GRANULE, page: 4096 };
@@ -96,22 +97,22 @@ fn random_run(seed: u64, steps: usize) {
     let mut source = TestChunks::default();
     let mut list = FreeList::new(UNITS);
     let mut plain = Plain::default();
-    let mut random = SplitMix(seed);
+    let mut random = Rng::with_seed(seed);
     let mut live = Vec::new();
     let (mut end, mut span_number) = (1 << 20, 0);
     for step in 0..steps {
-        list.reserve(1, 1, &mut source).expect("nodes");
-        let size = (random.below(60) + 1) * GRANULE;
-        match random.below(16) {
+        list.reserve(Nodes::ROOM_AND_CHANGE, &mut source).expect("nodes");
+        let size = random.usize(1..=60) * GRANULE;
+        match random.usize(..16) {
             0..8 => {
-                let align = 1 << random.below(9);
+                let align = 1 << random.usize(..9);
                 let got = list.allocate(size, align).map(|block| block.start);
                 assert_eq!(got, plain.allocate(size, align), "seed {seed} step {step}");
                 match got {
                     Some(start) => live.push(start),
                     None => {
                         // A gap between spans now and then, so that they do not always touch.
-                        end += random.below(2) * 4096;
+                        end += random.usize(..2) * 4096;
                         list.span_create(end, 8192, end);
                         plain.segments.push((end, 8192, true, span_number));
                         (end, span_number) = (end + 8192, span_number + 1);
@@ -119,12 +120,12 @@ fn random_run(seed: u64, steps: usize) {
                 }
             }
             8..13 if !live.is_empty() => {
-                let start = live.swap_remove(random.below(live.len()));
+                let start = live.swap_remove(random.usize(..live.len()));
                 let hole = list.release(start, None).expect("a live block");
                 assert!(hole.contains(start) && plain.release(start));
             }
             13 if !live.is_empty() => {
-                let start = live[random.below(live.len())];
+                let start = live[random.usize(..live.len())];
                 assert_eq!(list.resize(start, size), Ok(plain.resize(start, size)));
             }
             14 if span_number > 0 => {
@@ -134,7 +135,7 @@ fn random_run(seed: u64, steps: usize) {
                 end += size;
             }
             _ => {
-                let wrong = random.below(end + 100);
+                let wrong = random.usize(..end + 100);
                 let known = plain.segments.iter().any(|s| s.0 == wrong && !s.2);
                 assert_eq!(list.block(wrong, None).is_ok(), known);
             }
@@ -164,7 +165,7 @@ fn it_agrees_with_a_plain_list() {
 fn wrong_addresses_are_told_apart() {
     let mut source = TestChunks::default();
     let mut list = FreeList::new(UNITS);
-    list.reserve(2, 4, &mut source).expect("nodes");
+    list.reserve(Nodes { spans: 2, changes: 4 }, &mut source).expect("nodes");
     assert_eq!(list.release(4096, None), Err(NotABlock::Outside));
     list.span_create(4096, 4096, 4096);
     list.span_create(12_288, 4096, 12_288);

@@ -8,6 +8,6 @@ mod tree;
 mod edit;
 mod check;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 pub(crate) use tree::{Cursor, Index, Path};

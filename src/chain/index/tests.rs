@@ -8,22 +8,7 @@ use super::tree::{FANOUT, Index};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// A small generator with a fixed seed (Steele, Lea and Flood 2014).
-pub(crate) struct SplitMix(pub(crate) u64);
-
-impl SplitMix {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next()).expect("64 bits") % bound
-    }
-}
+use fastrand::Rng;
 
 fn insert<const N: usize>(index: &mut Index<N>, segment: Segment, source: &mut TestChunks) {
     index.reserve(1, source).expect("nodes");
@@ -41,13 +26,13 @@ fn insert<const N: usize>(index: &mut Index<N>, segment: Segment, source: &mut T
 fn random_run<const N: usize>(seed: u64, steps: usize, keys: usize) {
     let mut source = TestChunks::default();
     let (mut index, mut model) = (Index::<N>::new(), BTreeMap::new());
-    let mut random = SplitMix(seed);
+    let mut random = Rng::with_seed(seed);
     for step in 0..steps {
         let growing = (step / (steps / 4)).is_multiple_of(2);
-        let start = random.below(keys) * 16;
-        if random.below(10) < if growing { 7 } else { 2 } {
-            let size = random.below(1000) + 1;
-            let make = if random.below(2) == 0 { Segment::hole } else { Segment::process };
+        let start = random.usize(..keys) * 16;
+        if random.usize(..10) < if growing { 7 } else { 2 } {
+            let size = random.usize(1..=1000);
+            let make = if random.bool() { Segment::hole } else { Segment::process };
             if let Entry::Vacant(vacant) = model.entry(start) {
                 let segment = *vacant.insert(make(start, size, Id::NONE));
                 insert(&mut index, segment, &mut source);
@@ -58,7 +43,7 @@ fn random_run<const N: usize>(seed: u64, steps: usize, keys: usize) {
             index.splice(&path, 1, &[]);
             model.remove(&found);
         }
-        let size = random.below(1100) + 1;
+        let size = random.usize(1..=1100);
         let fit = index.first_fit(size).map(|path| index.segment(path.cursor()));
         let model_fit = model.values().find(|segment| segment.is_hole() && segment.size() >= size);
         assert_eq!(fit.as_ref(), model_fit, "seed {seed} step {step}");
@@ -120,12 +105,12 @@ fn a_size_beyond_isize_max_fits_nowhere() {
 fn visits_grow_with_the_logarithm() {
     let mut source = TestChunks::default();
     let mut index = Index::<FANOUT>::new();
-    let mut random = SplitMix(7);
+    let mut random = Rng::with_seed(7);
     let mut seen = Vec::new();
     for power in [1_000_usize, 10_000, 100_000, 1_000_000] {
         let mut inserted = index.leaves.live_count();
         while inserted < power {
-            let start = random.below(usize::MAX) >> 8;
+            let start = random.usize(..) >> 8;
             if index.find(start).is_none_or(|segment| segment.start != start) {
                 insert(&mut index, Segment::hole(start, 16, Id::NONE), &mut source);
                 inserted += 1;
@@ -133,7 +118,7 @@ fn visits_grow_with_the_logarithm() {
         }
         index.visits.set(0);
         for _ in 0..1_000 {
-            let start = random.below(usize::MAX) >> 8;
+            let start = random.usize(..) >> 8;
             if let Some(path) = index.locate(start) {
                 let segment = index.segment(path.cursor());
                 index.splice(&path, 1, &[Segment { extent: Extent::process(16), ..segment }]);

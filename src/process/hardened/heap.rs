@@ -10,6 +10,8 @@
 //! Invariant: **I1** every block of the heap that a user has, or that waits, is in the ledger.
 #![allow(unsafe_code, reason = "marks bytes of the heap's blocks, and makes pages untouchable")]
 
+use core::alloc::Layout;
+
 use super::super::begin::{complain_of, refuse};
 use super::super::plain::PROCESS_HEAP;
 use super::ledger::{Known, Ledger};
@@ -19,7 +21,7 @@ use crate::base::addr;
 use crate::base::law::{BrokenLaw, law};
 use crate::base::os::{Os, System};
 use crate::base::round::{align_down, align_up};
-use crate::heap::{Allocation, Misuse, MisuseKind};
+use crate::heap::{Allocation, Misuse};
 use crate::settings::Settings;
 use crate::slabs::class::MAX_SMALL;
 
@@ -46,10 +48,10 @@ impl Hardened {
     /// Hands out a block.
     pub(in crate::process) fn allocate(
         &mut self,
-        size: usize,
-        align: usize,
+        layout: Layout,
         settings: &Settings,
     ) -> Option<Allocation> {
+        let (size, align) = (layout.size(), layout.align());
         self.tick(settings);
         self.ledger.reserve().ok()?;
         let (known, is_zero) = if settings.guard && size > MAX_SMALL {
@@ -112,12 +114,10 @@ impl Hardened {
         align: usize,
         settings: &Settings,
     ) -> Option<Allocation> {
-        if size > isize::MAX.cast_unsigned() {
-            return None;
-        }
-        let mut taken = PROCESS_HEAP.allocate(size, align);
+        let layout = Layout::from_size_align(size, align).ok()?;
+        let mut taken = PROCESS_HEAP.allocate(layout);
         while taken.is_none() && self.release_oldest(settings) {
-            taken = PROCESS_HEAP.allocate(size, align);
+            taken = PROCESS_HEAP.allocate(layout);
         }
         taken
     }
@@ -126,14 +126,14 @@ impl Hardened {
     pub(in crate::process) fn release(
         &mut self,
         address: usize,
-        layout: Option<(usize, usize)>,
+        layout: Option<Layout>,
         settings: &Settings,
     ) -> Result<(), Misuse> {
         self.tick(settings);
         let known = self.known(address, layout)?;
         if let Some(at) = changed_mark(&known, settings) {
-            let (kind, block) = (MisuseKind::Overrun { at }, Some((address, known.size)));
-            return Err(Misuse { kind, address, size: layout.map(|(size, _)| size), block });
+            let size = layout.map(|layout| layout.size());
+            return Err(Misuse::overrun(address, size, known.size, at));
         }
         let bytes = known.end - known.start;
         if bytes > settings.quarantine_bytes || self.quarantine.push(known.start, bytes).is_err() {
@@ -154,9 +154,7 @@ impl Hardened {
         let Some(known) = oldest else { return false };
         self.quarantine.pop(known.end - known.start);
         if let Some(at) = changed_mark(&known, settings) {
-            let (kind, block) =
-                (MisuseKind::WrittenAfterFree { at }, Some((known.start, known.size)));
-            refuse(&Misuse { kind, address: known.start, size: None, block });
+            refuse(&Misuse::written_after_free(known.start, known.size, at));
         }
         self.give_to_heap(&known, settings);
         true
@@ -183,19 +181,18 @@ impl Hardened {
     }
 
     /// What is known of the live block at `address`, if it was asked for with this layout's size.
-    fn known(&self, address: usize, layout: Option<(usize, usize)>) -> Result<Known, Misuse> {
-        let size = layout.map(|(size, _)| size);
+    fn known(&self, address: usize, layout: Option<Layout>) -> Result<Known, Misuse> {
+        let size = layout.map(|layout| layout.size());
         let Some(known) = self.ledger.find(address) else {
             PROCESS_HEAP.validate(address, layout)?;
             // The heap's block starts here, but not its user's bytes.
-            return Err(Misuse { kind: MisuseKind::NeverAllocated, address, size, block: None });
+            return Err(Misuse::never_allocated(address, size));
         };
         if known.is_quarantined {
-            return Err(Misuse { kind: MisuseKind::DoubleFree, address, size, block: None });
+            return Err(Misuse::double_free(address, size));
         }
         if size.is_some_and(|size| size != known.size) {
-            let (kind, block) = (MisuseKind::WrongSize, Some((address, known.size)));
-            return Err(Misuse { kind, address, size, block });
+            return Err(Misuse::wrong_size(address, size, known.size));
         }
         Ok(known)
     }
@@ -204,7 +201,7 @@ impl Hardened {
     pub(in crate::process) fn validate(
         &self,
         address: usize,
-        layout: Option<(usize, usize)>,
+        layout: Option<Layout>,
     ) -> Result<(), Misuse> {
         self.known(address, layout).map(|_| ())
     }

@@ -134,12 +134,10 @@ mod tests {
     #[test]
     fn it_knows_what_a_map_knows() {
         let (mut ledger, mut model) = (Ledger::new(), HashMap::new());
-        let mut state = 0x1ed_6e12_u64;
-        println!("seed {state:#x}");
+        let mut random = fastrand::Rng::with_seed(0x1ed_6e12);
         for round in 0..100_000_usize {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let start = 8 + 8 * (state >> 33) as usize % 24_000;
-            if state >> 32 & 1 == 0 || (40_000..60_000).contains(&round) {
+            let start = 8 * random.usize(1..=3_000);
+            if random.bool() || (40_000..60_000).contains(&round) {
                 ledger.remove(start);
                 model.remove(&start);
             } else {

@@ -1,0 +1,101 @@
+//! The laws of a thread heap: what its lists, counts and sums say is so.
+
+use super::class::{CLASS_PLACES, Class};
+use super::magazine::Magazine;
+use super::slab::Slab;
+use super::thread_heap::ThreadHeap;
+use crate::base::law::{BrokenLaw, law};
+
+/// No list of descriptors that wait for a slab is longer.
+const MOST_WAITING: usize = 1 << 24;
+
+/// What a heap's slabs of a class ought to sum up to.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    /// Slabs, those of all large classes together.
+    count: usize,
+    /// Slabs with free slots.
+    listed: usize,
+    /// Slabs without other slots.
+    empty: usize,
+}
+
+impl ThreadHeap {
+    /// Checks every law of the heap and of its slabs. The caller is its thread, or holds the lock that stands for it;
+    /// no slab of one slot changes its class meanwhile. O(map + slots).
+    ///
+    /// # Errors
+    ///
+    /// The first law found broken, and the address of the slab, slot or heap that breaks it.
+    pub(crate) fn check(&'static self) -> Result<(), BrokenLaw> {
+        let mut sums = [Sums::default(); CLASS_PLACES];
+        for slab in self.depot.map.all().filter(|slab| self.owns(slab)) {
+            let (class, start) = (slab.class(), slab.start());
+            slab.check()?;
+            law(slab.key() == self.key(class), "a slab's key names its owner and class", start)?;
+            let is_listed = slab.is_listed.get();
+            law(is_listed == slab.has_free(), "a slab is listed if it has free slots (I3)", start)?;
+            sums[class.descriptor_index()].count += 1;
+            sums[class.index()].listed += usize::from(is_listed);
+            sums[class.index()].empty += usize::from(slab.is_empty());
+        }
+        let mut place_bytes = 0;
+        for class in Class::all() {
+            self.check_lists(class, sums[class.index()])?;
+            for magazine in [self.magazine(class), self.outbox(class)] {
+                place_bytes += magazine.capacity() * class.shape().slot_bytes;
+                self.check_slots(class, magazine)?;
+            }
+        }
+        let name = self.name().number();
+        law(self.place_bytes.get() == place_bytes, "the bytes of places are summed up (I4)", name)?;
+        law(self.large_bytes.get() == self.sum_of_large(), "so are those of large slots (I4)", name)
+    }
+
+    /// Checks the lists of a class.
+    fn check_lists(&'static self, class: Class, sums: Sums) -> Result<(), BrokenLaw> {
+        let (lists, name) = (self.list(class), self.name().number());
+        if class.index() == class.descriptor_index() {
+            let count = self.slab_count(class).get();
+            law(count == sums.count, "the slabs are counted (I4)", name)?;
+        }
+        law(lists.empty.get() == sums.empty, "the empty slabs are counted (I4)", name)?;
+        let (mut before, mut next, mut listed) = (None::<&'static Slab>, lists.listed.get(), 0);
+        while let Some(slab) = next {
+            let start = slab.start();
+            listed += 1;
+            law(listed <= sums.listed, "a slab is listed once (I3)", start)?;
+            law(
+                self.owns(slab) && slab.class() == class,
+                "a list has own slabs of a class",
+                start,
+            )?;
+            let is_linked = slab.prev.get().map(Slab::name) == before.map(Slab::name);
+            law(is_linked, "a list is linked both ways", start)?;
+            (before, next) = (Some(slab), slab.next.get());
+        }
+        law(listed == sums.listed, "every slab with free slots is listed (I3)", name)?;
+        for first in &lists.waiting {
+            let waiting = core::iter::successors(first.get(), |slab| slab.next.get());
+            for slab in waiting.take(MOST_WAITING) {
+                let is_spare = slab.start() == 0 && !slab.is_listed.get();
+                law(is_spare, "a descriptor that waits has no slab", slab.start())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the slots that a magazine or outbox of a class holds.
+    fn check_slots(&self, class: Class, magazine: &Magazine) -> Result<(), BrokenLaw> {
+        for address in magazine.addresses() {
+            let place = self.depot.map.find(address);
+            let place = place.and_then(|slab| Some((slab, slab.slot_index(address)?)));
+            law(place.is_some(), "what is cached is a slot", address)?;
+            let Some((slab, index)) = place else { continue };
+            law(slab.class() == class, "a slot is cached with others of its class", address)?;
+            law(!slab.is_live(index), "what is cached is not live (I1)", address)?;
+            law(!slab.is_in_free_words(index), "a slot is in one place (I1)", address)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,308 @@
+//! Atomics, cells and a lock that loom follows while a model runs. At all other times they are the plain ones.
+//!
+//! Each is laid out as the plain one is, so zero bytes are a value of it, and a `static` may have one. What loom knows
+//! of it is kept beside, by address, from its first use in the model on. Whatever is written goes to both: so the plain
+//! ones tell what a model began with, and how it ended.
+//!
+//! Loom runs all threads of a model on one thread of the system, and changes between them only in an operation on one
+//! of its own objects.
+#![allow(unsafe_code, reason = "lends out what loom knows for as long as a model runs")]
+#![allow(dead_code, reason = "the plain ones have more than is used, too")]
+
+use core::cell;
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{self, Ordering};
+use std::any::Any;
+use std::collections::HashMap;
+
+use crate::base::array::Zeroable;
+use crate::base::lock;
+
+std::thread_local! {
+    /// What loom knows, by address, while a model runs.
+    static KNOWN: cell::RefCell<Option<HashMap<usize, Box<dyn Any>>>> = const { cell::RefCell::new(None) };
+}
+
+/// Loom follows everything until this is dropped. All threads of the model have ended by then.
+#[derive(Debug)]
+pub(super) struct Followed(());
+
+impl Followed {
+    /// Begins to follow. What threads are to use at the same time has to be used once before there are any: loom takes
+    /// the first use for the creation.
+    pub(super) fn begin() -> Self {
+        KNOWN.set(Some(HashMap::new()));
+        Self(())
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        KNOWN.set(None);
+    }
+}
+
+/// What loom knows of the object at an address, which becomes known if it is not yet. None while no model runs.
+fn known<T: Any>(address: usize, make: impl FnOnce() -> T) -> Option<&'static T> {
+    KNOWN.with_borrow_mut(|known| {
+        let object = known.as_mut()?.entry(address).or_insert_with(|| Box::new(make()));
+        let object: *const T = object.downcast_ref::<T>()?;
+        // SAFETY: it is boxed, and stays until no thread of the model is left.
+        Some(unsafe { &*object })
+    })
+}
+
+fn address_of<T>(object: &T) -> usize {
+    core::ptr::from_ref(object).addr()
+}
+
+/// An atomic of one of the types that loom has.
+macro_rules! atomic {
+    ($name:ident, $value:ty) => {
+        #[derive(Debug)]
+        #[repr(transparent)]
+        pub(crate) struct $name(atomic::$name);
+
+        impl $name {
+            pub(crate) const fn new(value: $value) -> Self {
+                Self(atomic::$name::new(value))
+            }
+
+            fn known(&self) -> Option<&'static loom::sync::atomic::$name> {
+                let make = || loom::sync::atomic::$name::new(self.0.load(Ordering::Relaxed));
+                known(address_of(self), make)
+            }
+
+            pub(crate) fn load(&self, order: Ordering) -> $value {
+                self.known().map_or_else(|| self.0.load(order), |known| known.load(order))
+            }
+
+            pub(crate) fn store(&self, value: $value, order: Ordering) {
+                if let Some(known) = self.known() {
+                    known.store(value, order);
+                }
+                self.0.store(value, order);
+            }
+
+            pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
+                match self.known() {
+                    Some(known) => {
+                        let old = known.swap(value, order);
+                        self.0.store(value, Ordering::Relaxed);
+                        old
+                    }
+                    None => self.0.swap(value, order),
+                }
+            }
+        }
+    };
+}
+
+/// An atomic number.
+macro_rules! atomic_number {
+    ($name:ident, $value:ty) => {
+        atomic!($name, $value);
+
+        impl $name {
+            pub(crate) fn fetch_add(&self, value: $value, order: Ordering) -> $value {
+                match self.known() {
+                    Some(known) => {
+                        let old = known.fetch_add(value, order);
+                        self.0.store(old.wrapping_add(value), Ordering::Relaxed);
+                        old
+                    }
+                    None => self.0.fetch_add(value, order),
+                }
+            }
+
+            pub(crate) fn fetch_or(&self, value: $value, order: Ordering) -> $value {
+                match self.known() {
+                    Some(known) => {
+                        let old = known.fetch_or(value, order);
+                        self.0.store(old | value, Ordering::Relaxed);
+                        old
+                    }
+                    None => self.0.fetch_or(value, order),
+                }
+            }
+
+            pub(crate) fn fetch_and(&self, value: $value, order: Ordering) -> $value {
+                match self.known() {
+                    Some(known) => {
+                        let old = known.fetch_and(value, order);
+                        self.0.store(old & value, Ordering::Relaxed);
+                        old
+                    }
+                    None => self.0.fetch_and(value, order),
+                }
+            }
+
+            pub(crate) fn compare_exchange_weak(
+                &self,
+                old: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                match self.known() {
+                    Some(known) => {
+                        let was = known.compare_exchange_weak(old, new, success, failure)?;
+                        self.0.store(new, Ordering::Relaxed);
+                        Ok(was)
+                    }
+                    None => self.0.compare_exchange_weak(old, new, success, failure),
+                }
+            }
+        }
+    };
+}
+
+atomic!(AtomicBool, bool);
+atomic_number!(AtomicU8, u8);
+atomic_number!(AtomicU16, u16);
+atomic_number!(AtomicU32, u32);
+atomic_number!(AtomicU64, u64);
+atomic_number!(AtomicUsize, usize);
+
+// SAFETY: 0 is a number, and the number is all there is.
+unsafe impl Zeroable for AtomicU8 {}
+// SAFETY: as above.
+unsafe impl Zeroable for AtomicU64 {}
+
+/// An atomic pointer.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct AtomicPtr<T>(atomic::AtomicPtr<T>);
+
+impl<T: 'static> AtomicPtr<T> {
+    pub(crate) const fn new(value: *mut T) -> Self {
+        Self(atomic::AtomicPtr::new(value))
+    }
+
+    fn known(&self) -> Option<&'static loom::sync::atomic::AtomicPtr<T>> {
+        let make = || loom::sync::atomic::AtomicPtr::new(self.0.load(Ordering::Relaxed));
+        known(address_of(self), make)
+    }
+
+    pub(crate) fn load(&self, order: Ordering) -> *mut T {
+        self.known().map_or_else(|| self.0.load(order), |known| known.load(order))
+    }
+
+    pub(crate) fn store(&self, value: *mut T, order: Ordering) {
+        if let Some(known) = self.known() {
+            known.store(value, order);
+        }
+        self.0.store(value, order);
+    }
+}
+
+/// A cell. Loom looks whether two threads use it at the same time.
+#[repr(transparent)]
+pub(crate) struct Cell<T>(cell::Cell<T>);
+
+impl<T> fmt::Debug for Cell<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cell")
+    }
+}
+
+impl<T> Cell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(cell::Cell::new(value))
+    }
+
+    fn known(&self) -> Option<&'static loom::cell::UnsafeCell<()>> {
+        known(address_of(self), || loom::cell::UnsafeCell::new(()))
+    }
+
+    fn note_read(&self) {
+        if let Some(known) = self.known() {
+            known.with(|_| ());
+        }
+    }
+
+    fn note_write(&self) {
+        if let Some(known) = self.known() {
+            known.with_mut(|_| ());
+        }
+    }
+
+    pub(crate) fn set(&self, value: T) {
+        self.replace(value);
+    }
+
+    pub(crate) fn replace(&self, value: T) -> T {
+        self.note_write();
+        self.0.replace(value)
+    }
+
+    pub(crate) fn swap(&self, other: &Self) {
+        self.note_write();
+        other.note_write();
+        self.0.swap(&other.0);
+    }
+}
+
+impl<T: Copy> Cell<T> {
+    pub(crate) fn get(&self) -> T {
+        self.note_read();
+        self.0.get()
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(T) -> T) {
+        self.set(change(self.get()));
+    }
+}
+
+impl<T: Default> Cell<T> {
+    pub(crate) fn take(&self) -> T {
+        self.replace(T::default())
+    }
+}
+
+/// The lock. Loom decides who of those that wait comes next.
+#[derive(Debug)]
+pub(crate) struct Lock<T>(lock::Lock<T>);
+
+/// The right to use the value until it is dropped.
+#[derive(Debug)]
+pub(crate) struct LockGuard<'a, T> {
+    plain: lock::LockGuard<'a, T>,
+    // Dropped last: until then no other thread of the model gets as far as the plain lock.
+    _known: Option<loom::sync::MutexGuard<'static, ()>>,
+}
+
+impl<T> Lock<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(lock::Lock::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> LockGuard<'_, T> {
+        let known = known(address_of(self), || loom::sync::Mutex::new(()));
+        let known = known.and_then(|known| known.lock().ok());
+        LockGuard { plain: self.0.lock(), _known: known }
+    }
+
+    pub(crate) fn hold_for_fork(&self) {
+        self.0.hold_for_fork();
+    }
+
+    pub(crate) fn release_after_fork(&self) {
+        self.0.release_after_fork();
+    }
+}
+
+impl<T> Deref for LockGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.plain
+    }
+}
+
+impl<T> DerefMut for LockGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.plain
+    }
+}

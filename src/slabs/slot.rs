@@ -1,0 +1,47 @@
+//! A slot's state byte, and the right to a slot that is free.
+//!
+//! Invariant: **I1** a state byte is never unmapped.
+
+use super::sync::{AtomicU8, Ordering};
+
+/// The state byte of a slot that is handed out. Every other slot's is [`FREE`].
+pub(crate) const LIVE: u8 = 1;
+/// The state byte of a slot that is not handed out.
+pub(crate) const FREE: u8 = 0;
+
+/// A free slot, and the right to it. It has no `Clone`, as a slot is in one place at a time.
+#[derive(Debug)]
+#[repr(C)]
+#[must_use = "a free slot that is dropped is lost"]
+pub(crate) struct FreeSlot {
+    address: usize,
+    state: &'static AtomicU8,
+}
+
+impl FreeSlot {
+    /// The slot at `address`, which the caller has made free, or has taken out of where it waited.
+    #[inline]
+    pub(crate) const fn new(address: usize, state: &'static AtomicU8) -> Self {
+        Self { address, state }
+    }
+
+    /// Where it starts.
+    #[inline]
+    pub(super) const fn address(&self) -> usize {
+        self.address
+    }
+
+    /// Its address and its state byte, to be put where it waits.
+    #[inline]
+    pub(super) const fn into_parts(self) -> (usize, &'static AtomicU8) {
+        (self.address, self.state)
+    }
+
+    /// Makes it live: its address.
+    #[inline]
+    pub(super) fn hand_out(self) -> usize {
+        debug_assert!(self.state.load(Ordering::Relaxed) != LIVE, "a slot is handed out once");
+        self.state.store(LIVE, Ordering::Relaxed);
+        self.address
+    }
+}
