@@ -37,6 +37,8 @@ fn advice<'a>(modules: &Modules<'a>, own: &[&'a str], used: &Use<'a>) -> Option<
     let list = shared.files.first()?;
     let text = used.text();
     match (own.get(parting), target.get(parting)) {
+        // What a file is made of may use the file.
+        (Some(_), None) if !is_hall(list) => None,
         (Some(_), None) => Some(format!(
             "`{text}` leads to {list}: name the file that defines it, not the hall it goes out through"
         )),
@@ -105,6 +107,21 @@ fn a_file_does_not_use_the_halls_above_it() {
         assert_eq!(places_with("src/heap/clear.rs", code), ["src/heap/clear.rs:1"], "{code}");
     }
     assert_eq!(places_with("src/tests.rs", "use super::Heap;"), ["src/tests.rs:1"]);
+}
+
+#[test]
+fn a_file_below_another_may_use_that_one_but_nothing_above_it() {
+    let tree = |code| {
+        let files = [
+            ("src/lib.rs", "mod base;\nmod heap;"),
+            ("src/base.rs", "mod tests;"),
+            ("src/base/tests.rs", code),
+            ("src/heap.rs", ""),
+        ];
+        places(only_below, &files)
+    };
+    assert!(tree("use super::*;\nuse crate::base::Base;").is_empty());
+    assert_eq!(tree("use super::*;\nuse crate::heap::Heap;"), ["src/base/tests.rs:2"]);
 }
 
 #[test]
