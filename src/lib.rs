@@ -126,6 +126,10 @@ pub use settings::{OnMisuse, Settings};
 /// The unit tests themselves run on MeMS.
 #[cfg(test)]
 #[cfg_attr(not(mems_loom), global_allocator)]
+#[cfg_attr(
+    mems_loom,
+    expect(dead_code, reason = "loom itself allocates while it switches threads")
+)]
 static GLOBAL: MemsAlloc = MemsAlloc::new();
 
 /// What the other packages of this workspace share with this one. Not for anybody else: it changes without notice.

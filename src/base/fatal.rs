@@ -34,6 +34,26 @@ pub(crate) fn die(message: fmt::Arguments<'_>) -> ! {
     unsafe { libc::abort() }
 }
 
+/// In debug builds, ends the process if a law of the allocator does not hold. That is no panic, as a panic allocates,
+/// and the caller may hold any lock.
+macro_rules! debug_law {
+    ($holds:expr, $law:literal $(,)?) => {
+        if cfg!(debug_assertions) && !$holds {
+            $crate::base::fatal::die(format_args!(concat!(
+                "THE ALLOCATOR IS BROKEN: this does not hold: ",
+                $law,
+                " (",
+                file!(),
+                ":",
+                line!(),
+                ")"
+            )))
+        }
+    };
+}
+
+pub(crate) use debug_law;
+
 /// Does `action`, and ends the process if that panics: no caller of an allocator is made for a panic that comes out of
 /// it. The panic has written its message by then.
 #[inline]
@@ -53,3 +73,6 @@ pub(crate) fn no_unwind<R>(action: impl FnOnce() -> R) -> R {
     let _ = ManuallyDrop::new(unwinding);
     result
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "commits and gives back what it owns")]
 
 use crate::base::addr;
+use crate::base::fatal::debug_law;
 use crate::base::os::{Os, OutOfMemory};
 use crate::base::round::align_up;
 
@@ -91,7 +92,7 @@ impl Zone {
 
     /// Forgets the last commit, which nobody has used: the next one maps over it.
     pub(super) fn retreat(&mut self, run: Run) {
-        debug_assert!(run.end() == self.start + self.committed, "the last run goes first");
+        debug_law!(run.end() == self.start + self.committed, "the last run goes first");
         self.committed -= run.len;
     }
 

@@ -8,11 +8,15 @@ use std::thread;
 use super::free::free;
 use super::plain::PROCESS_HEAP;
 use super::thread::current;
+#[cfg(debug_assertions)]
+use crate::base::fatal::tests::{assert_ended, in_child};
 use crate::heap::MisuseKind;
 use crate::settings::Settings;
 use crate::slabs::class::{Class, SLAB_GRANULE};
 use crate::slabs::depot::DEPOT;
 use crate::slabs::slab::Slab;
+#[cfg(debug_assertions)]
+use crate::slabs::slot::FreeSlot;
 
 fn class_of(size: usize) -> Class {
     Class::of(size, 8).expect("a small size")
@@ -163,4 +167,28 @@ fn every_wrong_free_of_a_slot_is_refused() {
     if DEPOT.map.find(block).is_none() {
         assert!(PROCESS_HEAP.validate(block, Some(layout(SIZE))).is_err(), "the slab has gone");
     }
+}
+
+/// A slot that is in the magazine twice, and then the second of two that are handed it finds that. It holds a lock
+/// without which no panic could be told.
+#[test]
+#[cfg(debug_assertions)]
+fn a_broken_law_ends_the_program_whatever_lock_is_held() {
+    let output =
+        in_child("process::tests::a_broken_law_ends_the_program_whatever_lock_is_held", || {
+            const SIZE: usize = 7000;
+            let block = malloc(SIZE);
+            let slab = slab_with(block);
+            let state = slab.slot_index(block).and_then(|index| slab.state(index)).expect("a slot");
+            free(block, layout(SIZE));
+            let again = FreeSlot::new(block, state);
+            assert!(current().magazine(class_of(SIZE)).push(again).is_ok());
+            let _pool = DEPOT.pool.lock();
+            assert_eq!(malloc(SIZE), block);
+            malloc(SIZE);
+        });
+    assert_ended(
+        &output,
+        "mems: THE ALLOCATOR IS BROKEN: this does not hold: a slot is handed out once",
+    );
 }

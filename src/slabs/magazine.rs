@@ -12,6 +12,7 @@ use core::ptr;
 use super::slot::FreeSlot;
 use super::sync::{AtomicU8, Cell};
 use crate::base::array::Zeroable;
+use crate::base::fatal::debug_law;
 use crate::base::random;
 
 /// A place for a free slot; zero bytes are a place without one.
@@ -115,7 +116,7 @@ impl Magazine {
     }
 
     fn set_len(&self, len: usize) {
-        debug_assert!(len <= self.capacity(), "I1");
+        debug_law!(len <= self.capacity(), "I1");
         self.top.set(self.floor.get().wrapping_add(len));
     }
 

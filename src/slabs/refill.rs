@@ -7,6 +7,7 @@ use super::class::Class;
 use super::slab::Slab;
 use super::thread_heap::ThreadHeap;
 use crate::base::clock;
+use crate::base::fatal::debug_law;
 use crate::settings;
 
 /// A magazine grows to this on misses alone; beyond only when frees overflow it as well.
@@ -19,9 +20,9 @@ impl ThreadHeap {
     #[cold]
     #[inline(never)]
     pub(crate) fn refill(&'static self, class: Class) -> Option<usize> {
-        debug_assert!(!self.is_nobody(), "nobody's heap is never written");
+        debug_law!(!self.is_nobody(), "nobody's heap is never written");
         let magazine = self.magazine(class);
-        debug_assert!(magazine.len() == 0, "it is refilled when it is empty");
+        debug_law!(magazine.len() == 0, "it is refilled when it is empty");
         if magazine.capacity() < MISS_CAPACITY.min(MISS_BYTES / class.shape().slot_bytes).max(16) {
             self.enlarge(magazine, class);
         }
@@ -94,7 +95,7 @@ impl ThreadHeap {
         }
         slab.take(wanted, |slot| {
             let pushed = magazine.push(slot);
-            debug_assert!(pushed.is_ok(), "the magazine has twice as many places");
+            debug_law!(pushed.is_ok(), "the magazine has twice as many places");
         });
         magazine.reverse_newest(magazine.len() - before);
         if settings::random_slots() {
@@ -114,7 +115,7 @@ impl ThreadHeap {
         let room = magazine.capacity() - magazine.len();
         outbox.take_oldest(room, |slot| {
             let pushed = magazine.push(slot);
-            debug_assert!(pushed.is_ok(), "no more are taken than there is room for");
+            debug_law!(pushed.is_ok(), "no more are taken than there is room for");
         });
         magazine.len() > 0
     }

@@ -9,6 +9,7 @@ use super::class::Class;
 use super::depot::{Depot, Pool};
 use super::slab::Slab;
 use super::thread_heap::ThreadHeap;
+use crate::base::fatal::debug_law;
 
 /// Retired heaps that are looked at for one without slabs.
 #[cfg(feature = "std")]
@@ -38,7 +39,7 @@ impl Pool {
 
     /// Takes a heap without a thread.
     pub(crate) fn retire(&mut self, heap: &'static ThreadHeap) {
-        debug_assert!(!heap.is_retired.get() && !heap.is_nobody(), "a heap retires once");
+        debug_law!(!heap.is_retired.get() && !heap.is_nobody(), "a heap retires once");
         heap.is_retired.set(true);
         heap.next_retired.set(self.first_retired());
         self.set_first_retired(Some(heap));
@@ -146,7 +147,7 @@ impl Depot {
         }
         pool.heaps.looked_at = next.map(ThreadHeap::name);
         let slab = adopted?;
-        debug_assert!(slab.has_free() && !slab.is_listed.get(), "what is given is off the list");
+        debug_law!(slab.has_free() && !slab.is_listed.get(), "what is given is off the list");
         slab.give_to(owner.name());
         Some(slab)
     }

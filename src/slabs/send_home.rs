@@ -18,6 +18,7 @@ use super::slab::{Slab, WORD_SLOTS};
 use super::slot::FreeSlot;
 use super::sync::Ordering;
 use super::thread_heap::ThreadHeap;
+use crate::base::fatal::debug_law;
 use crate::settings::{self, Settings};
 
 /// Neighbouring slots that belong to one word of one slab.
@@ -30,7 +31,7 @@ struct Bits {
 impl ThreadHeap {
     /// Takes in a slot that was freed, of an own slab or of another heap's.
     pub(crate) fn take_in(&'static self, slab: &Slab, slot: FreeSlot) {
-        debug_assert!(!self.is_nobody(), "nobody's heap is never written");
+        debug_law!(!self.is_nobody(), "nobody's heap is never written");
         let class = slab.class();
         if slab.key() != self.key(class) {
             self.post(class, slot);
@@ -43,7 +44,7 @@ impl ThreadHeap {
     #[cold]
     #[inline(never)]
     pub(crate) fn overflow(&'static self, class: Class, slot: FreeSlot) {
-        debug_assert!(!self.is_nobody(), "nobody's heap is never written");
+        debug_law!(!self.is_nobody(), "nobody's heap is never written");
         self.flush_if_asked();
         let magazine = self.magazine(class);
         if magazine.has_missed.get() || magazine.capacity() == 0 {
@@ -97,7 +98,7 @@ impl ThreadHeap {
     fn gather(&'static self, gathered: &mut Bits, slot: &FreeSlot) {
         let place = self.depot.map.find(slot.address());
         let place = place.and_then(|slab| Some((slab, slab.slot_index(slot.address())?)));
-        debug_assert!(place.is_some(), "a slab with a slot on its way stays");
+        debug_law!(place.is_some(), "a slab with a slot on its way stays");
         let Some((slab, index)) = place else { return };
         let word = index / WORD_SLOTS;
         if gathered.word != word || !gathered.slab.is_some_and(|other| ptr::eq(other, slab)) {

@@ -25,6 +25,7 @@ use super::sync::{
     AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Cell, Ordering,
 };
 use crate::base::addr;
+use crate::base::fatal::debug_law;
 use crate::base::law::{BrokenLaw, law};
 
 /// Why the owner could not make a slot free.
@@ -264,7 +265,7 @@ impl Slab {
     #[expect(unsafe_code, reason = "the bound follows from the shape")]
     fn own_state_at(&self, address: usize) -> Option<&'static AtomicU8> {
         let offset = address.wrapping_sub(self.start());
-        debug_assert!(offset < self.slab_bytes(), "the map names no other slab's addresses");
+        debug_law!(offset < self.slab_bytes(), "the map names no other slab's addresses");
         let index = self.slot_index_at(offset)?;
         // SAFETY: `index` is `offset / slot_bytes` with `offset < slab_bytes`, so at most `slots`, and there is one
         // byte more than there are slots (I3).
@@ -344,7 +345,7 @@ impl Slab {
 
     /// Ends the slab, all of whose slots are free. `owner` stays: a late notifier must find a list to put it on.
     pub(super) fn end(&self) {
-        debug_assert!(self.is_empty() && self.live_count() == 0, "only an empty slab ends");
+        debug_law!(self.is_empty() && self.live_count() == 0, "only an empty slab ends");
         self.start.store(0, Ordering::Relaxed);
         self.key.store(0, Ordering::Relaxed);
     }
@@ -357,7 +358,7 @@ impl Slab {
 
     /// Makes its one slot, which is live, one of another class. The caller holds the pool's lock.
     pub(super) fn change_class(&self, class: Class) {
-        debug_assert!(self.class().is_large() && class.is_large(), "one slot stays one slot");
+        debug_law!(self.class().is_large() && class.is_large(), "one slot stays one slot");
         self.class.store(class.distance(), Ordering::Relaxed);
         if let Some(owner) = self.owner() {
             self.key.store(owner.key(class), Ordering::Release);
@@ -384,7 +385,7 @@ impl Slab {
     pub(super) fn put(&self, index: usize, bits: u64) {
         let Some(word) = self.free.get(index) else { return };
         let before = word.load(Ordering::Relaxed);
-        debug_assert!(before & bits == 0, "a slot is in one place (I1)");
+        debug_law!(before & bits == 0, "a slot is in one place (I1)");
         word.store(before | bits, Ordering::Relaxed);
         self.free_count.set(self.free_count.get() + bits.count_ones());
         self.is_purged.store(false, Ordering::Relaxed);
@@ -415,10 +416,7 @@ impl Slab {
                 index += 1;
             }
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "at most 128 words, at most 8 Ki slots"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
         let (hint, taken, end) = (index as u32, (most - left) as u32, end as u32);
         self.hint.set(hint);
         self.free_count.set(self.free_count.get() - taken);
@@ -495,3 +493,6 @@ impl Slab {
         self.is_listed.set(false);
     }
 }
+
+#[cfg(test)]
+mod tests;

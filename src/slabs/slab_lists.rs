@@ -6,6 +6,7 @@ use super::class_lists::ClassLists;
 use super::slab::Slab;
 use super::sync::Cell;
 use super::thread_heap::ThreadHeap;
+use crate::base::fatal::debug_law;
 
 /// Bytes of empty slabs that a heap keeps of each class.
 const KEPT_EMPTY_BYTES: usize = 512 << 10;
@@ -15,8 +16,8 @@ const SORT_STEPS: usize = 8;
 impl ThreadHeap {
     /// Lists a slab that got slots into its free words (I3), or ends it if it is one empty slab too many.
     pub(super) fn enlist(&'static self, slab: &'static Slab) {
-        debug_assert!(self.owns(slab), "a heap lists its own slabs");
-        debug_assert!(slab.has_free(), "a slab with free slots is listed (I3)");
+        debug_law!(self.owns(slab), "a heap lists its own slabs");
+        debug_law!(slab.has_free(), "a slab with free slots is listed (I3)");
         let lists = self.list(slab.class());
         if !slab.is_listed.get() {
             self.list_by_address(slab, lists);
@@ -55,8 +56,8 @@ impl ThreadHeap {
 
     /// Lists a slab that has become this heap's; slots are going to be taken from it at once.
     pub(super) fn list_new(&'static self, slab: &'static Slab) {
-        debug_assert!(self.owns(slab), "a heap lists its own slabs");
-        debug_assert!(slab.has_free(), "a slab with free slots is listed (I3)");
+        debug_law!(self.owns(slab), "a heap lists its own slabs");
+        debug_law!(slab.has_free(), "a slab with free slots is listed (I3)");
         let lists = self.list(slab.class());
         self.slab_count(slab.class()).update(|count| count + 1);
         self.list_by_address(slab, lists);
@@ -64,7 +65,7 @@ impl ThreadHeap {
     }
 
     fn list_by_address(&self, slab: &'static Slab, lists: &ClassLists) {
-        debug_assert!(!slab.is_listed.get(), "a slab is listed once");
+        debug_law!(!slab.is_listed.get(), "a slab is listed once");
         let (mut before, mut behind) = (None::<&'static Slab>, lists.listed.get());
         for _ in 0..SORT_STEPS {
             match behind {
@@ -88,7 +89,7 @@ impl ThreadHeap {
 
     /// Takes a slab out of the list of its class.
     pub(super) fn unlist(&self, slab: &'static Slab) {
-        debug_assert!(slab.is_listed.get(), "it is listed");
+        debug_law!(slab.is_listed.get(), "it is listed");
         let (prev, next) = (slab.prev.take(), slab.next.take());
         match prev {
             Some(prev) => prev.next.set(next),
@@ -122,14 +123,14 @@ impl ThreadHeap {
 
     /// Puts a descriptor back that [`ThreadHeap::take_waiting`] gave.
     pub(super) fn put_back_waiting(&self, slab: &'static Slab) {
-        debug_assert!(slab.start() == 0 && !slab.is_listed.get(), "its slab has ended");
+        debug_law!(slab.start() == 0 && !slab.is_listed.get(), "its slab has ended");
         let waiting = self.waiting(slab.class(), slab.slots());
         slab.next.set(waiting.replace(Some(slab)));
     }
 
     /// Gives a slab with free slots away; the caller holds the pool's lock and this heap is retired (I2).
     pub(super) fn give_slab(&'static self, class: Class) -> Option<&'static Slab> {
-        debug_assert!(self.is_retired.get(), "a running thread keeps its slabs (I2)");
+        debug_law!(self.is_retired.get(), "a running thread keeps its slabs (I2)");
         let slab = self.list(class).listed.get()?;
         if slab.is_empty() {
             self.list(class).empty.update(|empty| empty - 1);

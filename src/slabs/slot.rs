@@ -3,6 +3,7 @@
 //! Invariant: **I1** a state byte is never unmapped.
 
 use super::sync::{AtomicU8, Ordering};
+use crate::base::fatal::debug_law;
 
 /// The state byte of a slot that is handed out. Every other slot's is [`FREE`].
 pub(crate) const LIVE: u8 = 1;
@@ -40,7 +41,7 @@ impl FreeSlot {
     /// Makes it live: its address.
     #[inline]
     pub(super) fn hand_out(self) -> usize {
-        debug_assert!(self.state.load(Ordering::Relaxed) != LIVE, "a slot is handed out once");
+        debug_law!(self.state.load(Ordering::Relaxed) != LIVE, "a slot is handed out once");
         self.state.store(LIVE, Ordering::Relaxed);
         self.address
     }

@@ -7,6 +7,7 @@ use super::super::node_arena::Id;
 use super::super::segment::{Extent, Segment};
 use super::super::span::Span;
 use super::list::FreeList;
+use crate::base::fatal::debug_law;
 use crate::base::round::{align_down, align_up};
 
 /// A block that was handed out.
@@ -54,7 +55,7 @@ impl FreeList {
         align: usize,
         range: &Range<usize>,
     ) -> Option<Block> {
-        debug_assert!(size > 0 && size.is_multiple_of(self.units.granule), "L8");
+        debug_law!(size > 0 && size.is_multiple_of(self.units.granule), "L8");
         if align > self.units.granule {
             return self.allocate_aligned(size, align, range);
         }
@@ -140,7 +141,7 @@ impl FreeList {
     /// Makes `size` bytes at `start` of a hole a block. Returns the span.
     #[inline]
     fn carve(&mut self, path: &Path, hole: Segment, start: usize, size: usize) -> &mut Span {
-        debug_assert!(hole.start <= start && start + size <= hole.end(), "a block fits its hole");
+        debug_law!(hole.start <= start && start + size <= hole.end(), "a block fits its hole");
         let Segment { span, .. } = hole;
         let rest = |start, end| Segment {
             start,
@@ -217,7 +218,7 @@ impl FreeList {
     pub(crate) fn release_kept(&mut self, start: usize) {
         let Some(path) = self.segments.locate(start) else { return };
         let block = self.segments.segment(path.cursor());
-        debug_assert!(block.start == start && block.extent.is_kept(), "a kept block");
+        debug_law!(block.start == start && block.extent.is_kept(), "a kept block");
         self.free_segment(&path, block, false);
     }
 
@@ -313,13 +314,13 @@ impl FreeList {
     pub(crate) fn resize_kept(&mut self, start: usize, size: usize) -> bool {
         let Some(path) = self.segments.locate(start) else { return false };
         let block = self.segments.segment(path.cursor());
-        debug_assert!(block.start == start && block.extent.is_kept(), "a kept block");
+        debug_law!(block.start == start && block.extent.is_kept(), "a kept block");
         self.resize_segment(path, block, Extent::kept(size))
     }
 
     fn resize_segment(&mut self, mut path: Path, block: Segment, extent: Extent) -> bool {
         let size = extent.size();
-        debug_assert!(size > 0 && size.is_multiple_of(self.units.granule), "L8");
+        debug_law!(size > 0 && size.is_multiple_of(self.units.granule), "L8");
         let right = self.hole_beside(self.segments.next(path.cursor()), block.span);
         let end = right.map_or(block.end(), |right| right.end());
         if size > end - block.start {

@@ -10,6 +10,7 @@ use super::super::index::Path;
 use super::super::segment::{Extent, Segment};
 use super::blocks::NotABlock;
 use super::list::FreeList;
+use crate::base::fatal::debug_law;
 use crate::base::round::whole_pages;
 
 /// The right to work on a claimed run. Where it is dropped, the run stays claimed: addresses are lost, nothing else.
@@ -94,8 +95,8 @@ impl FreeList {
     pub(crate) fn shrink_and_claim(&mut self, start: usize, size: usize) -> Option<Claim> {
         let path = self.segments.locate(start)?;
         let block = self.segments.segment(path.cursor());
-        debug_assert!(block.start == start && !block.is_hole(), "a block");
-        debug_assert!(size < block.size() && size.is_multiple_of(self.units.granule), "L8");
+        debug_law!(block.start == start && !block.is_hole(), "a block");
+        debug_law!(size < block.size() && size.is_multiple_of(self.units.granule), "L8");
         let extent =
             if block.extent.is_kept() { Extent::kept(size) } else { Extent::process(size) };
         let shorter = Segment { extent, ..block };
@@ -115,7 +116,7 @@ impl FreeList {
     pub(crate) fn settle_claim(&mut self, claim: Claim, is_clean: bool, fresh_from: Option<usize>) {
         let Some(path) = self.segments.locate(claim.run.start) else { return };
         let claimed = self.segments.segment(path.cursor());
-        debug_assert!(
+        debug_law!(
             claimed.start == claim.run.start
                 && claimed.extent.is_claimed()
                 && claimed.size() == claim.run.size(),

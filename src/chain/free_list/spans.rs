@@ -4,12 +4,13 @@ use super::super::node_arena::Id;
 use super::super::segment::Segment;
 use super::super::span::Span;
 use super::list::FreeList;
+use crate::base::fatal::debug_law;
 
 impl FreeList {
     /// Enters a span of `len` bytes at `start`, all hole, whose first byte is at `base` in memory. It takes its
     /// place in the chain by address. The caller has reserved one span.
     pub(crate) fn span_create(&mut self, start: usize, len: usize, base: usize) -> Id<Span> {
-        debug_assert!(len > 0 && len.is_multiple_of(self.units.granule), "L8");
+        debug_law!(len > 0 && len.is_multiple_of(self.units.granule), "L8");
         let before = self.segments.locate(start);
         let prev = before.map_or(Id::NONE, |path| self.segments.segment(path.cursor()).span);
         let next = match prev.some() {
@@ -48,7 +49,7 @@ impl FreeList {
 
     /// Lengthens a span by `extra` bytes of hole. The caller has reserved one change.
     pub(crate) fn span_extend(&mut self, id: Id<Span>, extra: usize) {
-        debug_assert!(extra > 0 && extra.is_multiple_of(self.units.granule), "L8");
+        debug_law!(extra > 0 && extra.is_multiple_of(self.units.granule), "L8");
         let end = self.spans.get(id).end();
         let Some(path) = self.segments.locate(end - 1) else { return };
         let last = self.segments.segment(path.cursor());
@@ -69,7 +70,7 @@ impl FreeList {
     /// Takes a span that is all hole out of the chain. What its memory becomes is the owner's affair.
     pub(crate) fn span_destroy(&mut self, id: Id<Span>) {
         let Span { start, len, prev, next, segment_count, used, .. } = *self.spans.get(id);
-        debug_assert!(used == 0 && segment_count == 1, "only a span that is all hole goes");
+        debug_law!(used == 0 && segment_count == 1, "only a span that is all hole goes");
         let Some(path) = self.segments.locate(start) else { return };
         let hole = self.segments.segment(path.cursor());
         self.segments.splice(&path, 1, &[]);

@@ -8,6 +8,7 @@ use super::super::node_arena::Id;
 use super::super::segment::{Extent, Segment};
 use super::node::{Child, Inner, Leaf, Summary};
 use super::tree::{Index, Path};
+use crate::base::fatal::debug_law;
 
 /// The largest hole among what left a node and among what came in.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +38,7 @@ impl<const N: usize> Index<N> {
 
     /// Enters the first segment of an empty index. The caller has reserved one splice.
     pub(crate) fn insert_first(&mut self, segment: Segment) {
-        debug_assert!(self.height == 0, "the index is empty");
+        debug_law!(self.height == 0, "the index is empty");
         let mut leaf = Leaf::new(Id::NONE, Id::NONE);
         leaf.splice(0, 0, &[segment]);
         let id = self.leaves.create(leaf);

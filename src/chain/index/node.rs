@@ -5,6 +5,7 @@
 use super::super::node_arena::{Id, Node};
 use super::super::segment::{Extent, Segment};
 use super::super::span::Span;
+use crate::base::fatal::debug_law;
 
 /// A child of an inner node: an inner node, or a leaf on the lowest level.
 pub(super) type Child<const N: usize> = Id<Inner<N>>;
@@ -158,8 +159,8 @@ impl<const N: usize> Leaf<N> {
     #[inline]
     pub(super) fn splice(&mut self, at: usize, removed: usize, added: &[Segment]) {
         let count = self.len();
-        debug_assert!(at + removed <= count, "a splice stays inside its leaf");
-        debug_assert!(count - removed + added.len() <= N, "a splice fits");
+        debug_law!(at + removed <= count, "a splice stays inside its leaf");
+        debug_law!(count - removed + added.len() <= N, "a splice fits");
         if removed != added.len() {
             self.shift_rows(at + removed, at + added.len());
         }
@@ -283,7 +284,7 @@ impl<const N: usize> Inner<N> {
     /// Enters a child at `at`. There is room.
     pub(super) fn insert(&mut self, at: usize, child: Child<N>, summary: Summary) {
         let count = self.len();
-        debug_assert!(at <= count && count < N, "a child fits");
+        debug_law!(at <= count && count < N, "a child fits");
         shift(&mut self.first, count, at, at + 1);
         shift(&mut self.largest, count, at, at + 1);
         shift(&mut self.child, count, at, at + 1);
@@ -296,7 +297,7 @@ impl<const N: usize> Inner<N> {
     /// Drops the child at `at`.
     pub(super) fn remove(&mut self, at: usize) {
         let count = self.len();
-        debug_assert!(at < count, "a child that is there");
+        debug_law!(at < count, "a child that is there");
         shift(&mut self.first, count, at + 1, at);
         shift(&mut self.largest, count, at + 1, at);
         shift(&mut self.child, count, at + 1, at);

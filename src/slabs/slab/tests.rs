@@ -1,0 +1,51 @@
+//! Every law of a slab can be broken, and is found broken.
+#![allow(unsafe_code, reason = "names a heap that there is not")]
+
+use std::num::NonZeroUsize;
+
+use crate::slabs::class::Class;
+use crate::slabs::names::HeapName;
+use crate::slabs::slab::Slab;
+use crate::slabs::slot::{FREE, LIVE};
+use crate::slabs::sync::{AtomicU8, AtomicU64, Ordering};
+
+impl Slab {
+    /// Changes what only the owner's laws hold it to.
+    pub(crate) fn break_key(&self) {
+        self.key.store(self.key() + 1, Ordering::Relaxed);
+    }
+}
+
+/// A slab of 16 slots on nobody's memory, of which the first half was taken.
+fn slab() -> &'static Slab {
+    let class = Class::of(1000, 8).expect("a class");
+    let words = || Box::leak(Box::new([AtomicU64::new(0)]));
+    let states: Vec<_> = (0..=class.shape().slots[0]).map(|_| AtomicU8::new(FREE)).collect();
+    let slab: &Slab = Box::leak(Box::new(Slab::new(class, states.leak(), words(), words())));
+    // SAFETY: nobody looks for the heap that lies there.
+    let owner = unsafe { HeapName::at(NonZeroUsize::MIN) };
+    slab.begin(1 << 50, class, owner);
+    slab.take(slab.slots() / 2, drop);
+    slab
+}
+
+#[test]
+fn every_law_of_a_slab_can_be_broken() {
+    let broken = |break_it: &dyn Fn(&Slab)| {
+        let slab = slab();
+        assert_eq!(slab.check(), Ok(()));
+        break_it(slab);
+        slab.check().expect_err("a broken law").law
+    };
+    assert_eq!(broken(&|slab| slab.hint.set(1)), "no word below the hint has a bit");
+    assert_eq!(
+        broken(&|slab| slab.free_count.update(|count| count + 1)),
+        "the free slots are counted (I2)"
+    );
+    assert_eq!(broken(&|slab| slab.put(0, 1 << 20)), "only slots are free");
+    assert_eq!(
+        broken(&|slab| slab.states[slab.slots() - 1].store(LIVE, Ordering::Relaxed)),
+        "a slot is live or free (I1)"
+    );
+    assert_eq!(broken(&|slab| slab.carved.store(0, Ordering::Relaxed)), "what was taken is carved");
+}
