@@ -23,15 +23,14 @@ impl ThreadHeap {
     /// would keep more than [`LARGE_BYTES`] of such.
     #[inline]
     pub(crate) fn push(&self, class: Class, slot: FreeSlot) -> Result<(), FreeSlot> {
-        if !class.is_large() {
-            return self.magazine(class).push(slot);
-        }
-        let bytes = self.large_bytes.get() + class.shape().slot_bytes;
-        if bytes > LARGE_BYTES {
+        let large_bytes = self.large_bytes.get() + class.shape().slot_bytes;
+        if class.is_large() && large_bytes > LARGE_BYTES {
             return Err(slot);
         }
         self.magazine(class).push(slot)?;
-        self.large_bytes.set(bytes);
+        if class.is_large() {
+            self.large_bytes.set(large_bytes);
+        }
         Ok(())
     }
 
