@@ -21,6 +21,7 @@ use super::sync::{AtomicU8, AtomicU32, AtomicU64, Cell, Lock, Ordering};
 use crate::base::addr;
 use crate::base::array::Zeroable;
 use crate::base::bump::Bump;
+use crate::base::fatal::debug_law;
 use crate::base::os::System;
 use crate::heap::{GivenUp, HUGE_FROM, Heap};
 
@@ -178,6 +179,10 @@ impl Depot {
         }
         let descriptor = waiting.or_else(|| pool.new_descriptor(&self.heap, class, slots));
         let slab = descriptor.ok_or(None)?;
+        debug_law!(
+            slab.start() == 0 && slab.slots() == slots,
+            "a descriptor has one slab at a time"
+        );
         let (shape, slab_bytes) = (class.shape(), class.shape().slab_bytes(slots));
         let layout = Layout::from_size_align(slab_bytes, shape.slab_align).ok();
         let Some(run) = layout.and_then(|layout| self.heap.allocate_kept(layout)) else {
@@ -237,6 +242,10 @@ impl Depot {
     }
 
     fn resize_slab_locked(&self, slab: &'static Slab, class: Class) -> Option<GivenUp> {
+        debug_law!(
+            slab.slots() == 1 && class.is_large(),
+            "only a slab of one slot changes its class"
+        );
         let (start, old, new) = (slab.start(), slab.slab_bytes(), class.shape().slab_bytes(1));
         if new > old && !self.cover(start, new) {
             return None;

@@ -4,6 +4,7 @@
 use super::class::Class;
 use super::slot::FreeSlot;
 use super::thread_heap::ThreadHeap;
+use crate::base::fatal::debug_law;
 
 /// Bytes of large slots that a thread keeps.
 pub(super) const LARGE_BYTES: usize = 8 << 20;
@@ -14,7 +15,9 @@ impl ThreadHeap {
     pub(crate) fn hand_out(&self, class: Class) -> Option<usize> {
         let slot = self.magazine(class).hand_out()?;
         if class.is_large() {
-            self.large_bytes.update(|bytes| bytes - class.shape().slot_bytes);
+            let bytes = self.large_bytes.get();
+            debug_law!(bytes >= class.shape().slot_bytes, "the bytes of large slots are summed up");
+            self.large_bytes.set(bytes - class.shape().slot_bytes);
         }
         Some(slot)
     }

@@ -133,6 +133,7 @@ impl Magazine {
     /// Moves to a larger array.
     pub(super) fn move_to(&self, places: Places) {
         let len = self.len();
+        debug_law!(len <= places.len(), "a larger array has room for all");
         for (old, new) in self.places().iter().zip(places).take(len) {
             new.set(old.get());
         }

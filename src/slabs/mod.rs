@@ -1,10 +1,11 @@
 //! Slabs: small blocks, up to 32 KiB, and large ones, up to 4 MiB. Slabs cut into slots of one class, and a heap for
 //! each thread.
 //!
-//! From the ground up: [`class`] which slot serves a request; [`sync`] the atomics; [`names`] of heaps and slabs;
-//! [`slot`] the right to a free one; [`handover`] how a slot comes home from another thread; [`notes`] what a heap that
-//! serves a region notes; [`slab`] the slots and their states; [`magazine`] a stack of free slots; [`class_lists`] a
-//! heap's slabs of a class; [`slab_map`] from an address to its slab; [`depot`] what all heaps draw on;
+//! From the ground up: [`class`] which slot serves a request; [`sync`] the atomics, which loom follows in
+//! `models`; [`names`] of heaps and slabs; [`slot`] the right to a free one; [`handover`] how a slot comes home from
+//! another thread; [`notes`] what a heap that serves a region notes; [`slab`] the slots and their states; [`magazine`]
+//! a stack of free slots; [`class_lists`] a heap's slabs of a class; [`slab_map`] from an address to its slab;
+//! [`depot`] what all heaps draw on;
 //! [`thread_heap`] what one thread has; [`places`], [`slab_lists`] and [`large`] what it keeps; [`send_home`] free's
 //! slow ways; [`retired`] heaps whose threads have ended; [`refill`] malloc's slow way; [`check`] the laws.
 //!
@@ -13,6 +14,8 @@
 //! `&'static` references, and a late reader never meets unmapped memory.
 
 pub(crate) mod class;
+#[cfg(all(test, mems_loom))]
+mod followed;
 #[cfg(all(test, mems_loom))]
 mod modelled;
 mod sync;
@@ -35,5 +38,11 @@ mod refill;
 mod check;
 #[cfg(all(test, mems_loom))]
 mod models;
+#[cfg(test)]
+mod heaps_check;
+#[cfg(all(test, feature = "std"))]
+mod heaps_model;
+#[cfg(test)]
+mod heaps_soak;
 #[cfg(test)]
 mod tests;

@@ -1,61 +1,19 @@
 //! Atomics, cells and a lock that loom follows while a model runs. At all other times they are the plain ones.
 //!
 //! Each is laid out as the plain one is, so zero bytes are a value of it, and a `static` may have one. What loom knows
-//! of it is kept beside, by address, from its first use in the model on. Whatever is written goes to both: so the plain
-//! ones tell what a model began with, and how it ended.
-//!
-//! Loom runs all threads of a model on one thread of the system, and changes between them only in an operation on one
-//! of its own objects.
-#![allow(unsafe_code, reason = "lends out what loom knows for as long as a model runs")]
+//! of it is kept beside ([`followed`](super::followed)). Whatever is written goes to both: so the plain ones tell what
+//! a model began with, and how it ended.
+#![allow(unsafe_code, reason = "says which of them zero bytes are a value of")]
 #![allow(dead_code, reason = "the plain ones have more than is used, too")]
 
 use core::cell;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{self, Ordering};
-use std::any::Any;
-use std::collections::HashMap;
 
+use super::followed::{Known, known};
 use crate::base::array::Zeroable;
 use crate::base::lock;
-
-std::thread_local! {
-    /// What loom knows, by address, while a model runs.
-    static KNOWN: cell::RefCell<Option<HashMap<usize, Box<dyn Any>>>> = const { cell::RefCell::new(None) };
-}
-
-/// Loom follows everything until this is dropped. All threads of the model have ended by then.
-#[derive(Debug)]
-pub(super) struct Followed(());
-
-impl Followed {
-    /// Begins to follow. What threads are to use at the same time has to be used once before there are any: loom takes
-    /// the first use for the creation.
-    pub(super) fn begin() -> Self {
-        KNOWN.set(Some(HashMap::new()));
-        Self(())
-    }
-}
-
-impl Drop for Followed {
-    fn drop(&mut self) {
-        KNOWN.set(None);
-    }
-}
-
-/// What loom knows of the object at an address, which becomes known if it is not yet. None while no model runs.
-fn known<T: Any>(address: usize, make: impl FnOnce() -> T) -> Option<&'static T> {
-    KNOWN.with_borrow_mut(|known| {
-        let object = known.as_mut()?.entry(address).or_insert_with(|| Box::new(make()));
-        let object: *const T = object.downcast_ref::<T>()?;
-        // SAFETY: it is boxed, and stays until no thread of the model is left.
-        Some(unsafe { &*object })
-    })
-}
-
-fn address_of<T>(object: &T) -> usize {
-    core::ptr::from_ref(object).addr()
-}
 
 /// An atomic of one of the types that loom has.
 macro_rules! atomic {
@@ -69,18 +27,22 @@ macro_rules! atomic {
                 Self(atomic::$name::new(value))
             }
 
-            fn known(&self) -> Option<&'static loom::sync::atomic::$name> {
-                let make = || loom::sync::atomic::$name::new(self.0.load(Ordering::Relaxed));
-                known(address_of(self), make)
+            fn known(&self) -> Option<&'static Known<loom::sync::atomic::$name>> {
+                let make =
+                    || Known::new(loom::sync::atomic::$name::new(self.0.load(Ordering::Relaxed)));
+                known(self, make)
             }
 
             pub(crate) fn load(&self, order: Ordering) -> $value {
-                self.known().map_or_else(|| self.0.load(order), |known| known.load(order))
+                self.known().map_or_else(
+                    || self.0.load(order),
+                    |known| known.read(|atomic| atomic.load(order)),
+                )
             }
 
             pub(crate) fn store(&self, value: $value, order: Ordering) {
                 if let Some(known) = self.known() {
-                    known.store(value, order);
+                    known.write(|atomic| atomic.store(value, order));
                 }
                 self.0.store(value, order);
             }
@@ -88,7 +50,7 @@ macro_rules! atomic {
             pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
                 match self.known() {
                     Some(known) => {
-                        let old = known.swap(value, order);
+                        let old = known.write(|atomic| atomic.swap(value, order));
                         self.0.store(value, Ordering::Relaxed);
                         old
                     }
@@ -108,7 +70,7 @@ macro_rules! atomic_number {
             pub(crate) fn fetch_add(&self, value: $value, order: Ordering) -> $value {
                 match self.known() {
                     Some(known) => {
-                        let old = known.fetch_add(value, order);
+                        let old = known.write(|atomic| atomic.fetch_add(value, order));
                         self.0.store(old.wrapping_add(value), Ordering::Relaxed);
                         old
                     }
@@ -119,7 +81,7 @@ macro_rules! atomic_number {
             pub(crate) fn fetch_or(&self, value: $value, order: Ordering) -> $value {
                 match self.known() {
                     Some(known) => {
-                        let old = known.fetch_or(value, order);
+                        let old = known.write(|atomic| atomic.fetch_or(value, order));
                         self.0.store(old | value, Ordering::Relaxed);
                         old
                     }
@@ -130,7 +92,7 @@ macro_rules! atomic_number {
             pub(crate) fn fetch_and(&self, value: $value, order: Ordering) -> $value {
                 match self.known() {
                     Some(known) => {
-                        let old = known.fetch_and(value, order);
+                        let old = known.write(|atomic| atomic.fetch_and(value, order));
                         self.0.store(old & value, Ordering::Relaxed);
                         old
                     }
@@ -147,7 +109,9 @@ macro_rules! atomic_number {
             ) -> Result<$value, $value> {
                 match self.known() {
                     Some(known) => {
-                        let was = known.compare_exchange_weak(old, new, success, failure)?;
+                        let was = known.write(|atomic| {
+                            atomic.compare_exchange_weak(old, new, success, failure)
+                        })?;
                         self.0.store(new, Ordering::Relaxed);
                         Ok(was)
                     }
@@ -180,18 +144,20 @@ impl<T: 'static> AtomicPtr<T> {
         Self(atomic::AtomicPtr::new(value))
     }
 
-    fn known(&self) -> Option<&'static loom::sync::atomic::AtomicPtr<T>> {
-        let make = || loom::sync::atomic::AtomicPtr::new(self.0.load(Ordering::Relaxed));
-        known(address_of(self), make)
+    fn known(&self) -> Option<&'static Known<loom::sync::atomic::AtomicPtr<T>>> {
+        let make =
+            || Known::new(loom::sync::atomic::AtomicPtr::new(self.0.load(Ordering::Relaxed)));
+        known(self, make)
     }
 
     pub(crate) fn load(&self, order: Ordering) -> *mut T {
-        self.known().map_or_else(|| self.0.load(order), |known| known.load(order))
+        self.known()
+            .map_or_else(|| self.0.load(order), |known| known.read(|atomic| atomic.load(order)))
     }
 
     pub(crate) fn store(&self, value: *mut T, order: Ordering) {
         if let Some(known) = self.known() {
-            known.store(value, order);
+            known.write(|atomic| atomic.store(value, order));
         }
         self.0.store(value, order);
     }
@@ -213,7 +179,7 @@ impl<T> Cell<T> {
     }
 
     fn known(&self) -> Option<&'static loom::cell::UnsafeCell<()>> {
-        known(address_of(self), || loom::cell::UnsafeCell::new(()))
+        known(self, || loom::cell::UnsafeCell::new(()))
     }
 
     fn note_read(&self) {
@@ -279,7 +245,7 @@ impl<T> Lock<T> {
     }
 
     pub(crate) fn lock(&self) -> LockGuard<'_, T> {
-        let known = known(address_of(self), || loom::sync::Mutex::new(()));
+        let known = known(self, || loom::sync::Mutex::new(()));
         let known = known.and_then(|known| known.lock().ok());
         LockGuard { plain: self.0.lock(), _known: known }
     }

@@ -7,6 +7,7 @@
 //! A model's depot, heaps and blocks are made before loom begins to follow, and looked over once it has stopped. Cells
 //! are followed, too: that two threads use one at the same time is found whatever comes of it.
 #![allow(unsafe_code, reason = "ends a depot")]
+#![allow(clippy::expect_used, reason = "a test")]
 
 use loom::model::Builder;
 use loom::thread;
@@ -14,15 +15,17 @@ use std::sync::Arc;
 
 use super::class::Class;
 use super::depot::Depot;
-use super::modelled::Followed;
-use super::slab::Slab;
-use super::sync::Ordering;
+use super::followed::Followed;
+use super::slab::{Slab, WORD_SLOTS};
+use super::sync::{AtomicBool, AtomicU8, Ordering};
 use super::thread_heap::ThreadHeap;
 
 /// Addresses that a depot reserves.
 const RESERVATION: usize = 1 << 28;
 /// Blocks of a class with the fewest slots a slab, 8.
 const BLOCK_BYTES: usize = 32 << 10;
+/// Blocks of a class with slots in two words a slab.
+const SMALL_BYTES: usize = 240;
 
 /// A heap, for a thread of a model.
 type Heap = &'static ThreadHeap;
@@ -30,11 +33,9 @@ type Heap = &'static ThreadHeap;
 /// Bytes of the stack on which a scene is set up: a thread heap is written by value.
 const STACK_BYTES: usize = 1 << 20;
 
-/// Runs a scene with a depot of its own in every interleaving in which a thread is interrupted up to `preemptions`
-/// times.
-fn explore(preemptions: usize, scene: impl Fn(&'static Depot) + Send + Sync + 'static) {
+/// Runs a scene, with a depot of its own, in every interleaving.
+fn explore(scene: impl Fn(&'static Depot) + Send + Sync + 'static) {
     let mut builder = Builder::new();
-    builder.preemption_bound = Some(preemptions);
     builder.max_branches = 10_000;
     let scene = Arc::new(scene);
     builder.check(move || {
@@ -64,19 +65,26 @@ fn class() -> Class {
 
 /// A heap of a thread, and blocks that it has been handed out.
 fn heap_with<const BLOCKS: usize>(depot: &'static Depot) -> (Heap, [usize; BLOCKS]) {
-    let heap = depot.acquire_heap().expect("memory");
-    heap.open_outbox(heap.outbox(class()), class());
-    (heap, [(); BLOCKS].map(|()| allocate(heap).expect("memory")))
+    heap_with_blocks_of(class(), depot)
 }
 
-fn allocate(heap: Heap) -> Option<usize> {
-    heap.hand_out(class()).or_else(|| heap.refill(class()))
+fn heap_with_blocks_of<const BLOCKS: usize>(
+    class: Class,
+    depot: &'static Depot,
+) -> (Heap, [usize; BLOCKS]) {
+    let heap = depot.acquire_heap().expect("memory");
+    heap.open_outbox(heap.outbox(class), class);
+    (heap, [(); BLOCKS].map(|()| allocate(heap, class).expect("memory")))
+}
+
+fn allocate(heap: Heap, class: Class) -> Option<usize> {
+    heap.hand_out(class).or_else(|| heap.refill(class))
 }
 
 /// Takes a block back on a thread with this heap. Whether there was one.
 fn free(heap: Heap, address: usize) -> bool {
     let Some(slab) = heap.depot.map.find(address) else { return false };
-    let slot = if slab.key() == heap.key(class()) {
+    let slot = if slab.key() == heap.key(slab.class()) {
         slab.free_own(address).ok()
     } else {
         slab.free(address)
@@ -86,8 +94,9 @@ fn free(heap: Heap, address: usize) -> bool {
 
 /// As [`free`], and sends it home at once.
 fn free_and_deliver(heap: Heap, address: usize) -> bool {
+    let class = slab_of(heap, address).class();
     let is_free = free(heap, address);
-    heap.send_home(heap.outbox(class()), heap.outbox(class()).len());
+    heap.send_home(heap.outbox(class), heap.outbox(class).len());
     is_free
 }
 
@@ -110,11 +119,13 @@ fn show(heaps: &[Heap], blocks: &[usize]) -> Followed {
     let followed = Followed::begin();
     for (slab, address) in slabs.iter().zip(blocks) {
         assert!(slab_of(heaps[0], *address).start() == slab.start());
-        assert!(slab.key() != 0 && slab.owner().is_some() && slab.class() == class());
+        assert!(slab.key() != 0 && slab.owner().is_some() && slab.class().shape().slots[0] > 1);
         assert!(slab.live_count() > 0 && !slab.carved_and_purged().1);
-        assert!(slab.prev.get().is_none() && slab.next.get().is_none());
+        core::hint::black_box((slab.prev.get(), slab.next.get()));
         assert!(slab.check().is_ok() && slab.is_listed.get() == slab.has_free());
         assert!(slab.notice.next().is_none());
+        // Loom leaves what an atomic began with out of the one order of all sequentially consistent operations.
+        slab.remote.iter().for_each(|word| word.store(0, Ordering::SeqCst));
         slab.notice.clear();
     }
     for heap in heaps {
@@ -145,32 +156,85 @@ fn assert_all_home(heaps: &[Heap], blocks: &[usize]) {
     }
 }
 
+/// Two threads free a block each of a third one's, which looks for what came home, and goes on.
+fn free_two_beside_a_drain(depot: &'static Depot, owner: Heap, blocks: [usize; 2]) {
+    let others = [heap_with::<0>(depot).0, heap_with::<0>(depot).0];
+    others.iter().for_each(|heap| {
+        let class = slab_of(owner, blocks[0]).class();
+        heap.open_outbox(heap.outbox(class), class);
+    });
+    let followed = show(&[owner, others[0], others[1]], &blocks);
+    let threads: Vec<_> = others
+        .into_iter()
+        .zip(blocks)
+        .map(|(heap, block)| spawn(move || assert!(free_and_deliver(heap, block))))
+        .collect();
+    owner.drain();
+    threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
+    owner.drain();
+    assert!(blocks.iter().all(|block| {
+        let slab = slab_of(owner, *block);
+        slab.is_in_free_words(slab.slot_index(*block).expect("a slot"))
+    }));
+    drop(followed);
+    assert_all_home(&[owner, others[0], others[1]], &blocks);
+}
+
+/// The notice: both blocks are of one word of one slab.
 #[test]
 fn no_slot_is_forgotten() {
-    explore(3, |depot| {
+    explore(|depot| {
         let (owner, blocks) = heap_with::<2>(depot);
-        let others = [heap_with::<0>(depot).0, heap_with::<0>(depot).0];
-        let followed = show(&[owner, others[0], others[1]], &blocks);
-        let threads: Vec<_> = others
-            .into_iter()
-            .zip(blocks)
-            .map(|(heap, block)| spawn(move || assert!(free_and_deliver(heap, block))))
-            .collect();
+        free_two_beside_a_drain(depot, owner, blocks);
+    });
+}
+
+/// The order of notice and words: what one thread entered tells the next one nothing of the notice.
+#[test]
+fn no_slot_of_another_word_is_forgotten() {
+    explore(|depot| {
+        let class = Class::of(SMALL_BYTES, 8).expect("a class");
+        let (owner, live) = heap_with_blocks_of::<{ WORD_SLOTS + 1 }>(class, depot);
+        live[1..WORD_SLOTS].iter().for_each(|block| assert!(free(owner, *block)));
+        free_two_beside_a_drain(depot, owner, [live[0], live[WORD_SLOTS]]);
+    });
+}
+
+/// The list: the blocks are of two slabs.
+#[test]
+fn no_slab_is_forgotten() {
+    explore(|depot| {
+        let (owner, live) = heap_with::<9>(depot);
+        live[1..8].iter().for_each(|block| assert!(free(owner, *block)));
+        owner.flush();
+        let blocks = [live[0], live[8]];
+        assert!(slab_of(owner, blocks[0]).start() != slab_of(owner, blocks[1]).start());
+        free_two_beside_a_drain(depot, owner, blocks);
+    });
+}
+
+/// The list while it is worked off: the first slab comes onto it again before the one behind it is looked at.
+#[test]
+fn no_slab_behind_another_is_forgotten() {
+    explore(|depot| {
+        let (owner, live) = heap_with::<9>(depot);
+        live[2..8].iter().for_each(|block| assert!(free(owner, *block)));
+        owner.flush();
+        let (other, []) = heap_with::<0>(depot);
+        let blocks = [live[0], live[1], live[8]];
+        let followed = show(&[owner, other], &blocks);
+        assert!(free_and_deliver(other, blocks[2]) && free_and_deliver(other, blocks[0]));
+        let thread = spawn(move || assert!(free_and_deliver(other, blocks[1])));
         owner.drain();
-        threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
-        owner.drain();
-        assert!(blocks.iter().all(|block| {
-            let slab = slab_of(owner, *block);
-            slab.is_in_free_words(slab.slot_index(*block).expect("a slot"))
-        }));
+        thread.join().expect("it ends");
         drop(followed);
-        assert_all_home(&[owner, others[0], others[1]], &blocks);
+        assert_all_home(&[owner, other], &blocks);
     });
 }
 
 #[test]
 fn one_thread_that_delivers_twice_is_heard_twice() {
-    explore(3, |depot| {
+    explore(|depot| {
         let (owner, blocks) = heap_with::<2>(depot);
         let (other, []) = heap_with::<0>(depot);
         let followed = show(&[owner, other], &blocks);
@@ -186,7 +250,7 @@ fn one_thread_that_delivers_twice_is_heard_twice() {
 /// A slab of a heap whose thread has ended is adopted while another thread delivers.
 #[test]
 fn an_adopted_slab_takes_its_news_along() {
-    explore(3, |depot| {
+    explore(|depot| {
         let (ended, blocks) = heap_with::<2>(depot);
         let (other, []) = heap_with::<0>(depot);
         let (adopter, []) = heap_with::<0>(depot);
@@ -208,29 +272,34 @@ fn an_adopted_slab_takes_its_news_along() {
     });
 }
 
-/// Two threads free each other's block, and look for what came home.
+/// Two threads free each other's blocks, and look for what came home.
 #[test]
 fn two_heaps_free_each_others_blocks() {
-    explore(2, |depot| {
-        let (one, [first]) = heap_with::<1>(depot);
-        let (other, [second]) = heap_with::<1>(depot);
-        let followed = show(&[one, other], &[first, second]);
+    explore(|depot| {
+        let (one, ones) = heap_with::<2>(depot);
+        let (other, others) = heap_with::<2>(depot);
+        let blocks = [ones[0], ones[1], others[0], others[1]];
+        let followed = show(&[one, other], &blocks);
         let thread = spawn(move || {
-            assert!(free_and_deliver(other, first));
-            other.drain();
+            for block in ones {
+                assert!(free_and_deliver(other, block));
+                other.drain();
+            }
         });
-        assert!(free_and_deliver(one, second));
-        one.drain();
+        for block in others {
+            assert!(free_and_deliver(one, block));
+            one.drain();
+        }
         thread.join().expect("it ends");
         drop(followed);
-        assert_all_home(&[one, other], &[first, second]);
+        assert_all_home(&[one, other], &blocks);
     });
 }
 
 /// The state byte: of two frees in the same instant, by the owner and by another thread, one is recognised.
 #[test]
 fn of_two_frees_one_loses() {
-    explore(3, |depot| {
+    explore(|depot| {
         let (owner, blocks) = heap_with::<1>(depot);
         let (other, []) = heap_with::<0>(depot);
         let followed = show(&[owner, other], &blocks);
@@ -241,4 +310,75 @@ fn of_two_frees_one_loses() {
         drop(followed);
         assert_all_home(&[owner, other], &blocks);
     });
+}
+
+/// The last slots come home, the slab ends, and its descriptor gets another one, while the thread that delivered has
+/// still to put it on the list.
+#[test]
+fn a_slab_ends_and_begins_beside_a_late_notice() {
+    explore(|depot| {
+        let (owner, blocks) = heap_with::<2>(depot);
+        owner.flush();
+        let others = [heap_with::<0>(depot).0, heap_with::<0>(depot).0];
+        let followed = show(&[owner, others[0], others[1]], &blocks);
+        let threads: Vec<_> = others
+            .into_iter()
+            .zip(blocks)
+            .map(|(heap, block)| spawn(move || assert!(free_and_deliver(heap, block))))
+            .collect();
+        owner.flush_and_end_slabs();
+        let block = allocate(owner, class()).expect("memory");
+        threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
+        assert!(free_and_deliver(others[0], block), "the next notice is heard");
+        drop(followed);
+        assert_all_home(&[owner, others[0], others[1]], &[block]);
+        owner.flush_and_end_slabs();
+        assert!(depot.map.all().next().is_none(), "all slabs have ended");
+    });
+}
+
+/// Of all who ask for the heap of an ended thread, one gets it.
+#[test]
+fn a_retired_heap_goes_to_one_thread() {
+    explore(|depot| {
+        let heaps = [heap_with::<0>(depot).0, heap_with::<0>(depot).0];
+        let followed = show(&heaps, &[]);
+        depot.retire_heap(heaps[0]);
+        let retiring = spawn(move || depot.retire_heap(heaps[1]));
+        let taking = spawn(move || {
+            let first = depot.take_retired();
+            core::iter::successors(first, |heap| heap.next_retired.get())
+                .map(ThreadHeap::name)
+                .collect::<Vec<_>>()
+        });
+        let acquired = depot.acquire_heap().expect("memory");
+        retiring.join().expect("it ends");
+        let taken = taking.join().expect("it ends");
+        drop(followed);
+        assert!(!acquired.is_retired.get() && !taken.contains(&acquired.name()));
+        let left = depot.pool.lock().all_retired().count();
+        let is_new = !heaps.iter().any(|heap| heap.name() == acquired.name());
+        assert_eq!(taken.len() + left + usize::from(!is_new), 2, "each is in one hand");
+    });
+}
+
+/// A write is tried before what another thread reads even if its own thread reads first.
+#[test]
+fn no_order_of_reads_and_writes_is_left_out() {
+    let seen: &'static [AtomicBool; 2] = Box::leak(Box::new([const { AtomicBool::new(false) }; 2]));
+    explore(move |_depot| {
+        let word: &'static AtomicU8 = Box::leak(Box::new(AtomicU8::new(0)));
+        let followed = Followed::begin();
+        assert!(word.load(Ordering::SeqCst) == 0);
+        let thread = spawn(|| {
+            if word.load(Ordering::SeqCst) == 0 {
+                word.swap(1, Ordering::SeqCst);
+            }
+        });
+        let read = word.load(Ordering::SeqCst);
+        thread.join().expect("it ends");
+        drop(followed);
+        seen[usize::from(read)].store(true, Ordering::SeqCst);
+    });
+    assert!(seen.iter().all(|seen| seen.load(Ordering::SeqCst)), "both orders");
 }

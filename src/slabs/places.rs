@@ -3,6 +3,7 @@
 use super::class::Class;
 use super::magazine::Magazine;
 use super::thread_heap::ThreadHeap;
+use crate::base::fatal::debug_law;
 use crate::settings;
 
 /// The first capacity of a magazine.
@@ -27,6 +28,10 @@ impl ThreadHeap {
     /// but two in any case.
     fn give_places(&self, magazine: &Magazine, wish: usize, bytes: usize, class: Class) {
         let (slot_bytes, held) = (class.shape().slot_bytes, magazine.capacity());
+        debug_law!(
+            held * slot_bytes <= self.place_bytes.get(),
+            "the bytes of places are summed up"
+        );
         let others = self.place_bytes.get() - held * slot_bytes;
         let bytes = bytes.min(settings::cache_bytes().saturating_sub(others));
         let most = (bytes / slot_bytes).clamp(2, MAX_CAPACITY);

@@ -12,6 +12,7 @@ use super::class::SLAB_GRANULE;
 use super::names::SlabName;
 use super::slab::Slab;
 use super::sync::{AtomicPtr, AtomicUsize, Ordering};
+use crate::base::fatal::debug_law;
 use crate::base::os::{Os, OutOfMemory, System};
 use crate::base::round::align_up;
 
@@ -127,6 +128,7 @@ impl SlabMap {
 
     /// Enters `slab`, or nothing, for all granules of a run.
     pub(super) fn set(&self, start: usize, len: usize, slab: Option<&'static Slab>) {
+        debug_law!(len.is_multiple_of(SLAB_GRANULE), "a slab has whole granules");
         let number = slab.map_or(0, |slab| slab.name().number());
         for address in (start..start + len).step_by(SLAB_GRANULE) {
             if let Some(granule) = self.granule(address) {
@@ -141,12 +143,13 @@ impl SlabMap {
     /// # Safety
     ///
     /// Nobody looks anything up any more.
-    #[cfg(all(test, mems_loom))]
+    #[cfg(test)]
     pub(super) unsafe fn end(&self) {
         let bytes = self.limit.load(Ordering::Relaxed) / SLAB_GRANULE * WORD_BYTES;
-        let words = NonNull::new(self.words.load(Ordering::Relaxed)).expect("a table");
+        let Some(words) = NonNull::new(self.words.load(Ordering::Relaxed)) else { return };
         // SAFETY: it is the table's own reservation, of which by the caller's contract nobody knows any more.
-        unsafe { System.unmap(words.cast(), bytes) }.expect("it goes back");
+        let result = unsafe { System.unmap(words.cast(), bytes) };
+        assert!(result.is_ok(), "it goes back");
     }
 
     /// All slabs there are, in address order. O(table).

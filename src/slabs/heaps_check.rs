@@ -1,0 +1,169 @@
+//! Every law of a thread heap can be broken, and is found broken; and what broke some of them once.
+#![allow(clippy::expect_used, reason = "a test that finds something wrong ends")]
+
+use core::ptr;
+
+use super::class::Class;
+use super::class_lists::ClassLists;
+use super::depot::Depot;
+use super::slab::Slab;
+use super::slot::{FreeSlot, LIVE};
+use super::sync::Ordering;
+use super::thread_heap::ThreadHeap;
+
+/// Bytes of blocks, 16 a slab.
+const SMALL: usize = 1000;
+
+fn small() -> Class {
+    Class::of(SMALL, 8).expect("a class")
+}
+
+fn medium() -> Class {
+    Class::of(2 * SMALL, 8).expect("a class")
+}
+
+fn large(bytes: usize) -> Class {
+    Class::of_any(bytes, 8).filter(|class| class.is_large()).expect("a large class")
+}
+
+fn heap() -> &'static ThreadHeap {
+    let depot: &Depot = Box::leak(Box::new(Depot::new(1 << 30)));
+    depot.acquire_heap().expect("memory")
+}
+
+fn allocate(heap: &'static ThreadHeap, class: Class) -> usize {
+    heap.hand_out(class).or_else(|| heap.refill(class)).expect("memory")
+}
+
+fn slab_of(heap: &ThreadHeap, address: usize) -> &'static Slab {
+    heap.depot.map.find(address).expect("a slab")
+}
+
+/// A heap with a block, which is live, of a slab with free slots, and the slot of another in its magazine.
+fn heap_with_block() -> (&'static ThreadHeap, &'static Slab, usize) {
+    let heap = heap();
+    let block = allocate(heap, small());
+    (heap, slab_of(heap, block), block)
+}
+
+/// The law that is found broken after this.
+fn broken(break_it: impl Fn(&'static ThreadHeap, &'static Slab)) -> &'static str {
+    let (heap, slab, _) = heap_with_block();
+    assert_eq!(heap.check(), Ok(()));
+    break_it(heap, slab);
+    heap.check().expect_err("a broken law").law
+}
+
+fn lists(heap: &ThreadHeap) -> &ClassLists {
+    heap.list(small())
+}
+
+/// Pushes a slot that there is not, or is elsewhere.
+fn push(heap: &ThreadHeap, class: Class, address: usize, slab: &'static Slab) {
+    let state = slab.state(slab.slots() - 1).expect("a slot");
+    assert!(heap.magazine(class).push(FreeSlot::new(address, state)).is_ok());
+}
+
+#[test]
+fn every_law_of_a_heap_can_be_broken() {
+    assert_eq!(broken(|_, slab| slab.break_key()), "a slab's key names its owner and class");
+    assert_eq!(
+        broken(|_, slab| slab.is_listed.set(false)),
+        "a slab is listed if it has free slots (I3)"
+    );
+    assert_eq!(
+        broken(|heap, _| lists(heap).count.update(|count| count + 1)),
+        "the slabs are counted (I4)"
+    );
+    assert_eq!(broken(|heap, _| lists(heap).empty.set(1)), "the empty slabs are counted (I4)");
+    assert_eq!(broken(|_, slab| slab.next.set(Some(slab))), "a slab is listed once (I3)");
+    assert_eq!(
+        broken(|heap, slab| {
+            let other = slab_of(heap, allocate(heap, medium()));
+            heap.list(other.class()).listed.set(Some(slab));
+        }),
+        "a list has own slabs of a class"
+    );
+    assert_eq!(broken(|_, slab| slab.prev.set(Some(slab))), "a list is linked both ways");
+    assert_eq!(
+        broken(|heap, _| lists(heap).listed.set(None)),
+        "every slab with free slots is listed (I3)"
+    );
+    assert_eq!(
+        broken(|heap, slab| lists(heap).waiting[0].set(Some(slab))),
+        "a descriptor that waits has no slab"
+    );
+    assert_eq!(
+        broken(|heap, slab| {
+            let address = heap.magazine(small()).addresses().next().expect("a slot");
+            let index = slab.slot_index(address).expect("a slot");
+            slab.state(index).expect("a slot").store(LIVE, Ordering::Relaxed);
+        }),
+        "what is cached is not live (I1)"
+    );
+    assert_eq!(
+        broken(|heap, slab| push(heap, small(), slab.start() + 1, slab)),
+        "what is cached is a slot"
+    );
+    assert_eq!(
+        broken(|heap, slab| {
+            allocate(heap, medium());
+            push(heap, medium(), slab.slot_start(1), slab);
+        }),
+        "a slot is cached with others of its class"
+    );
+    assert_eq!(
+        broken(|heap, slab| push(heap, small(), slab.slot_start(slab.slots() - 1), slab)),
+        "a slot is in one place (I1)"
+    );
+    assert_eq!(
+        broken(|heap, _| heap.place_bytes.update(|bytes| bytes + 1)),
+        "the bytes of places are summed up (I4)"
+    );
+    assert_eq!(broken(|heap, _| heap.large_bytes.set(1)), "so are those of large slots (I4)");
+}
+
+/// Its count of empty slabs stayed as it was.
+#[test]
+fn an_empty_slab_that_loses_slots_is_empty_no_more() {
+    let heap = heap();
+    let blocks: Vec<_> = (0..small().shape().slots[0]).map(|_| allocate(heap, small())).collect();
+    let slab = slab_of(heap, blocks[0]);
+    blocks.iter().for_each(|block| {
+        heap.take_in(slab, slab.free_own(*block).expect("it is live"));
+    });
+    heap.flush();
+    assert!(slab.is_empty() && heap.list(small()).empty.get() == 1);
+    heap.lose(slab, 0, 2);
+    assert!(!slab.is_empty() && slab.is_listed.get());
+    assert_eq!(heap.check(), Ok(()));
+    heap.lose(slab, 2, slab.slots() - 2);
+    assert!(!slab.has_free() && !slab.is_listed.get());
+    assert_eq!(heap.check(), Ok(()));
+}
+
+/// It was counted with the slabs of one class and ended with those of another.
+#[test]
+fn a_slab_that_changed_its_class_is_counted_once() {
+    let heap = heap();
+    let (before, after) = (large(100_000), large(200_000));
+    let block = allocate(heap, before);
+    let slab = slab_of(heap, block);
+    assert!(heap.depot.resize_slab(slab, after) && slab.class() == after);
+    assert_eq!((heap.check(), heap.slab_count(before).get()), (Ok(()), 1));
+    heap.take_in(slab, slab.free_own(block).expect("it is live"));
+    assert_eq!(heap.check(), Ok(()));
+    heap.flush_and_end_slabs();
+    assert_eq!((heap.check(), heap.slab_count(after).get()), (Ok(()), 0));
+}
+
+#[test]
+fn a_descriptor_serves_the_next_slab_of_its_class() {
+    let (heap, slab, block) = heap_with_block();
+    heap.take_in(slab, slab.free_own(block).expect("it is live"));
+    assert!(heap.flush_and_end_slabs() > 0 && slab.start() == 0);
+    let other = slab_of(heap, allocate(heap, medium()));
+    assert!(!ptr::eq(other, slab), "of another class it does not");
+    assert!(ptr::eq(slab_of(heap, allocate(heap, small())), slab));
+    assert_eq!(heap.check(), Ok(()));
+}
