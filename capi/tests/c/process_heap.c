@@ -74,6 +74,11 @@ static void mistake(int which) {
         if (which == 2) mems_heap_free(&local);
         if (which == 3) { mems_heap_free(block); mems_heap_realloc(block, 200); }
         if (which == 4) mems_heap_free(mems_malloc(100));
+        if (which >= 5) {
+            block = which == 5 ? mems_heap_malloc(100000) : mems_heap_aligned_alloc(4096, 100);
+            mems_heap_free(block);
+            mems_heap_free(block);
+        }
         _exit(0);
     }
     CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
@@ -96,7 +101,7 @@ int main(void) {
         pthread_join(threads[i], &left);
         mems_heap_free(left);
     }
-    for (int i = 0; i < 5; i++) mistake(i);
+    for (int i = 0; i < 7; i++) mistake(i);
     CHECK(mems_heap_check() == 0);
     mems_heap_trim();
     mems_heap_read_stats(&stats);
