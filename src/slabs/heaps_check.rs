@@ -9,6 +9,7 @@ use super::depot::Depot;
 use super::slab::Slab;
 use super::slot::{FreeSlot, LIVE};
 use super::sync::Ordering;
+use super::test_heaps::{self, free, slab_of};
 use super::thread_heap::ThreadHeap;
 
 /// Bytes of blocks, 16 a slab.
@@ -32,11 +33,7 @@ fn heap() -> &'static ThreadHeap {
 }
 
 fn allocate(heap: &'static ThreadHeap, class: Class) -> usize {
-    heap.hand_out(class).or_else(|| heap.refill(class)).expect("memory")
-}
-
-fn slab_of(heap: &ThreadHeap, address: usize) -> &'static Slab {
-    heap.depot.map.find(address).expect("a slab")
+    test_heaps::allocate(heap, class).expect("memory")
 }
 
 /// A heap with a block, which is live, of a slab with free slots, and the slot of another in its magazine.
@@ -129,9 +126,7 @@ fn an_empty_slab_that_loses_slots_is_empty_no_more() {
     let heap = heap();
     let blocks: Vec<_> = (0..small().shape().slots[0]).map(|_| allocate(heap, small())).collect();
     let slab = slab_of(heap, blocks[0]);
-    blocks.iter().for_each(|block| {
-        heap.take_in(slab, slab.free_own(*block).expect("it is live"));
-    });
+    blocks.iter().for_each(|block| assert!(free(heap, *block), "it is live"));
     heap.flush();
     assert!(slab.is_empty() && heap.list(small()).empty.get() == 1);
     heap.lose(slab, 0, 2);
@@ -151,7 +146,7 @@ fn a_slab_that_changed_its_class_is_counted_once() {
     let slab = slab_of(heap, block);
     assert!(heap.depot.resize_slab(slab, after) && slab.class() == after);
     assert_eq!((heap.check(), heap.slab_count(before).get()), (Ok(()), 1));
-    heap.take_in(slab, slab.free_own(block).expect("it is live"));
+    assert!(free(heap, block), "it is live");
     assert_eq!(heap.check(), Ok(()));
     heap.flush_and_end_slabs();
     assert_eq!((heap.check(), heap.slab_count(after).get()), (Ok(()), 0));
@@ -160,7 +155,7 @@ fn a_slab_that_changed_its_class_is_counted_once() {
 #[test]
 fn a_descriptor_serves_the_next_slab_of_its_class() {
     let (heap, slab, block) = heap_with_block();
-    heap.take_in(slab, slab.free_own(block).expect("it is live"));
+    assert!(free(heap, block), "it is live");
     assert!(heap.flush_and_end_slabs() > 0 && slab.start() == 0);
     let other = slab_of(heap, allocate(heap, medium()));
     assert!(!ptr::eq(other, slab), "of another class it does not");

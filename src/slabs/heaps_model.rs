@@ -14,6 +14,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestR
 
 use super::class::Class;
 use super::depot::Depot;
+use super::test_heaps::{allocate, free, with_depot};
 use super::thread_heap::ThreadHeap;
 
 const SEED: [u8; 32] = *b"one hands out what others return";
@@ -136,9 +137,7 @@ impl Run {
         let layout = Layout::from_size_align(size, align).expect("a layout");
         let Some(class) = Class::of_layout(layout) else { return Ok(()) };
         let Some(heap) = self.heap(thread) else { return Ok(()) };
-        let Some(start) = heap.hand_out(class).or_else(|| heap.refill(class)) else {
-            return Ok(());
-        };
+        let Some(start) = allocate(heap, class) else { return Ok(()) };
         let bytes = class.shape().slot_bytes;
         prop_assert!(start % align == 0 && bytes >= size);
         let before = self.live.range(..start + bytes).next_back();
@@ -236,14 +235,6 @@ impl Run {
     }
 }
 
-/// Takes a block back on a thread with this heap. Whether there was one.
-fn free(heap: &'static ThreadHeap, address: usize) -> bool {
-    let Some(slab) = heap.depot.map.find(address) else { return false };
-    let is_own = slab.key() == heap.key(slab.class());
-    let slot = if is_own { slab.free_own(address).ok() } else { slab.free(address) };
-    slot.map(|slot| heap.take_in(slab, slot)).is_some()
-}
-
 /// Where a block has its marks: at both ends.
 fn marks(start: usize, bytes: usize) -> [*mut usize; 2] {
     [start, start + bytes - size_of::<usize>()]
@@ -261,17 +252,13 @@ fn is_marked(start: usize, bytes: usize) -> bool {
 }
 
 fn run(limit: usize, steps: &[Step]) -> TestCaseResult {
-    let depot: *mut Depot = Box::into_raw(Box::new(Depot::new(RESERVATION)));
-    // SAFETY: it stays until the run is over.
-    let run_depot: &'static Depot = unsafe { &*depot };
-    let mut run = Run { depot: run_depot, threads: [None; THREADS], live: BTreeMap::new() };
-    run.depot.heap.set_limit(limit);
-    let result = steps.iter().try_for_each(|step| run.step(step)).and_then(|()| run.finish());
-    // SAFETY: the run is over, and nobody else knows the depot and what it has.
-    unsafe { run.depot.map.end() };
-    // SAFETY: as above.
-    drop(unsafe { Box::from_raw(depot) });
-    result
+    let play = |depot: &'static Depot| {
+        depot.heap.set_limit(limit);
+        let mut run = Run { depot, threads: [None; THREADS], live: BTreeMap::new() };
+        steps.iter().try_for_each(|step| run.step(step)).and_then(|()| run.finish())
+    };
+    // SAFETY: the run is over then, and nobody else knows the depot and what it has.
+    unsafe { with_depot(RESERVATION, play) }
 }
 
 fn compare(cases: u32, limit: impl Strategy<Value = usize>) {

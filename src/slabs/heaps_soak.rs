@@ -11,6 +11,7 @@ use fastrand::Rng;
 
 use super::class::Class;
 use super::depot::Depot;
+use super::test_heaps::{allocate, free, with_depot};
 use super::thread_heap::ThreadHeap;
 use crate::base::addr;
 
@@ -33,7 +34,7 @@ impl Block {
     fn allocate(heap: &'static ThreadHeap, random: &mut Rng) -> Option<Self> {
         let size = SIZES[random.usize(..SIZES.len())];
         let class = Class::of_any(size, 8)?;
-        let start = heap.hand_out(class).or_else(|| heap.refill(class))?;
+        let start = allocate(heap, class)?;
         let block = Self { start, bytes: size.min(200), mark: random.u8(..) };
         let memory = addr::raw_pointer(start);
         // SAFETY: the block is ours and has at least as many bytes.
@@ -46,10 +47,7 @@ impl Block {
         // SAFETY: the block is ours, and these bytes were written.
         let bytes = unsafe { core::slice::from_raw_parts(memory, self.bytes) };
         assert!(bytes.iter().all(|byte| *byte == self.mark), "nobody else wrote there");
-        let slab = heap.depot.map.find(self.start).expect("a slab");
-        let is_own = slab.key() == heap.key(slab.class());
-        let slot = if is_own { slab.free_own(self.start).ok() } else { slab.free(self.start) };
-        heap.take_in(slab, slot.expect("it is live"));
+        assert!(free(heap, self.start), "it is live");
     }
 }
 
@@ -87,11 +85,8 @@ fn live(depot: &'static Depot, shared: &Mutex<Vec<Block>>, random: &mut Rng) {
     depot.retire_heap(heap);
 }
 
-#[test]
-fn threads_that_free_each_others_blocks_leave_nothing() {
-    let depot: *mut Depot = Box::into_raw(Box::new(Depot::new(1 << 32)));
-    // SAFETY: it stays until all threads have ended.
-    let shared_depot: &'static Depot = unsafe { &*depot };
+/// Lets the threads live for a while, and looks at what is left.
+fn soak(depot: &'static Depot) {
     let (shared, is_over) = (Mutex::new(Vec::new()), AtomicBool::new(false));
     thread::scope(|scope| {
         for seed in 0..THREADS {
@@ -99,27 +94,29 @@ fn threads_that_free_each_others_blocks_leave_nothing() {
             scope.spawn(move || {
                 let mut random = Rng::with_seed(seed as u64);
                 while !is_over.load(Ordering::Relaxed) {
-                    live(shared_depot, shared, &mut random);
+                    live(depot, shared, &mut random);
                 }
             });
         }
         thread::sleep(TIME);
         is_over.store(true, Ordering::Relaxed);
     });
-    let heap = shared_depot.acquire_heap().expect("memory");
+    let heap = depot.acquire_heap().expect("memory");
     shared.into_inner().expect("no thread panics").into_iter().for_each(|block| block.free(heap));
     heap.flush();
-    shared_depot.retire_heap(heap);
-    let heaps: Vec<_> = shared_depot.pool.lock().all_heaps().collect();
+    depot.retire_heap(heap);
+    let heaps: Vec<_> = depot.pool.lock().all_heaps().collect();
     assert!(heaps.len() <= THREADS, "heaps of ended threads serve again");
     // What one heap forwards another takes in the second time.
-    shared_depot.tidy_retired();
-    shared_depot.tidy_retired();
+    depot.tidy_retired();
+    depot.tidy_retired();
     heaps.iter().for_each(|heap| heap.check().expect("the laws hold"));
-    shared_depot.heap.check().expect("the laws hold");
-    assert!(shared_depot.map.all().next().is_none(), "all slabs have ended");
-    // SAFETY: nobody uses it any more.
-    unsafe { shared_depot.map.end() };
-    // SAFETY: as above.
-    drop(unsafe { Box::from_raw(depot) });
+    depot.heap.check().expect("the laws hold");
+    assert!(depot.map.all().next().is_none(), "all slabs have ended");
+}
+
+#[test]
+fn threads_that_free_each_others_blocks_leave_nothing() {
+    // SAFETY: all threads have ended then.
+    unsafe { with_depot(1 << 32, soak) };
 }

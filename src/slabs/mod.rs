@@ -1,13 +1,13 @@
 //! Slabs: small blocks, up to 32 KiB, and large ones, up to 4 MiB. Slabs cut into slots of one class, and a heap for
 //! each thread.
 //!
-//! From the ground up: [`class`] which slot serves a request; [`sync`] the atomics, which loom follows in
-//! `models`; [`names`] of heaps and slabs; [`slot`] the right to a free one; [`handover`] how a slot comes home from
-//! another thread; [`notes`] what a heap that serves a region notes; [`slab`] the slots and their states; [`magazine`]
-//! a stack of free slots; [`class_lists`] a heap's slabs of a class; [`slab_map`] from an address to its slab;
-//! [`depot`] what all heaps draw on;
-//! [`thread_heap`] what one thread has; [`places`], [`slab_lists`] and [`large`] what it keeps; [`send_home`] free's
-//! slow ways; [`retired`] heaps whose threads have ended; [`refill`] malloc's slow way; [`check`] the laws.
+//! From the ground up: [`class`] which slot serves a request; [`sync`] the atomics, which loom follows in `models`;
+//! [`names`] of heaps and slabs; [`slot`] the right to a free one; [`handover`] how a slot comes home from another
+//! thread; [`notes`] what a heap that serves a region notes; [`slab`] the slots and their states; [`magazine`] a stack
+//! of free slots; [`class_lists`] a heap's slabs of a class; [`slab_map`] from an address to its slab; [`depot`] what
+//! all heaps draw on; [`thread_heap`] what one thread has; [`places`], [`slab_lists`] and [`large`] what it keeps;
+//! [`send_home`] free's slow ways; [`retired`] heaps whose threads have ended; [`refill`] malloc's slow way; [`check`]
+//! the laws.
 //!
 //! Which heap is the calling thread's, and whether settings concern every call, is decided above, in
 //! [`process`](crate::process). Descriptors, thread heaps and places are made once and stay, so they are plain
@@ -36,6 +36,8 @@ mod send_home;
 pub(crate) mod retired;
 mod refill;
 mod check;
+#[cfg(test)]
+mod test_heaps;
 #[cfg(all(test, mems_loom))]
 mod models;
 #[cfg(test)]

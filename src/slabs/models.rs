@@ -16,8 +16,9 @@ use std::sync::Arc;
 use super::class::Class;
 use super::depot::Depot;
 use super::followed::Followed;
-use super::slab::{Slab, WORD_SLOTS};
+use super::slab::WORD_SLOTS;
 use super::sync::{AtomicBool, AtomicU8, Ordering};
+use super::test_heaps::{allocate, free, slab_of, with_depot};
 use super::thread_heap::ThreadHeap;
 
 /// Addresses that a depot reserves.
@@ -40,17 +41,9 @@ fn explore(scene: impl Fn(&'static Depot) + Send + Sync + 'static) {
     let scene = Arc::new(scene);
     builder.check(move || {
         let scene = Arc::clone(&scene);
-        let stage = thread::Builder::new().stack_size(STACK_BYTES);
-        let stage = stage.spawn(move || {
-            let depot: *mut Depot = Box::into_raw(Box::new(Depot::new(RESERVATION)));
-            // SAFETY: it stays until the scene is over.
-            scene(unsafe { &*depot });
-            // SAFETY: all threads of the scene have ended, and its depot with what it has is known to nobody else.
-            let depot = unsafe { Box::from_raw(depot) };
-            // SAFETY: as above.
-            unsafe { depot.map.end() };
-        });
-        stage.expect("a thread").join().expect("it ends");
+        // SAFETY: all threads of the scene end with it, and its depot with what it has is known to nobody else.
+        let stage = spawn(move || unsafe { with_depot(RESERVATION, |depot| scene(depot)) });
+        stage.join().expect("it ends");
     });
 }
 
@@ -77,21 +70,6 @@ fn heap_with_blocks_of<const BLOCKS: usize>(
     (heap, [(); BLOCKS].map(|()| allocate(heap, class).expect("memory")))
 }
 
-fn allocate(heap: Heap, class: Class) -> Option<usize> {
-    heap.hand_out(class).or_else(|| heap.refill(class))
-}
-
-/// Takes a block back on a thread with this heap. Whether there was one.
-fn free(heap: Heap, address: usize) -> bool {
-    let Some(slab) = heap.depot.map.find(address) else { return false };
-    let slot = if slab.key() == heap.key(slab.class()) {
-        slab.free_own(address).ok()
-    } else {
-        slab.free(address)
-    };
-    slot.map(|slot| heap.take_in(slab, slot)).is_some()
-}
-
 /// As [`free`], and sends it home at once.
 fn free_and_deliver(heap: Heap, address: usize) -> bool {
     let class = slab_of(heap, address).class();
@@ -100,8 +78,12 @@ fn free_and_deliver(heap: Heap, address: usize) -> bool {
     is_free
 }
 
-fn slab_of(heap: Heap, address: usize) -> &'static Slab {
-    heap.depot.map.find(address).expect("a slab")
+/// Two threads with these heaps, each of which frees one of the blocks and delivers it.
+fn spawn_deliverers(heaps: [Heap; 2], blocks: [usize; 2]) -> [thread::JoinHandle<()>; 2] {
+    [0, 1].map(|thread| {
+        let (heap, block) = (heaps[thread], blocks[thread]);
+        spawn(move || assert!(free_and_deliver(heap, block)))
+    })
 }
 
 /// As [`show`], with a heap whose thread has ended.
@@ -158,17 +140,10 @@ fn assert_all_home(heaps: &[Heap], blocks: &[usize]) {
 
 /// Two threads free a block each of a third one's, which looks for what came home, and goes on.
 fn free_two_beside_a_drain(depot: &'static Depot, owner: Heap, blocks: [usize; 2]) {
-    let others = [heap_with::<0>(depot).0, heap_with::<0>(depot).0];
-    others.iter().for_each(|heap| {
-        let class = slab_of(owner, blocks[0]).class();
-        heap.open_outbox(heap.outbox(class), class);
-    });
+    let class = slab_of(owner, blocks[0]).class();
+    let others = [(); 2].map(|()| heap_with_blocks_of::<0>(class, depot).0);
     let followed = show(&[owner, others[0], others[1]], &blocks);
-    let threads: Vec<_> = others
-        .into_iter()
-        .zip(blocks)
-        .map(|(heap, block)| spawn(move || assert!(free_and_deliver(heap, block))))
-        .collect();
+    let threads = spawn_deliverers(others, blocks);
     owner.drain();
     threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
     owner.drain();
@@ -321,11 +296,7 @@ fn a_slab_ends_and_begins_beside_a_late_notice() {
         owner.flush();
         let others = [heap_with::<0>(depot).0, heap_with::<0>(depot).0];
         let followed = show(&[owner, others[0], others[1]], &blocks);
-        let threads: Vec<_> = others
-            .into_iter()
-            .zip(blocks)
-            .map(|(heap, block)| spawn(move || assert!(free_and_deliver(heap, block))))
-            .collect();
+        let threads = spawn_deliverers(others, blocks);
         owner.flush_and_end_slabs();
         let block = allocate(owner, class()).expect("memory");
         threads.into_iter().for_each(|thread| thread.join().expect("it ends"));

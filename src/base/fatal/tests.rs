@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use super::no_unwind;
 
-/// Set for a child: what it is to do.
+/// Set for a child: the test that it is to play.
 const ROLE: &str = "MEMS_TEST_ROLE";
 
 /// Seconds that a child has.

@@ -1,0 +1,46 @@
+//! What the tests of thread heaps share: a depot of their own, and malloc and free as a thread with a given heap does
+//! them.
+#![allow(unsafe_code, reason = "ends a depot")]
+#![allow(clippy::expect_used, reason = "a test that finds something wrong ends")]
+
+use super::class::Class;
+use super::depot::Depot;
+use super::slab::Slab;
+use super::thread_heap::ThreadHeap;
+
+/// Does `action` with a depot that reserves `reservation` bytes of addresses, and ends the depot.
+///
+/// # Safety
+///
+/// Nothing that the action got from the depot is used afterwards.
+pub(super) unsafe fn with_depot<R>(
+    reservation: usize,
+    action: impl FnOnce(&'static Depot) -> R,
+) -> R {
+    let depot: *mut Depot = Box::into_raw(Box::new(Depot::new(reservation)));
+    // SAFETY: it stays until the action is over.
+    let result = action(unsafe { &*depot });
+    // SAFETY: by the caller's contract nobody uses it any more.
+    let depot = unsafe { Box::from_raw(depot) };
+    // SAFETY: as above.
+    unsafe { depot.map.end() };
+    result
+}
+
+/// Hands out a block to a thread with this heap: its start.
+pub(super) fn allocate(heap: &'static ThreadHeap, class: Class) -> Option<usize> {
+    heap.hand_out(class).or_else(|| heap.refill(class))
+}
+
+/// Takes a block back on a thread with this heap. Whether there was one.
+pub(super) fn free(heap: &'static ThreadHeap, address: usize) -> bool {
+    let Some(slab) = heap.depot.map.find(address) else { return false };
+    let is_own = slab.key() == heap.key(slab.class());
+    let slot = if is_own { slab.free_own(address).ok() } else { slab.free(address) };
+    slot.map(|slot| heap.take_in(slab, slot)).is_some()
+}
+
+/// The slab of a block.
+pub(super) fn slab_of(heap: &ThreadHeap, block: usize) -> &'static Slab {
+    heap.depot.map.find(block).expect("a slab")
+}
