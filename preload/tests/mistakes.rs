@@ -8,8 +8,9 @@ mod support;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
-use support::tally::{Answer, Tally};
+use support::trials::{Answer, Trials};
 use support::{Outcome, PACKAGE, build, run, run_preloaded};
 
 /// The columns of the table.
@@ -70,18 +71,20 @@ fn compare(program: &Path, name: &str, table: &str) -> Result<Answer, String> {
 }
 
 fn main() -> ExitCode {
-    let mut tally = Tally::default();
-    let table =
-        std::fs::read_to_string(format!("{PACKAGE}/../docs/mistakes.md")).expect("the table");
+    let mut trials = Trials::side_by_side();
+    let table = std::fs::read_to_string(format!("{PACKAGE}/../docs/mistakes.md"));
+    let table: Arc<str> = table.expect("the table").into();
     for (source, flags) in [("mistakes.c", &[][..]), ("mistakes_cxx.cpp", &["-std=c++17"][..])] {
         match build(source, flags) {
             Ok(program) => {
                 for name in run(&mut Command::new(&program)).stdout.lines() {
-                    tally.case(name, || compare(&program, name, &table));
+                    let (program, table, name) =
+                        (program.clone(), Arc::clone(&table), name.to_owned());
+                    trials.case(name.clone(), move || compare(&program, &name, &table));
                 }
             }
-            Err(why) => tally.case(source, || Ok(Answer::Skipped(why))),
+            Err(why) => trials.case(source, || Ok(Answer::Skipped(why))),
         }
     }
-    tally.finish()
+    trials.finish()
 }

@@ -8,19 +8,21 @@ mod support;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use support::tally::{Answer, Tally};
+use support::trials::{Answer, Trials};
 use support::{build, run, run_preloaded};
 
 const STATES: [&str; 2] = ["fresh", "lived-in"];
 
 /// Makes all mistakes of a program, each in all states of the heap.
-fn make_all(tally: &mut Tally, source: &str, program: &Path) {
+fn make_all(trials: &mut Trials, source: &str, program: &Path) {
     let names = run(&mut Command::new(program)).stdout;
-    for name in names.lines() {
-        tally.case(&format!("{source} {name}"), || {
+    let language = source.replace('.', "_");
+    for name in names.lines().map(str::to_owned) {
+        let program = program.to_owned();
+        trials.case(format!("{language}_{name}"), move || {
             for state in STATES {
-                let outcome = run_preloaded(Command::new(program).args([name, state]));
-                if !outcome.was_stopped() {
+                let outcome = run_preloaded(Command::new(&program).args([&*name, state]));
+                if !outcome.aborted_with("mems: ADDRESS NOT FOUND: ") {
                     return Err(format!("{state}: {}", outcome.describe()));
                 }
             }
@@ -30,12 +32,12 @@ fn make_all(tally: &mut Tally, source: &str, program: &Path) {
 }
 
 fn main() -> ExitCode {
-    let mut tally = Tally::default();
+    let mut trials = Trials::side_by_side();
     for (source, flags) in [("misuse.c", &[][..]), ("misuse_cxx.cpp", &["-std=c++17"][..])] {
         match build(source, flags) {
-            Ok(program) => make_all(&mut tally, source, &program),
-            Err(why) => tally.case(source, || Ok(Answer::Skipped(why))),
+            Ok(program) => make_all(&mut trials, source, &program),
+            Err(why) => trials.case(source, || Ok(Answer::Skipped(why))),
         }
     }
-    tally.finish()
+    trials.finish()
 }

@@ -9,7 +9,7 @@ mod support;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use support::tally::{Answer, Tally};
+use support::trials::{Answer, Trials};
 use support::{PACKAGE, has, run, run_preloaded, scratch};
 
 /// Name, what it needs, and a script. Each run begins in an empty folder of its own; `$PACKAGE` is this package's.
@@ -146,11 +146,11 @@ fn compare(script: &str) -> Result<Answer, String> {
 }
 
 fn main() -> ExitCode {
-    let mut tally = Tally::default();
+    let mut trials = Trials::side_by_side();
     for (name, needed, script) in PROGRAMS {
-        tally.case(name, || {
+        trials.case(*name, move || {
             if has(needed) { compare(script) } else { Ok(Answer::Skipped(format!("no {needed}"))) }
         });
     }
-    tally.finish()
+    trials.finish()
 }

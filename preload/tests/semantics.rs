@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use support::tally::{Answer, Tally};
+use support::trials::{Answer, Trials};
 use support::{Outcome, build, library, run, run_preloaded};
 
 /// Passes if the program ended well.
@@ -21,14 +21,14 @@ fn judge(outcome: &Outcome) -> Result<Answer, String> {
 }
 
 /// Runs all cases of `semantics.c`.
-fn run_all(tally: &mut Tally, program: &Path) {
+fn run_all(trials: &mut Trials, program: &Path) {
     let names = run(&mut Command::new(program)).stdout;
-    for name in names.lines() {
+    for name in names.lines().map(str::to_owned) {
         let mut command = Command::new(program);
-        command.arg(name).env("MEMS_LIBRARY", library());
-        tally.case(name, || {
+        command.arg(&name).env("MEMS_LIBRARY", library());
+        trials.case(name.clone(), move || {
             let outcome = run_preloaded(&mut command);
-            if ["zero_read", "zero_write"].contains(&name) {
+            if ["zero_read", "zero_write"].contains(&&*name) {
                 let is_refused = outcome.status.signal() == Some(libc::SIGSEGV);
                 return if is_refused {
                     Ok(Answer::Passed(String::new()))
@@ -41,17 +41,17 @@ fn run_all(tally: &mut Tally, program: &Path) {
     }
     let mut command = Command::new(program);
     command.arg("loaded_late").env("MEMS_LIBRARY", library());
-    tally.case("loaded_late, into a program with another malloc", || judge(&run(&mut command)));
+    trials.case("loaded_late_beside_another_malloc", move || judge(&run(&mut command)));
 }
 
 fn main() -> ExitCode {
-    let mut tally = Tally::default();
+    let mut trials = Trials::side_by_side();
     match build("semantics.c", &[]) {
-        Ok(program) => run_all(&mut tally, &program),
-        Err(why) => tally.case("semantics.c", || Ok(Answer::Skipped(why))),
+        Ok(program) => run_all(&mut trials, &program),
+        Err(why) => trials.case("semantics.c", || Ok(Answer::Skipped(why))),
     }
     for (source, expected) in [("own_operators.cpp", "0\n"), ("own_malloc.cpp", "ok\n")] {
-        tally.case(source, || match build(source, &["-std=c++17"]) {
+        trials.case(source, move || match build(source, &["-std=c++17"]) {
             Ok(program) => {
                 let outcome = run_preloaded(&mut Command::new(program));
                 if outcome.stdout == expected { judge(&outcome) } else { Err(outcome.describe()) }
@@ -59,5 +59,5 @@ fn main() -> ExitCode {
             Err(why) => Ok(Answer::Skipped(why)),
         });
     }
-    tally.finish()
+    trials.finish()
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::process::{Command, ExitCode};
 
-use support::tally::{Answer, Tally};
+use support::trials::{Answer, Trials};
 use support::{build, run_preloaded};
 
 /// Cases of `storm.c`, with their arguments.
@@ -14,11 +14,12 @@ const STORMS: [&[&str]; 4] =
     [&["forks"], &["short_threads"], &["many_threads"], &["soak", "20000000"]];
 
 fn main() -> ExitCode {
-    let mut tally = Tally::default();
+    let mut trials = Trials::alone();
     match build("storm.c", &[]) {
         Ok(program) => {
             for arguments in STORMS {
-                tally.case(&arguments.join(" "), || {
+                let program = program.clone();
+                trials.case(arguments.join("_"), move || {
                     let outcome = run_preloaded(Command::new(&program).args(arguments));
                     if !outcome.status.success() {
                         return Err(outcome.describe());
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
                 });
             }
         }
-        Err(why) => tally.case("storm.c", || Ok(Answer::Skipped(why))),
+        Err(why) => trials.case("storm.c", || Ok(Answer::Skipped(why))),
     }
-    tally.finish()
+    trials.finish()
 }

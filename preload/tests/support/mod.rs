@@ -3,12 +3,16 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "every test binary uses a part")]
 
-#[path = "../../../tests/heap_common/tally.rs"]
-pub(crate) mod tally;
+#[path = "../../../tests/helpers/child.rs"]
+pub(crate) mod child;
+#[path = "../../../tests/helpers/trials.rs"]
+pub(crate) mod trials;
 
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
+
+pub(crate) use child::{Outcome, output_of};
 
 /// The folder of this package.
 pub(crate) const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
@@ -42,56 +46,41 @@ pub(crate) fn build(source: &str, flags: &[&str]) -> Result<PathBuf, String> {
         return Err(format!("no {compiler}"));
     }
     let program = scratch().join(source.replace('.', "_"));
+    let sources = Path::new(PACKAGE).join("tests/c");
+    if is_newer(&program, &sources) {
+        return Ok(program);
+    }
+    // Another process may run the same test at this moment: the program appears as a whole.
+    let part = program.with_extension(std::process::id().to_string());
     let mut command = Command::new(compiler);
     // Mistakes are what these programs are about: the compiler must neither see nor use them.
     command.args(["-O0", "-w", "-fno-builtin", "-pthread"]).args(flags);
-    command.arg(format!("{PACKAGE}/tests/c/{source}")).arg("-ldl").arg("-o").arg(&program);
+    command.arg(sources.join(source)).arg("-ldl").arg("-o").arg(&part);
     let output = command.output().expect("the compiler");
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{source} does not compile:\n{complaint}");
+    std::fs::rename(&part, &program).expect("the program gets its name");
     Ok(program)
 }
 
-/// How a program ended.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Outcome {
-    /// Whether it was stopped over a wrong address.
-    pub(crate) fn was_stopped(&self) -> bool {
-        let says_why = |line: &str| line.starts_with("mems: ADDRESS NOT FOUND: ");
-        self.status.signal() == Some(libc::SIGABRT) && self.stderr.lines().any(says_why)
-    }
-
-    /// What a failure prints.
-    pub(crate) fn describe(&self) -> String {
-        format!("{}: {}{}", self.status, self.stdout, self.stderr.trim_end())
-    }
+/// Whether a program was built after the last change of any of the sources.
+fn is_newer(program: &Path, sources: &Path) -> bool {
+    let time = |path: &Path| path.metadata().and_then(|data| data.modified()).ok();
+    let files = std::fs::read_dir(sources).expect("the sources").flatten();
+    time(program)
+        .is_some_and(|built| files.map(|file| time(&file.path())).all(|it| it < Some(built)))
 }
 
 /// Runs a command, bounded in time and without core files.
 pub(crate) fn run(command: &mut Command) -> Outcome {
-    // SAFETY: the closure makes two system calls and allocates nothing.
+    let prepare = || {
+        child::no_core_files();
+        child::watchdog(PATIENCE_SECONDS);
+        Ok(())
+    };
+    // SAFETY: the closure makes a few system calls and allocates nothing.
     unsafe { command.pre_exec(prepare) };
-    let output = command.stdin(Stdio::null()).output().expect("the program starts");
-    Outcome {
-        status: output.status,
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
-fn prepare() -> std::io::Result<()> {
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `none` is initialised.
-    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
-    // SAFETY: alarm(2) has no preconditions.
-    unsafe { libc::alarm(PATIENCE_SECONDS) };
-    Ok(())
+    output_of(command.stdin(Stdio::null()))
 }
 
 /// Runs a command with the library in front of libc.

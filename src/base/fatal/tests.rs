@@ -1,42 +1,33 @@
 //! A program whose allocator is broken ends with a line, whatever lock is held, and never unwinds.
-#![allow(unsafe_code, reason = "sets an alarm")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that finds something wrong ends")]
 
-use std::env;
-use std::os::unix::process::ExitStatusExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Command, Output};
+#[path = "../../../tests/helpers/child.rs"]
+mod child;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use self::child::Outcome;
 use super::no_unwind;
 
-/// Set for a child: the test that it is to play.
-const ROLE: &str = "MEMS_TEST_ROLE";
-
-/// Seconds that a child has.
-const TIME: u32 = 30;
+/// Seconds until SIGALRM ends a child that hangs.
+const PATIENCE_SECONDS: u32 = 30;
 
 /// Runs `action` if this process is the child of the test `name`, and never comes back if so; else runs the child.
-pub(crate) fn in_child(name: &str, action: impl FnOnce()) -> Output {
-    if env::var_os(ROLE).is_some() {
-        // SAFETY: it has no preconditions. A child that hangs ends by SIGALRM.
-        unsafe { libc::alarm(TIME) };
-        let unwound = catch_unwind(AssertUnwindSafe(action)).is_err();
-        println!("{}", if unwound { "UNWOUND" } else { "RETURNED" });
-        std::process::exit(0);
+pub(crate) fn in_child(name: &str, action: impl FnOnce()) -> Outcome {
+    if child::role().is_none() {
+        return child::output_of(&mut child::this_test(name));
     }
-    let test = env::current_exe().expect("this program");
-    let mut child = Command::new(test);
-    child.args(["--exact", name, "--nocapture"]);
-    child.env(ROLE, name).output().expect("a child")
+    child::no_core_files();
+    child::watchdog(PATIENCE_SECONDS);
+    let unwound = catch_unwind(AssertUnwindSafe(action)).is_err();
+    println!("{}", if unwound { "UNWOUND" } else { "RETURNED" });
+    std::process::exit(0);
 }
 
-/// Looks whether a child ended with a line that begins like this.
-pub(crate) fn assert_ended(output: &Output, line: &str) {
-    let (out, err) = (&output.stdout, String::from_utf8_lossy(&output.stderr));
-    let out = String::from_utf8_lossy(out);
-    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{out}{err}");
-    assert!(!out.contains("UNWOUND") && !out.contains("RETURNED"), "{out}");
-    assert!(err.lines().any(|other| other.starts_with(line)), "{err}");
+/// Looks whether a child ended with a line that has these words.
+pub(crate) fn assert_ended(outcome: &Outcome, words: &str) {
+    assert!(outcome.aborted_with(words), "{}", outcome.describe());
+    assert!(!["UNWOUND", "RETURNED"].iter().any(|word| outcome.stdout.contains(word)));
 }
 
 #[test]
@@ -46,7 +37,7 @@ fn a_panic_inside_does_not_come_out() {
         no_unwind(|| panic!("inside"));
     });
     assert_ended(&output, "mems: THE ALLOCATOR IS BROKEN: it panicked");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("inside"), "the panic says why");
+    assert!(output.stderr.contains("inside"), "the panic says why");
 }
 
 #[test]
@@ -61,5 +52,5 @@ fn a_broken_law_ends_the_process_without_a_panic() {
         &output,
         "mems: THE ALLOCATOR IS BROKEN: this does not hold: one and one is three (",
     );
-    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
+    assert!(!output.stderr.contains("panicked"));
 }

@@ -1,0 +1,105 @@
+//! How many instructions a malloc and a free take where they are fast: counted by the processor's trap flag, so the
+//! number is the same on every run. In release builds on x86-64; elsewhere there is nothing to hold it to.
+#![allow(unsafe_code, reason = "the trap flag, its signal, and blocks by hand")]
+#![allow(clippy::expect_used, reason = "tests")]
+
+use std::process::ExitCode;
+
+#[path = "../helpers/mod.rs"]
+mod helpers;
+
+use helpers::trials::{Answer, Trials};
+
+#[global_allocator]
+static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
+
+/// What a malloc of a cached slot may take. It takes 15 with rustc 1.95.
+#[cfg(target_arch = "x86_64")]
+const MALLOC: usize = 16;
+/// What a free of an own slot may take. It takes 47 with rustc 1.95.
+#[cfg(target_arch = "x86_64")]
+const FREE: usize = 51;
+
+#[cfg(target_arch = "x86_64")]
+mod counting {
+    use core::alloc::Layout;
+    use core::hint::black_box;
+    use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    static STEPS: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        STEPS.fetch_add(1, Relaxed);
+    }
+
+    fn install() {
+        // SAFETY: all zero is an action without flags and with an empty mask.
+        let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
+        action.sa_sigaction = on_trap as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        // SAFETY: the action is initialised and its handler has the signature of SA_SIGINFO.
+        let installed =
+            unsafe { libc::sigaction(libc::SIGTRAP, &raw const action, core::ptr::null_mut()) };
+        assert_eq!(installed, 0);
+    }
+
+    /// The instructions between setting and clearing the trap flag, those of both included.
+    #[inline(always)]
+    fn counted<T>(action: impl FnOnce() -> T) -> (T, usize) {
+        let before = STEPS.load(Relaxed);
+        // SAFETY: only a flag changes, whose traps have a handler; the stack is as before.
+        unsafe { core::arch::asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq") };
+        let answer = action();
+        // SAFETY: as above.
+        unsafe { core::arch::asm!("pushfq", "and qword ptr [rsp], -257", "popfq") };
+        (answer, STEPS.load(Relaxed) - before)
+    }
+
+    /// Instructions of a malloc and of a free of `size` bytes, the least of some pairs.
+    pub(super) fn pair(size: usize) -> (usize, usize) {
+        install();
+        let layout = Layout::from_size_align(black_box(size), black_box(8)).expect("a layout");
+        let ((), nothing) = counted(|| ());
+        let (mut least_malloc, mut least_free) = (usize::MAX, usize::MAX);
+        for _ in 0..10 {
+            // SAFETY: the layout's size is not 0.
+            let (block, malloc) = counted(|| unsafe { std::alloc::alloc(layout) });
+            let block = black_box(block);
+            assert!(!block.is_null());
+            // SAFETY: the block is live and of this layout.
+            let ((), free) = counted(|| unsafe { std::alloc::dealloc(block, layout) });
+            (least_malloc, least_free) = (least_malloc.min(malloc), least_free.min(free));
+        }
+        (least_malloc - nothing, least_free - nothing)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn count(size: usize) -> Result<Answer, String> {
+    if cfg!(debug_assertions) {
+        return Ok(Answer::Skipped("a debug build".to_owned()));
+    }
+    if cfg!(not(feature = "std")) {
+        return Ok(Answer::Skipped("without std no thread has a heap of its own".to_owned()));
+    }
+    let (malloc, free) = counting::pair(size);
+    let text = format!("malloc {malloc}, free {free}");
+    if malloc <= MALLOC && free <= FREE {
+        Ok(Answer::Passed(text))
+    } else {
+        Err(format!("{text}, but at most {MALLOC} and {FREE} are meant to be"))
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn count(_: usize) -> Result<Answer, String> {
+    Ok(Answer::Skipped("x86-64 only".to_owned()))
+}
+
+fn main() -> ExitCode {
+    let mut trials = Trials::alone();
+    for size in [16, 64, 1024, 32_768] {
+        trials.case(format!("instructions_for_{size}_bytes"), move || count(size));
+    }
+    trials.finish()
+}

@@ -1,0 +1,77 @@
+//! Every kind of misuse, each in a process of its own: one line with `ADDRESS NOT FOUND` and the address, then SIGABRT.
+//!
+//! A case runs this program once for each size and state of the heap, in the role `KIND SIZE STATE`: it then commits
+//! that misuse.
+#![allow(unsafe_code, reason = "misuse is what this commits")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "../helpers/mod.rs"]
+mod helpers;
+
+use std::process::ExitCode;
+
+use helpers::child;
+use helpers::misuses::{KINDS, NOT_STOPPED, Scene, live_in};
+use helpers::trials::{Answer, Trials};
+
+#[global_allocator]
+static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
+
+/// Small, large and huge blocks, and one whose pages go back at once.
+const SIZES: [usize; 7] = [16, 64, 1000, 20_000, 70_000, 3_000_000, 40_000_000];
+const STATES: [&str; 2] = ["fresh", "lived-in"];
+/// Seconds until SIGALRM ends a child that hangs.
+const PATIENCE_SECONDS: u32 = 20;
+
+/// Commits the misuse that a role names. Does not come back unless MeMS misses it.
+fn commit(role: &str) -> ExitCode {
+    child::watchdog(PATIENCE_SECONDS);
+    let mut words = role.split(' ');
+    let mut word = || words.next().expect("a kind, a size and a state");
+    let (kind, size, state) = (word(), word(), word());
+    if state == STATES[1] {
+        live_in();
+    }
+    let (_, misuse) = KINDS.iter().find(|(name, _)| *name == kind).expect("a kind");
+    let scene = Scene::new(size.parse().expect("a size"));
+    misuse(&scene);
+    eprintln!("{kind} of {size} bytes was not stopped");
+    ExitCode::from(NOT_STOPPED)
+}
+
+/// Why the end of a child is not the one that was to be shown.
+fn judge(outcome: &child::Outcome) -> Result<(), String> {
+    if !outcome.aborted_with("ADDRESS NOT FOUND") {
+        return Err(format!("{}: {}", outcome.status, outcome.stderr.trim_end()));
+    }
+    let named = outcome.stdout.lines().last().unwrap_or_default();
+    let line = outcome.stderr.trim_end();
+    if named.is_empty() || line.contains('\n') || !line.contains(named) {
+        return Err(format!("not one line that names {named:?}: {line}"));
+    }
+    Ok(())
+}
+
+/// Has a kind of misuse committed with blocks of all sizes, on a fresh heap and on one that has been lived in.
+fn is_stopped(kind: &str) -> Result<Answer, String> {
+    let mut missed = String::new();
+    for size in SIZES {
+        for state in STATES {
+            if let Err(why) = judge(&child::run(&format!("{kind} {size} {state}"))) {
+                missed.push_str(&format!("\n{size} bytes, {state}: {why}"));
+            }
+        }
+    }
+    if missed.is_empty() { Ok(Answer::Passed(String::new())) } else { Err(missed) }
+}
+
+fn main() -> ExitCode {
+    if let Some(role) = child::role() {
+        return commit(&role);
+    }
+    let mut trials = Trials::side_by_side();
+    for (kind, _) in KINDS {
+        trials.case(kind.replace('-', "_"), move || is_stopped(kind));
+    }
+    trials.finish()
+}
