@@ -107,8 +107,8 @@ pub use chain::segment::SegmentKind;
 pub use global::Scavenger;
 pub use global::{Builder, MemsAlloc};
 pub use heap::{
-    Block, Blocks, Found, Heap, HeapSegment, HeapSpan, HeapStats, Misuse, MisuseKind, Segments,
-    Spans,
+    Block, Blocks, Found, Heap, HeapSegment, HeapSpan, HeapStats, Misuse, MisuseCall, MisuseKind,
+    Segments, Spans,
 };
 #[cfg(feature = "std")]
 pub use inspect::{Remains, region};

@@ -9,7 +9,7 @@ use core::ffi::{c_int, c_void};
 use core::ptr::{self, NonNull};
 
 use mems::internal::c::{self, C_ALIGN};
-use mems::{HeapStats, MemsAlloc};
+use mems::{HeapStats, MemsAlloc, MisuseCall};
 
 use crate::records::places;
 use crate::stdio;
@@ -102,7 +102,8 @@ pub extern "C" fn mems_heap_realloc(block: *mut c_void, size: usize) -> *mut c_v
         mems_heap_free(block);
         return ptr::null_mut();
     }
-    let Ok(old_size) = c::usable_size(block.addr()).inspect_err(c::refuse) else {
+    let Ok(old_size) = c::usable_size(block.addr(), MisuseCall::Realloc).inspect_err(c::refuse)
+    else {
         return ptr::null_mut();
     };
     let layouts = (

@@ -6,7 +6,7 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use mems::internal::c::{self, C_ALIGN};
-use mems::{MemsAlloc, Misuse};
+use mems::{MemsAlloc, Misuse, MisuseCall};
 
 use crate::errno::or_no_memory;
 use crate::nothing;
@@ -57,12 +57,12 @@ pub(crate) fn release_or_refuse(address: usize, layout: Option<Layout>) {
     }
 }
 
-/// The bytes that the block at `address` has. None, and a report, if there is no block.
-pub(crate) fn usable_size(address: usize) -> Option<usize> {
+/// The bytes that the block at `address` has, which this call asks for. None, and a report, if there is no block.
+pub(crate) fn usable_size(address: usize, call: MisuseCall) -> Option<usize> {
     let size = if nothing::has(address) {
-        nothing::validate(address).map(|()| 0)
+        nothing::validate(address).map(|()| 0).map_err(|misuse| misuse.during(call))
     } else {
-        c::usable_size(address)
+        c::usable_size(address, call)
     };
     size.inspect_err(c::refuse).ok()
 }
@@ -70,7 +70,7 @@ pub(crate) fn usable_size(address: usize) -> Option<usize> {
 /// Makes the block at `pointer` serve another size, not 0, where it is or elsewhere. `None` where there is no memory;
 /// the block is as it was then. A report if there is no such block.
 pub(crate) fn resize(pointer: *mut u8, new_size: usize) -> Option<NonNull<u8>> {
-    let old_size = usable_size(pointer.addr())?;
+    let old_size = usable_size(pointer.addr(), MisuseCall::Realloc)?;
     let new = Layout::from_size_align(new_size, C_ALIGN).ok()?;
     if old_size == 0 {
         let moved = allocate(new.size(), C_ALIGN)?;

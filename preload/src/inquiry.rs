@@ -3,15 +3,18 @@
 use core::ffi::{c_int, c_void};
 use core::fmt::{self, Write};
 
-use mems::HeapStats;
 use mems::internal::FdText;
+use mems::{HeapStats, MisuseCall};
 
 use crate::engine::{self, HEAP};
 
 /// The bytes of a block that may be used; 0 for null.
 #[unsafe(no_mangle)]
 extern "C" fn malloc_usable_size(pointer: *mut c_void) -> usize {
-    if pointer.is_null() { 0 } else { engine::usable_size(pointer.addr()).unwrap_or(0) }
+    if pointer.is_null() {
+        return 0;
+    }
+    engine::usable_size(pointer.addr(), MisuseCall::UsableSize).unwrap_or(0)
 }
 
 /// Gives every whole free page back to the system; `keep` is not heeded. 1 if there was any.

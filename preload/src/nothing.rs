@@ -97,10 +97,16 @@ fn place_of(address: usize, size: Option<usize>) -> Result<usize, Misuse> {
 /// Whether a block starts at an address of the range.
 pub(crate) fn validate(address: usize) -> Result<(), Misuse> {
     let (word, bit) = bit(place_of(address, None)?);
-    if word.load(Ordering::Acquire) & bit != 0 {
-        Ok(())
+    if word.load(Ordering::Acquire) & bit != 0 { Ok(()) } else { Err(not_live(address)) }
+}
+
+/// The address is one of the range, and nobody has it.
+fn not_live(address: usize) -> Misuse {
+    let place = address.wrapping_sub(BASE.load(Ordering::Acquire)) / STEP;
+    if place < NEXT.load(Ordering::Relaxed) {
+        Misuse::double_free(address, Some(0))
     } else {
-        Err(Misuse::double_free(address, Some(0)))
+        Misuse::unallocated(address, Some(0))
     }
 }
 
@@ -108,7 +114,7 @@ pub(crate) fn validate(address: usize) -> Result<(), Misuse> {
 pub(crate) fn take_back(address: usize, size: Option<usize>) -> Result<(), Misuse> {
     let (word, bit) = bit(place_of(address, size)?);
     if word.fetch_and(!bit, Ordering::AcqRel) & bit == 0 {
-        return Err(Misuse::double_free(address, Some(0)));
+        return Err(not_live(address));
     }
     LIVE.fetch_sub(1, Ordering::Relaxed);
     Ok(())

@@ -114,24 +114,24 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// What a script runs with, the same each time.
-fn command(script: &str) -> Command {
+fn command(name: &str, script: &str) -> Command {
     let mut command = Command::new("sh");
     // Both runs in a folder of the same name: some programs write it into what they make.
-    command.args(["-c", script]).current_dir(folder("here")).env("PACKAGE", PACKAGE);
+    command.args(["-c", script]).current_dir(folder(name)).env("PACKAGE", PACKAGE);
     command.env("PYTHONMALLOC", "malloc").env("LC_ALL", "C").env("PYTHONHASHSEED", "0");
     command.env("SOURCE_DATE_EPOCH", "0").env("GIT_CONFIG_GLOBAL", "/dev/null");
     command
 }
 
-fn compare(script: &str) -> Result<Answer, String> {
-    let without = run(&mut command(script));
+fn compare(name: &str, script: &str) -> Result<Answer, String> {
+    let without = run(&mut command(name, script));
     if !without.status.success() {
         return Ok(Answer::Skipped(format!(
             "it fails without the library: {}",
             without.describe()
         )));
     }
-    let with = run_preloaded(&mut command(script));
+    let with = run_preloaded(&mut command(name, script));
     if with.status != without.status {
         return Err(with.describe());
     }
@@ -149,7 +149,11 @@ fn main() -> ExitCode {
     let mut trials = Trials::side_by_side();
     for (name, needed, script) in PROGRAMS {
         trials.case(*name, move || {
-            if has(needed) { compare(script) } else { Ok(Answer::Skipped(format!("no {needed}"))) }
+            if has(needed) {
+                compare(name, script)
+            } else {
+                Ok(Answer::Skipped(format!("no {needed}")))
+            }
         });
     }
     trials.finish()

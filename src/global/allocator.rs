@@ -99,8 +99,7 @@ impl MemsAlloc {
         release(pointer.addr(), None)
     }
 
-    /// As [`MemsAlloc::mems_free`], for a block that was asked for with this layout: a block of another class is
-    /// refused.
+    /// Takes a block back that was asked for with this layout: a block of another size class is refused.
     ///
     /// # Errors
     ///
@@ -160,7 +159,7 @@ impl MemsAlloc {
         question::usable_size(pointer.addr())
     }
 
-    /// Whether a `dealloc` of `pointer` with this layout would be accepted. O(log n).
+    /// Whether [`MemsAlloc::mems_free_sized`] would take a block back: nothing changes. O(log n).
     ///
     /// # Errors
     ///

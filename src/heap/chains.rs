@@ -6,14 +6,13 @@ use core::ops::Range;
 use core::ptr::NonNull;
 
 use super::decay::{Decay, Policy};
-use super::misuse::Misuse;
 use super::sizes::{GRANULE, HUGE_FROM};
 use super::zone::Run;
 use crate::base::addr;
 use crate::base::bump::Bump;
 use crate::base::os::OutOfMemory;
 use crate::base::round::align_down;
-use crate::chain::free_list::{Block, FreeList, Nodes, NotABlock, Units};
+use crate::chain::free_list::{Block, FreeList, Nodes, Units};
 use crate::chain::node_arena::ChunkSource;
 use crate::chain::segment::Segment;
 
@@ -193,11 +192,5 @@ impl Chains {
         }
         let start = addr::pointer(self.list.memory_of(block.span, block.start))?;
         Some(Allocation { start, is_zero: block.is_fresh })
-    }
-
-    #[cold]
-    pub(super) fn misuse(&self, why: NotABlock, address: usize, size: Option<usize>) -> Misuse {
-        let fresh = |hole: Segment| self.list.span(hole.span).fresh;
-        Misuse::because(why, address, size, fresh)
     }
 }

@@ -10,10 +10,10 @@ use crate::chain::segment::Segment;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MisuseKind {
-    /// The address lies in memory of the heap that is free now: the block was freed before, or there never was one.
+    /// The block at the address was freed before.
     DoubleFree,
-    /// The address lies in memory of the heap that was never handed out.
-    NeverAllocated,
+    /// The address lies in memory of the heap that no block has. It may have had one that was freed, or never any.
+    Unallocated,
     /// The address lies inside a live block, but is not its start.
     Interior,
     /// The address is no multiple of 8, or of 16 where only the free list has blocks, so it is no block's start.
@@ -35,9 +35,24 @@ pub enum MisuseKind {
     },
 }
 
-/// A free or realloc that was refused. Nothing has changed.
+/// What an address was handed in for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MisuseCall {
+    /// To free its block.
+    Free,
+    /// To resize its block.
+    Realloc,
+    /// To learn its block's size.
+    UsableSize,
+}
+
+/// A call that was refused. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Misuse {
+    /// What was asked for.
+    pub call: MisuseCall,
     /// What was wrong.
     pub kind: MisuseKind,
     /// The address that was handed in.
@@ -53,10 +68,16 @@ type NearBlock = Option<(usize, usize)>;
 
 impl Misuse {
     const fn new(kind: MisuseKind, address: usize, size: Option<usize>, block: NearBlock) -> Self {
-        Self { kind, address, size, block }
+        Self { call: MisuseCall::Free, kind, address, size, block }
     }
 
-    /// The address is free memory of the heap. `size` is what the call named, if it did, here and below.
+    /// The same mistake in another call than a free.
+    #[must_use]
+    pub const fn during(self, call: MisuseCall) -> Self {
+        Self { call, ..self }
+    }
+
+    /// The block at the address was freed before. `size` is what the call named, if it did, here and below.
     #[must_use]
     pub const fn double_free(address: usize, size: Option<usize>) -> Self {
         Self::new(MisuseKind::DoubleFree, address, size, None)
@@ -74,9 +95,10 @@ impl Misuse {
         Self::new(MisuseKind::WrongSize, address, size, Some((address, block_size)))
     }
 
-    /// The address is memory of the heap that was never handed out.
-    pub(crate) const fn never_allocated(address: usize, size: Option<usize>) -> Self {
-        Self::new(MisuseKind::NeverAllocated, address, size, None)
+    /// The address is memory of the heap that no block has.
+    #[must_use]
+    pub const fn unallocated(address: usize, size: Option<usize>) -> Self {
+        Self::new(MisuseKind::Unallocated, address, size, None)
     }
 
     /// The address lies inside a live block: start and size.
@@ -108,23 +130,14 @@ impl Misuse {
         Self::new(MisuseKind::WrittenAfterFree { at }, address, None, Some((address, block_size)))
     }
 
-    /// Reads off why `address` is no live block of `size` bytes; `fresh` is the first address of the segment's span
-    /// that was never handed out.
-    pub(super) fn because(
-        why: NotABlock,
-        address: usize,
-        size: Option<usize>,
-        fresh: impl FnOnce(Segment) -> usize,
-    ) -> Self {
+    /// Reads off why `address` is no live block of `size` bytes.
+    pub(super) fn because(why: NotABlock, address: usize, size: Option<usize>) -> Self {
         let is_aligned = address.is_multiple_of(GRANULE);
         let block = |block: Segment| (block.start, block.size());
         match why {
             NotABlock::Outside => Self::foreign(address, size),
-            NotABlock::InHole(hole) if address >= fresh(hole) => {
-                Self::never_allocated(address, size)
-            }
-            NotABlock::InHole(_) if is_aligned => Self::double_free(address, size),
-            NotABlock::InHole(_) => Self::misaligned(address, size, None),
+            NotABlock::InHole if is_aligned => Self::unallocated(address, size),
+            NotABlock::InHole => Self::misaligned(address, size, None),
             NotABlock::Interior(outer) if is_aligned => Self::interior(address, size, block(outer)),
             NotABlock::Interior(outer) => Self::misaligned(address, size, Some(block(outer))),
             NotABlock::OtherSize(other) => Self::wrong_size(address, size, other.size()),
@@ -135,13 +148,21 @@ impl Misuse {
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (address, size) = self.block.unwrap_or((self.address, 0));
+        let call = match self.call {
+            MisuseCall::Free => "free",
+            MisuseCall::Realloc => "realloc",
+            MisuseCall::UsableSize => "usable size",
+        };
         let what = match self.kind {
-            MisuseKind::DoubleFree => "double free of",
-            MisuseKind::NeverAllocated => "free of never allocated memory at",
-            MisuseKind::Interior => "free of an interior pointer",
-            MisuseKind::Misaligned => "free of a misaligned pointer",
-            MisuseKind::Foreign => "free of a pointer that is not from this heap,",
-            MisuseKind::WrongSize => "wrong size for",
+            MisuseKind::DoubleFree if self.call == MisuseCall::Free => {
+                return self.write_line(f, "double free", "of");
+            }
+            MisuseKind::DoubleFree => "of the freed block",
+            MisuseKind::Unallocated => "of unallocated memory at",
+            MisuseKind::Interior => "of an interior pointer",
+            MisuseKind::Misaligned => "of a misaligned pointer",
+            MisuseKind::Foreign => "of a pointer that is not from this heap,",
+            MisuseKind::WrongSize => "with a wrong size for",
             MisuseKind::Overrun { at } => {
                 return write!(
                     f,
@@ -159,7 +180,14 @@ impl fmt::Display for Misuse {
                 );
             }
         };
-        write!(f, "ADDRESS NOT FOUND: {what} {:#x}", self.address)?;
+        self.write_line(f, call, what)
+    }
+}
+
+impl Misuse {
+    /// Writes the line over a wrong address: what was asked for, what is wrong, and what is there.
+    fn write_line(&self, f: &mut fmt::Formatter<'_>, call: &str, what: &str) -> fmt::Result {
+        write!(f, "ADDRESS NOT FOUND: {call} {what} {:#x}", self.address)?;
         if let Some(size) = self.size {
             write!(f, " ({size} bytes)")?;
         }
@@ -171,6 +199,9 @@ impl fmt::Display for Misuse {
                     ", {} bytes into the block {start:#x} of {size} bytes",
                     self.address - start
                 )
+            }
+            None if self.kind == MisuseKind::Unallocated => {
+                f.write_str(", which was freed before or never handed out")
             }
             None => Ok(()),
         }

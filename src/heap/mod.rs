@@ -33,7 +33,7 @@ mod allocator_api;
 pub(crate) use chains::Allocation;
 pub(crate) use decay::Policy;
 pub use handle::Heap;
-pub use misuse::{Misuse, MisuseKind};
+pub use misuse::{Misuse, MisuseCall, MisuseKind};
 pub(crate) use resize::GivenUp;
 pub(crate) use sizes::HUGE_FROM;
 pub use stats::HeapStats;

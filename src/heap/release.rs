@@ -3,6 +3,8 @@
 //! Invariant: **I1** an address is compared, never dereferenced, until the free list knows it as a live block.
 #![allow(unsafe_code, reason = "takes back memory whose user promises to be done with it")]
 
+use core::alloc::Layout;
+
 use super::give_back::AT_ONCE_BYTES;
 use super::handle::Heap;
 use super::misuse::Misuse;
@@ -24,7 +26,7 @@ impl<O: Os> Heap<O> {
         self.release(pointer.addr(), None)
     }
 
-    /// As [`Heap::mems_free`], for a block that was asked for with `size` bytes: a block of another size is refused.
+    /// Takes a block back that was asked for with this layout: a block of another size is refused.
     ///
     /// # Errors
     ///
@@ -33,8 +35,8 @@ impl<O: Os> Heap<O> {
     /// # Safety
     ///
     /// As [`Heap::mems_free`].
-    pub unsafe fn mems_free_sized(&self, pointer: *mut u8, size: usize) -> Result<(), Misuse> {
-        self.release(pointer.addr(), Some(size))
+    pub unsafe fn mems_free_sized(&self, pointer: *mut u8, layout: Layout) -> Result<(), Misuse> {
+        self.release(pointer.addr(), Some(layout.size()))
     }
 
     /// Takes the block at `address` back, if it is one (and of a request of `size` bytes).
@@ -67,7 +69,10 @@ impl<O: Os> Heap<O> {
                 self.give_back_claimed(root, claim);
                 Ok(())
             }
-            Err(why) => Err(chains.misuse(why, address, size)),
+            Err(why) => {
+                drop(chains);
+                Err(root.misuse(why, address, size))
+            }
         }
     }
 
@@ -80,17 +85,16 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// Whether `pointer` is the start of a live block that serves a request of `size` bytes, if that is given. The
-    /// check every free makes, as a question. O(log n).
+    /// Whether [`Heap::mems_free_sized`] would take a block back: nothing changes. O(log n).
     ///
     /// # Errors
     ///
     /// What is wrong with it.
-    pub fn validate(&self, pointer: *const u8, size: Option<usize>) -> Result<(), Misuse> {
-        self.validate_address(pointer.addr(), size)
+    pub fn validate(&self, pointer: *const u8, layout: Layout) -> Result<(), Misuse> {
+        self.validate_address(pointer.addr(), Some(layout.size()))
     }
 
-    /// As [`Heap::validate`], by number.
+    /// Whether `address` is the start of a live block, which serves a request of `size` bytes if that is given.
     pub(crate) fn validate_address(
         &self,
         address: usize,
@@ -100,9 +104,8 @@ impl<O: Os> Heap<O> {
             return Err(Misuse::foreign(address, size));
         };
         let expected = size.map(|size| block_size(size).unwrap_or(0));
-        let chains = root.chains.lock();
-        let block = chains.list.block(address, expected);
-        block.map(|_| ()).map_err(|why| chains.misuse(why, address, size))
+        let block = root.chains.lock().list.block(address, expected);
+        block.map(|_| ()).map_err(|why| root.misuse(why, address, size))
     }
 
     /// The bytes that the block at `pointer` has, at least as many as were asked for; `None` where it is not the start

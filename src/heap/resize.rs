@@ -80,7 +80,10 @@ impl<O: Os> Heap<O> {
         let mut chains = root.chains.lock();
         let block = match chains.list.block(address, expected) {
             Ok(block) => block,
-            Err(why) => return Err(chains.misuse(why, address, old_size)),
+            Err(why) => {
+                drop(chains);
+                return Err(root.misuse(why, address, old_size));
+            }
         };
         let Some(size) = block_size(new_size) else { return Ok(false) };
         if size == block.size() {

@@ -8,10 +8,12 @@ use core::sync::atomic::AtomicU64;
 
 use super::chains::Chains;
 use super::decay::Policy;
+use super::misuse::Misuse;
 use super::zones::{Use, Zones};
 use crate::base::addr;
 use crate::base::lock::Lock;
 use crate::base::os::{Os, OutOfMemory};
+use crate::chain::free_list::NotABlock;
 
 /// What a heap starts with.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +64,17 @@ impl Root {
         // SAFETY: the run was just committed, is page-aligned, at least as long as the record, and nobody else's.
         unsafe { place.write(root) };
         Ok(place)
+    }
+
+    /// What is wrong with an address at which no block of `size` bytes was found. The caller has no lock.
+    #[cold]
+    pub(super) fn misuse(&self, why: NotABlock, address: usize, size: Option<usize>) -> Misuse {
+        let is_ours = || self.zones.lock().reserves_block_address(address);
+        match why {
+            // There was a block if a span has gone from there.
+            NotABlock::Outside if is_ours() => Misuse::because(NotABlock::InHole, address, size),
+            _ => Misuse::because(why, address, size),
+        }
     }
 }
 

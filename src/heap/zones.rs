@@ -142,6 +142,12 @@ impl Zones {
         behind.min_by_key(|zone| zone.start).copied()
     }
 
+    /// Whether `address` is reserved for blocks.
+    pub(super) fn reserves_block_address(&self, address: usize) -> bool {
+        let zones = self.all(Use::Blocks);
+        zones.iter().any(|zone| address.wrapping_sub(zone.start) < zone.reserved)
+    }
+
     /// Whether `address` is committed for blocks.
     pub(super) fn has_block_address(&self, address: usize) -> bool {
         self.all(Use::Blocks).iter().any(|zone| zone.contains(address))

@@ -7,14 +7,15 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+use super::plain::not_live;
 use super::{begin, free, malloc, question, thread};
 use crate::base::addr;
-use crate::heap::Misuse;
+use crate::heap::{Misuse, MisuseCall};
 use crate::settings::Settings;
 use crate::slabs::class::Class;
 use crate::slabs::depot::DEPOT;
-use crate::slabs::slab::{NotFreed, Slab};
-use crate::slabs::slot::FreeSlot;
+use crate::slabs::slab::Slab;
+use crate::slabs::slot::{FreeSlot, NotFreed};
 use crate::slabs::thread_heap::ThreadHeap;
 
 /// What C's malloc promises of every block.
@@ -93,7 +94,7 @@ fn take_back_own(
             }
             true
         }
-        Err(NotFreed::NotLive) => stop_double_free(address),
+        Err(NotFreed::NotLive(state)) => stop_not_live(address, state),
         Err(NotFreed::NoSlot) => false,
     }
 }
@@ -107,8 +108,8 @@ extern "C" fn overflow(heap: &'static ThreadHeap, class: Class, slot: FreeSlot) 
 
 #[cold]
 #[inline(never)]
-extern "C" fn stop_double_free(address: usize) -> ! {
-    begin::stop(&Misuse::double_free(address, None))
+extern "C" fn stop_not_live(address: usize, state: u8) -> ! {
+    begin::stop(&not_live(address, None, state))
 }
 
 /// The layout of a block that was asked for with this size and alignment; one that no block has, if there can be none
@@ -134,17 +135,14 @@ pub fn release(address: usize, layout: Option<Layout>) -> Result<(), Misuse> {
     free::release(address, layout)
 }
 
-/// The bytes that the block at `address` has.
+/// The bytes that the block at `address` has, which this call asks for.
 ///
 /// # Errors
 ///
 /// Why there is no such block.
-pub fn usable_size(address: usize) -> Result<usize, Misuse> {
-    question::usable_size(address).ok_or_else(|| match question::validate(address, None) {
-        Err(misuse) => misuse,
-        // Another thread's, made after the question.
-        Ok(()) => Misuse::double_free(address, None),
-    })
+pub fn usable_size(address: usize, call: MisuseCall) -> Result<usize, Misuse> {
+    let size = question::usable_size(address);
+    size.ok_or_else(|| question::why_not_live(address, None).during(call))
 }
 
 /// Says what is wrong with a call, and ends the process unless settings want it to go on.

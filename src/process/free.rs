@@ -13,14 +13,14 @@ use core::alloc::Layout;
 
 use super::begin::{refuse, stop};
 use super::hardened::hardened;
-use super::plain::PROCESS_HEAP;
+use super::plain::{PROCESS_HEAP, not_live};
 use super::thread;
 use crate::heap::Misuse;
 use crate::settings;
 use crate::slabs::class::{Class, EVERY_SLOT_ALIGN};
 use crate::slabs::depot::DEPOT;
-use crate::slabs::slab::{NotFreed, Slab};
-use crate::slabs::slot::FreeSlot;
+use crate::slabs::slab::Slab;
+use crate::slabs::slot::{FreeSlot, NotFreed};
 
 /// Takes the block at `address` back, which was asked for with this layout. Ends the process if there is no such block.
 #[inline]
@@ -40,7 +40,7 @@ pub(crate) fn free(address: usize, layout: Layout) {
                 }
                 return;
             }
-            Err(NotFreed::NotLive) => stop_double_free(address, layout),
+            Err(NotFreed::NotLive(state)) => stop_not_live(address, layout, state),
             Err(NotFreed::NoSlot) => {}
         }
     }
@@ -72,7 +72,7 @@ extern "C" fn free_other(address: usize, layout: Layout) {
                 }
                 return;
             }
-            Err(NotFreed::NotLive) => stop_double_free(address, layout),
+            Err(NotFreed::NotLive(state)) => stop_not_live(address, layout, state),
             Err(NotFreed::NoSlot) => {}
         }
     }
@@ -114,8 +114,8 @@ extern "C" fn free_slow(address: usize, layout: Layout) {
 
 #[cold]
 #[inline(never)]
-extern "C" fn stop_double_free(address: usize, layout: Layout) -> ! {
-    stop(&Misuse::double_free(address, Some(layout.size())))
+extern "C" fn stop_not_live(address: usize, layout: Layout, state: u8) -> ! {
+    stop(&not_live(address, Some(layout), state))
 }
 
 /// Takes a block back under whatever settings are in force, or says what is wrong with it.

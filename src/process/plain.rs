@@ -16,6 +16,7 @@ use crate::slabs::class::{Class, EVERY_SLOT_ALIGN};
 use crate::slabs::depot::DEPOT;
 use crate::slabs::slab::Slab;
 use crate::slabs::slab_map::SlabMap;
+use crate::slabs::slot::NEW;
 use crate::slabs::thread_heap::ThreadHeap;
 
 /// The process heap.
@@ -93,8 +94,10 @@ impl ProcessHeap {
             thread::current().notes.note_free(address);
             return DEPOT.heap.release(address, size_of_layout(layout));
         };
-        check_slot(slab, address, layout)?;
-        let Some(slot) = slab.free(address) else { return Err(not_live(address, layout)) };
+        let index = check_slot(slab, address, layout)?;
+        let Some(slot) = slab.free(address) else {
+            return Err(not_live(address, layout, slab.state_now(index)));
+        };
         self.with_heap(|heap| heap.take_in(slab, slot));
         Ok(())
     }
@@ -119,7 +122,11 @@ impl ProcessHeap {
             return DEPOT.heap.validate_address(address, size_of_layout(layout));
         };
         let index = check_slot(slab, address, layout)?;
-        if slab.is_live(index) { Ok(()) } else { Err(not_live(address, layout)) }
+        if slab.is_live(index) {
+            Ok(())
+        } else {
+            Err(not_live(address, layout, slab.state_now(index)))
+        }
     }
 
     /// The bytes that the block at `address` has.
@@ -208,9 +215,15 @@ fn check_slot(slab: &Slab, address: usize, layout: Option<Layout>) -> Result<usi
     }
 }
 
+/// What is wrong with a free of the slot at `address`, whose state byte is `state`.
 #[cold]
-fn not_live(address: usize, layout: Option<Layout>) -> Misuse {
-    Misuse::double_free(address, size_of_layout(layout))
+pub(super) fn not_live(address: usize, layout: Option<Layout>, state: u8) -> Misuse {
+    let size = size_of_layout(layout);
+    if state == NEW {
+        Misuse::unallocated(address, size)
+    } else {
+        Misuse::double_free(address, size)
+    }
 }
 
 #[cold]
@@ -218,7 +231,7 @@ fn wrong_class(slab: &Slab, index: usize, address: usize, layout: Layout) -> Mis
     if slab.is_live(index) {
         Misuse::wrong_size(address, Some(layout.size()), slab.shape().slot_bytes)
     } else {
-        not_live(address, Some(layout))
+        not_live(address, Some(layout), slab.state_now(index))
     }
 }
 
@@ -231,6 +244,6 @@ fn interior(slab: &Slab, address: usize, layout: Option<Layout>) -> Misuse {
     match block {
         _ if !address.is_multiple_of(EVERY_SLOT_ALIGN) => Misuse::misaligned(address, size, block),
         Some(block) => Misuse::interior(address, size, block),
-        None => Misuse::double_free(address, size),
+        None => Misuse::unallocated(address, size),
     }
 }

@@ -10,7 +10,7 @@ use super::hardened::hardened;
 use super::malloc::malloc;
 use super::plain::PROCESS_HEAP;
 use crate::base::addr;
-use crate::heap::Misuse;
+use crate::heap::{Misuse, MisuseCall};
 use crate::settings::Settings;
 
 /// Makes the block at `start` serve `new_size` bytes: where it is now, or null, and then nothing has changed. Reports a
@@ -26,7 +26,7 @@ pub(crate) unsafe fn realloc(start: *mut u8, layout: Layout, new_size: usize) ->
         // SAFETY: `resize` has found the block live, with this layout's size.
         Ok(false) => unsafe { move_block(start, layout, new_size) },
         Err(misuse) => {
-            refuse(&misuse);
+            refuse(&misuse.during(MisuseCall::Realloc));
             ptr::null_mut()
         }
     }

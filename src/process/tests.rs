@@ -16,7 +16,7 @@ use crate::slabs::class::{Class, SLAB_GRANULE};
 use crate::slabs::depot::DEPOT;
 use crate::slabs::slab::Slab;
 #[cfg(debug_assertions)]
-use crate::slabs::slot::FreeSlot;
+use crate::slabs::slot::{FreeSlot, NEW};
 
 fn class_of(size: usize) -> Class {
     Class::of(size, 8).expect("a small size")
@@ -154,13 +154,19 @@ fn every_wrong_free_of_a_slot_is_refused() {
         assert_eq!(refused(block, size, align), MisuseKind::WrongSize, "{size} {align}");
     }
     let vacant: Vec<_> = (0..slab.slots()).filter(|slot| !slab.is_live(*slot)).collect();
-    for address in vacant.into_iter().map(|slot| slab.slot_start(slot)) {
-        assert_eq!(refused(address, SIZE, 8), MisuseKind::DoubleFree);
-        assert_eq!(refused(address, SLAB_GRANULE, SLAB_GRANULE), MisuseKind::DoubleFree);
+    for slot in vacant {
+        let address = slab.slot_start(slot);
+        let kind = if slab.state_now(slot) == NEW {
+            MisuseKind::Unallocated
+        } else {
+            MisuseKind::DoubleFree
+        };
+        assert_eq!(refused(address, SIZE, 8), kind);
+        assert_eq!(refused(address, SLAB_GRANULE, SLAB_GRANULE), kind);
     }
     let tail = start + slab.slots() * shape.slot_bytes;
-    assert_eq!(refused(tail, SIZE, 8), MisuseKind::DoubleFree);
-    assert_eq!(refused(start + slab.slab_bytes() - 8, SIZE, 8), MisuseKind::DoubleFree);
+    assert_eq!(refused(tail, SIZE, 8), MisuseKind::Unallocated);
+    assert_eq!(refused(start + slab.slab_bytes() - 8, SIZE, 8), MisuseKind::Unallocated);
     free(block, layout(SIZE));
     PROCESS_HEAP.flush();
     // Asked, not done: by now the place may be somebody else's.

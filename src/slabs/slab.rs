@@ -20,22 +20,13 @@ use core::ptr;
 use super::class::{Class, MAGIC_BITS, MAX_SLAB_BYTES, Shape};
 use super::handover::Notice;
 use super::names::{HeapName, SlabName};
-use super::slot::{FREE, FreeSlot, LIVE};
+use super::slot::{self, FreeSlot, LIVE, NEW, NotFreed};
 use super::sync::{
     AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Cell, Ordering,
 };
 use crate::base::addr;
 use crate::base::fatal::debug_law;
 use crate::base::law::{BrokenLaw, law};
-
-/// Why the owner could not make a slot free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotFreed {
-    /// No slot starts at the address.
-    NoSlot,
-    /// The slot is not live.
-    NotLive,
-}
 
 /// Bits of a word above the fraction of a product with [`Shape::magic`].
 const UPPER_BITS: u32 = u64::BITS - MAGIC_BITS;
@@ -232,7 +223,10 @@ impl Slab {
     /// the byte was found: then the byte is that of a slot elsewhere, to which it is left.
     #[inline]
     pub(super) fn free_state(&self, start: usize, state: &AtomicU8) -> bool {
-        if state.swap(FREE, Ordering::AcqRel) != LIVE {
+        if let Err(why) = slot::make_free(state, Ordering::AcqRel) {
+            if why == NotFreed::NotLive(NEW) {
+                slot::make_new(state);
+            }
             return false;
         }
         let is_meant = self.start() == start;
@@ -247,11 +241,7 @@ impl Slab {
     #[inline]
     pub(crate) fn free_own(&self, address: usize) -> Result<FreeSlot, NotFreed> {
         let state = self.own_state_at(address).ok_or(NotFreed::NoSlot)?;
-        if state.swap(FREE, Ordering::Relaxed) == LIVE {
-            Ok(FreeSlot::new(address, state))
-        } else {
-            Err(NotFreed::NotLive)
-        }
+        slot::make_free(state, Ordering::Relaxed).map(|()| FreeSlot::new(address, state))
     }
 
     /// Whether the slot that starts at `address` is live, asked as in [`Slab::free_own`].
@@ -272,9 +262,14 @@ impl Slab {
         Some(unsafe { self.states.get_unchecked(index) })
     }
 
+    /// What the state byte of slot `index` is now.
+    pub(crate) fn state_now(&self, index: usize) -> u8 {
+        self.state(index).map_or(NEW, |state| state.load(Ordering::Relaxed))
+    }
+
     /// Whether slot `index` is handed out.
     pub(crate) fn is_live(&self, index: usize) -> bool {
-        self.state(index).is_some_and(|state| state.load(Ordering::Relaxed) == LIVE)
+        self.state_now(index) == LIVE
     }
 
     /// Slots that are handed out. O(slots).
@@ -338,7 +333,8 @@ impl Slab {
         #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
         self.free_count.set(self.slots() as u32);
         self.hint.set(0);
-        self.carved.store(0, Ordering::Relaxed);
+        let carved = self.carved.swap(0, Ordering::Relaxed) as usize;
+        self.states.iter().take(carved).for_each(|state| state.store(NEW, Ordering::Relaxed));
         self.give_to(owner);
         self.start.store(start, Ordering::Release);
     }

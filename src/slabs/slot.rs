@@ -5,10 +5,35 @@
 use super::sync::{AtomicU8, Ordering};
 use crate::base::fatal::debug_law;
 
-/// The state byte of a slot that is handed out. Every other slot's is [`FREE`].
+/// The state byte of a slot that is handed out. Every other slot's is [`FREE`] or [`NEW`].
 pub(crate) const LIVE: u8 = 1;
-/// The state byte of a slot that is not handed out.
-pub(crate) const FREE: u8 = 0;
+/// The state byte of a slot that was handed out and freed.
+pub(crate) const FREE: u8 = 2;
+/// The state byte of a slot that was never handed out since its slab began. Zero, as fresh memory is.
+pub(crate) const NEW: u8 = 0;
+
+/// Why the owner could not make a slot free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotFreed {
+    /// No slot starts at the address.
+    NoSlot,
+    /// The slot is not live, and this is its state byte: [`FREE`] or [`NEW`].
+    NotLive(u8),
+}
+
+/// Makes a slot free through its state byte, if it is live.
+#[inline]
+pub(super) fn make_free(state: &AtomicU8, ordering: Ordering) -> Result<(), NotFreed> {
+    let before = state.swap(FREE, ordering);
+    if before == LIVE { Ok(()) } else { Err(NotFreed::NotLive(before)) }
+}
+
+/// Makes a slot new again that [`make_free`] has found new, unless it was handed out since then.
+#[inline]
+pub(super) fn make_new(state: &AtomicU8) {
+    let relaxed = Ordering::Relaxed;
+    while state.compare_exchange_weak(FREE, NEW, relaxed, relaxed) == Err(FREE) {}
+}
 
 /// A free slot, and the right to it. It has no `Clone`, as a slot is in one place at a time.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ mod helpers;
 use core::ptr::NonNull;
 
 use helpers::Rng;
-use helpers::piece::{has_pattern, write_pattern};
+use helpers::piece::{has_pattern, layout, write_pattern};
 use helpers::strict::StrictOs;
 use mems::Heap;
 
@@ -31,7 +31,7 @@ fn free(heap: &Heap<&StrictOs>, (start, size): Entry) {
     // SAFETY: the block is live and holds its pattern.
     assert!(unsafe { has_pattern(start, size, size, size as u64) }, "contents of {start:p}");
     // SAFETY: the block is live and nothing uses it any more.
-    assert_eq!(unsafe { heap.mems_free_sized(start.as_ptr(), size) }, Ok(()));
+    assert_eq!(unsafe { heap.mems_free_sized(start.as_ptr(), layout(size, 16)) }, Ok(()));
 }
 
 /// Mixed sizes until three in a row are refused.

@@ -19,6 +19,8 @@ static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 
 /// Small, large and huge blocks, and one whose pages go back at once.
 const SIZES: [usize; 7] = [16, 64, 1000, 20_000, 70_000, 3_000_000, 40_000_000];
+/// Blocks up to this size lie in slabs.
+const LARGEST_SLOT: usize = 4 << 20;
 const STATES: [&str; 2] = ["fresh", "lived-in"];
 /// Seconds until SIGALRM ends a child that hangs.
 const PATIENCE_SECONDS: u32 = 20;
@@ -39,8 +41,36 @@ fn commit(role: &str) -> ExitCode {
     ExitCode::from(NOT_STOPPED)
 }
 
+/// What the line must say of a kind, one of these. A block's place may have become a part of a hole when it is freed
+/// again, and one beside a block may be another that was freed.
+fn words_for(kind: &str, is_slot: bool, is_fresh: bool) -> &'static [&'static str] {
+    const DOUBLE: &str = "double free of";
+    const UNALLOCATED: &str = "free of unallocated memory at";
+    const MISALIGNED: &str = "free of a misaligned pointer";
+    const INTERIOR: &str = "free of an interior pointer";
+    match kind {
+        "realloc-freed" if is_slot => &["realloc of the freed block"],
+        "realloc-freed" => &["realloc of unallocated memory at"],
+        "realloc-interior" => {
+            &["realloc of an interior pointer", "realloc of a misaligned pointer"]
+        }
+        "realloc-foreign" => &["realloc of a pointer that is not from this heap,"],
+        "realloc-wrong-size" => &["realloc with a wrong size for"],
+        "double-at-once" | "double-interleaved" if is_slot => &[DOUBLE],
+        _ if kind.starts_with("double") => &[DOUBLE, UNALLOCATED],
+        "interior-8" | "interior-middle" => &[INTERIOR, MISALIGNED],
+        "interior-last" | "misaligned" | "before-by-1" => &[MISALIGNED],
+        "before-by-8" if is_fresh => &[UNALLOCATED, MISALIGNED],
+        "before-by-8" => &[UNALLOCATED, MISALIGNED, INTERIOR],
+        "never-used-slot" if !is_fresh => &[DOUBLE, UNALLOCATED],
+        "never-used-hole" | "never-used-slot" | "never-used-range" => &[UNALLOCATED],
+        "wrong-size-larger" | "wrong-size-smaller" => &["free with a wrong size for"],
+        _ => &["free of a pointer that is not from this heap,"],
+    }
+}
+
 /// Why the end of a child is not the one that was to be shown.
-fn judge(outcome: &child::Outcome) -> Result<(), String> {
+fn judge(outcome: &child::Outcome, words: &[&str]) -> Result<(), String> {
     if !outcome.aborted_with("ADDRESS NOT FOUND") {
         return Err(format!("{}: {}", outcome.status, outcome.stderr.trim_end()));
     }
@@ -48,6 +78,9 @@ fn judge(outcome: &child::Outcome) -> Result<(), String> {
     let line = outcome.stderr.trim_end();
     if named.is_empty() || line.contains('\n') || !line.contains(named) {
         return Err(format!("not one line that names {named:?}: {line}"));
+    }
+    if !words.iter().any(|words| line.contains(&format!("ADDRESS NOT FOUND: {words} "))) {
+        return Err(format!("none of {words:?} is said: {line}"));
     }
     Ok(())
 }
@@ -57,7 +90,9 @@ fn is_stopped(kind: &str) -> Result<Answer, String> {
     let mut missed = String::new();
     for size in SIZES {
         for state in STATES {
-            if let Err(why) = judge(&child::run(&format!("{kind} {size} {state}"))) {
+            let outcome = child::run(&format!("{kind} {size} {state}"));
+            let words = words_for(kind, size <= LARGEST_SLOT, state == STATES[0]);
+            if let Err(why) = judge(&outcome, words) {
                 missed.push_str(&format!("\n{size} bytes, {state}: {why}"));
             }
         }

@@ -13,7 +13,7 @@ use core::ptr::NonNull;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use helpers::piece::{MEMS, Piece, has_pattern, write_pattern};
+use helpers::piece::{MEMS, Piece, has_pattern, layout, write_pattern};
 use helpers::{Rng, scaled};
 use mems::os::{Os, System};
 use mems::{Block, BrokenLaw, Found, Heap, HeapStats, MemsAlloc, MisuseKind};
@@ -156,14 +156,14 @@ fn free<O: Os>(heap: &Heap<O>, entry: &Entry, rng: &mut Rng) {
     let is_intact = unsafe { has_pattern(entry.start, size, size, entry.stamp) };
     assert!(is_intact, "contents of {start:p}, {size} bytes, changed");
     // SAFETY: a wrong size and an interior address are refused, nothing changes.
-    let other = unsafe { heap.mems_free_sized(start, size * 2 + 1000) }.map_err(|wrong| wrong.kind);
-    assert_eq!(other, Err(MisuseKind::WrongSize));
+    let other = unsafe { heap.mems_free_sized(start, layout(size * 2 + 1000, 8)) };
+    assert_eq!(other.map_err(|wrong| wrong.kind), Err(MisuseKind::WrongSize));
     let freed = if rng.once_in(2) {
         // SAFETY: nothing uses the block any more.
         unsafe { heap.mems_free(start) }
     } else {
         // SAFETY: as above.
-        unsafe { heap.mems_free_sized(start, size) }
+        unsafe { heap.mems_free_sized(start, layout(size, 8)) }
     };
     assert_eq!(freed, Ok(()));
     // SAFETY: the block is gone, so this is refused.
@@ -215,7 +215,7 @@ fn heaps_live_side_by_side() {
     let blocks: Vec<_> = heaps.iter().map(|heap| heap.mems_malloc(100, 8).unwrap()).collect();
     for (owner, block) in blocks.iter().enumerate() {
         for (other, heap) in heaps.iter().enumerate() {
-            let accepted = heap.validate(block.as_ptr(), Some(100)).is_ok();
+            let accepted = heap.validate(block.as_ptr(), layout(100, 8)).is_ok();
             assert_eq!(accepted, owner == other, "heap {other}, block of heap {owner}");
         }
     }

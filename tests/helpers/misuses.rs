@@ -23,7 +23,7 @@ const TRIES: usize = 1000;
 pub(crate) type Misuse = fn(&Scene);
 
 /// All kinds, by name.
-pub(crate) const KINDS: [(&str, Misuse); 34] = [
+pub(crate) const KINDS: [(&str, Misuse); 35] = [
     ("double-at-once", |scene| scene.free_again(scene.gone())),
     ("double-interleaved", double_interleaved),
     ("double-delayed", double_delayed),
@@ -51,6 +51,7 @@ pub(crate) const KINDS: [(&str, Misuse); 34] = [
     ("non-canonical", |scene| scene.free_again(0x8000_0000_0000_0000)),
     ("non-canonical-low", |scene| scene.free_again(0x0000_8000_0000_1000)),
     ("never-used-hole", never_used_hole),
+    ("never-used-slot", never_used_slot),
     ("never-used-range", |scene| scene.free_again((scene.block() + (1 << 33)) & !4095)),
     ("realloc-freed", |scene| scene.realloc(scene.gone(), scene.layout)),
     ("realloc-interior", |scene| scene.realloc(scene.block() + 8, scene.layout)),
@@ -286,6 +287,18 @@ fn never_used_hole(scene: &Scene) {
     let unused = (block..end).rev().step_by(16).map(|address| address & !15);
     let hole = unused.take(1000).find(|address| !is_live(*address));
     scene.free_again(hole.expect("some of it is unused"));
+}
+
+/// The place behind a block, which is a slot's where blocks of the size lie in slabs.
+fn never_used_slot(scene: &Scene) {
+    let blocks: Vec<usize> =
+        (0..TRIES.min((64 << 20) / scene.layout.size() + 1)).map(|_| scene.block()).collect();
+    let behind = blocks.iter().map(|block| {
+        let usable = MEMS.usable_size(core::ptr::without_provenance(*block));
+        block + usable.expect("a live block has a size")
+    });
+    let unused = behind.into_iter().find(|address| !blocks.contains(address) && !is_live(*address));
+    scene.free_again(unused.expect("some block is the last one of its row"));
 }
 
 /// Work of three threads that leaves blocks and holes behind.

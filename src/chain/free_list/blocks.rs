@@ -27,7 +27,7 @@ pub(crate) enum NotABlock {
     /// No span has it.
     Outside,
     /// It lies in a hole, or in a block that the heap keeps to itself.
-    InHole(Segment),
+    InHole,
     /// It lies in a block, but not at its start.
     Interior(Segment),
     /// It is the start of a block of another size.
@@ -179,7 +179,7 @@ impl FreeList {
         if !segment.contains(address) {
             Err(NotABlock::Outside)
         } else if !segment.is_process() || segment.extent.is_kept() {
-            Err(NotABlock::InHole(segment))
+            Err(NotABlock::InHole)
         } else if segment.start != address {
             Err(NotABlock::Interior(segment))
         } else if size.is_some_and(|size| size != segment.size()) {

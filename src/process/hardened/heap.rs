@@ -186,7 +186,7 @@ impl Hardened {
         let Some(known) = self.ledger.find(address) else {
             PROCESS_HEAP.validate(address, layout)?;
             // The heap's block starts here, but not its user's bytes.
-            return Err(Misuse::never_allocated(address, size));
+            return Err(Misuse::unallocated(address, size));
         };
         if known.is_quarantined {
             return Err(Misuse::double_free(address, size));
