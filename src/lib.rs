@@ -107,8 +107,8 @@ pub use chain::segment::SegmentKind;
 pub use global::Scavenger;
 pub use global::{Builder, MemsAlloc};
 pub use heap::{
-    Block, Blocks, Found, Heap, HeapSegment, HeapSpan, HeapStats, Misuse, MisuseCall, MisuseKind,
-    Segments, Spans,
+    Block, Found, Heap, HeapBlocks, HeapSegment, HeapSegments, HeapSpan, HeapSpans, HeapStats,
+    Misuse, MisuseCall, MisuseKind,
 };
 #[cfg(feature = "std")]
 pub use inspect::{Remains, region};
@@ -138,6 +138,7 @@ pub mod internal {
     pub use crate::base::lock::{Lock, LockGuard};
     pub use crate::base::text::FdText;
     pub use crate::process::c;
+    pub use crate::settings::set_variable;
 }
 
 /// The README's programs are tests.

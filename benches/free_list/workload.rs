@@ -177,6 +177,6 @@ impl Workload {
     /// Panics unless the heap keeps its laws and has as many segments as the map has keys.
     pub(crate) fn check(&self) {
         assert_eq!(self.heap.check(), Ok(()));
-        assert_eq!(self.heap.stats().segment_count, self.map.len());
+        assert_eq!(self.heap.stats().segments, self.map.len());
     }
 }

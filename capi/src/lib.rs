@@ -61,7 +61,7 @@ pub extern "C" fn mems_malloc(size: usize) -> *mut c_void {
     match heap::malloc(size) {
         Ok(address) => virtual_pointer(address),
         Err(MallocError::ZeroSize) => ptr::null_mut(),
-        Err(MallocError::OutOfMemory) => {
+        Err(_) => {
             stdio::set_errno(libc::ENOMEM);
             ptr::null_mut()
         }

@@ -81,9 +81,9 @@ impl From<MemsSpan<'_>> for SpanRecord {
             start_virtual_address: virtual_pointer(span.start),
             physical_address: physical_pointer(span.physical),
             pages: span.pages,
-            total: span.total,
+            total: span.size,
             used: span.used,
-            wasted: span.wasted,
+            wasted: span.free,
             segment_count: span.segment_count,
         }
     }
@@ -105,13 +105,13 @@ impl StatsRecord {
         Self {
             page_size,
             pages_used: stats.pages_used,
-            total: stats.total,
-            used: stats.used,
-            space_unused: stats.space_unused,
-            span_count: stats.span_count,
-            segment_count: stats.segment_count,
-            block_count: stats.block_count,
-            hole_count: stats.hole_count,
+            total: stats.mapped,
+            used: stats.allocated,
+            space_unused: stats.free,
+            span_count: stats.spans,
+            segment_count: stats.segments,
+            block_count: stats.blocks,
+            hole_count: stats.holes,
             largest_hole: stats.largest_hole,
             metadata: stats.metadata,
         }

@@ -4,6 +4,7 @@ use core::fmt;
 
 /// A law of the allocator's own records that does not hold: memory was overwritten, or MeMS has a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct BrokenLaw {
     /// The law.
     pub law: &'static str,

@@ -9,18 +9,19 @@ use super::span::Span;
 /// What a segment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(i32)]
+#[non_exhaustive]
 pub enum SegmentKind {
-    /// Available.
+    /// Available. The original calls it HOLE.
     Hole = 0,
-    /// Handed out.
-    Process = 1,
+    /// Handed out. The original calls it PROCESS.
+    Block = 1,
 }
 
 /// A segment's size and state in one word: the top bit says hole, the next says kept, the lowest is a mark, the rest is
 /// the size in bytes.
 ///
 /// The mark means *clean* on a hole (its whole pages have gone back to the OS and are not resident) and *claimed* on
-/// what is no hole (neither handed out nor available: some thread works on its pages without a lock). A *kept* process
+/// what is no hole (neither handed out nor available: some thread works on its pages without a lock). A *kept* block
 /// is one that the heap has handed out to itself: no user's free takes it.
 ///
 /// The order of extents is the order of sizes with every hole above everything else, so one comparison asks "is this
@@ -52,9 +53,9 @@ impl Extent {
         Self::pack(size, Self::HOLE_BIT)
     }
 
-    /// A process of `size` bytes.
+    /// A block of `size` bytes.
     #[inline]
-    pub(crate) const fn process(size: usize) -> Self {
+    pub(crate) const fn block(size: usize) -> Self {
         Self::pack(size, 0)
     }
 
@@ -64,7 +65,7 @@ impl Extent {
         Self::pack(size, Self::MARK_BIT)
     }
 
-    /// A kept process of `size` bytes.
+    /// A kept block of `size` bytes.
     #[inline]
     pub(crate) const fn kept(size: usize) -> Self {
         Self::pack(size, Self::KEPT_BIT)
@@ -91,11 +92,11 @@ impl Extent {
 
     /// Whether this is a process.
     #[inline]
-    pub(crate) const fn is_process(self) -> bool {
+    pub(crate) const fn is_block(self) -> bool {
         self.0 & (Self::HOLE_BIT | Self::MARK_BIT) == 0
     }
 
-    /// Whether this is a kept process.
+    /// Whether this is a kept block.
     #[inline]
     pub(crate) const fn is_kept(self) -> bool {
         self.0 & Self::KEPT_BIT != 0
@@ -138,10 +139,10 @@ impl Segment {
         Self { start, extent: Extent::hole(size), span }
     }
 
-    /// A process.
+    /// A block.
     #[inline]
-    pub(crate) const fn process(start: usize, size: usize, span: Id<Span>) -> Self {
-        Self { start, extent: Extent::process(size), span }
+    pub(crate) const fn block(start: usize, size: usize, span: Id<Span>) -> Self {
+        Self { start, extent: Extent::block(size), span }
     }
 
     /// The size in bytes.
@@ -164,14 +165,14 @@ impl Segment {
 
     /// Whether it is handed out.
     #[inline]
-    pub(crate) const fn is_process(&self) -> bool {
-        self.extent.is_process()
+    pub(crate) const fn is_block(&self) -> bool {
+        self.extent.is_block()
     }
 
     /// What it is to people: a claimed run is not handed out, so it is shown as a hole.
     #[inline]
     pub(crate) const fn kind(&self) -> SegmentKind {
-        if self.is_process() { SegmentKind::Process } else { SegmentKind::Hole }
+        if self.is_block() { SegmentKind::Block } else { SegmentKind::Hole }
     }
 
     /// Whether `address` is one of its bytes.
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn every_hole_is_above_everything_else() {
-        let largest = Extent::process(Extent::MAX_SIZE);
+        let largest = Extent::block(Extent::MAX_SIZE);
         assert!(Extent::hole(1) > largest && Extent::hole(1) > Extent::claimed(Extent::MAX_SIZE));
         assert!(Extent::hole(2) > Extent::hole(1).with_clean(true));
         assert!(Extent::hole(1).with_clean(true) >= Extent::hole(1));
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn the_states_are_apart() {
         let states = [
-            Extent::process(16),
+            Extent::block(16),
             Extent::claimed(16),
             Extent::hole(16),
             Extent::hole(16).with_clean(true),
@@ -208,7 +209,7 @@ mod tests {
         ];
         assert!(states.iter().all(|extent| extent.size() == 16));
         assert!(states.iter().all(|extent| extent.is_kept() == (*extent == Extent::kept(16))));
-        let seen = states.map(|e| (e.is_process(), e.is_claimed(), e.is_hole(), e.is_clean_hole()));
+        let seen = states.map(|e| (e.is_block(), e.is_claimed(), e.is_hole(), e.is_clean_hole()));
         assert_eq!(seen[0], (true, false, false, false));
         assert_eq!(seen[1], (false, true, false, false));
         assert_eq!(seen[2], (false, false, true, false));

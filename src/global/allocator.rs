@@ -9,7 +9,7 @@ use core::ptr::{self, NonNull};
 
 use crate::base::fatal::{self, no_unwind};
 use crate::base::law::BrokenLaw;
-use crate::heap::{Found, HeapStats, Misuse, Spans};
+use crate::heap::{Found, HeapSpans, HeapStats, Misuse};
 use crate::process::begin::begin;
 use crate::process::free::{free, release};
 use crate::process::malloc::{allocate, malloc};
@@ -131,7 +131,7 @@ impl MemsAlloc {
 
     /// The spans, in address order; a slab counts as used as a whole. O(log n) a step.
     #[must_use]
-    pub fn spans(&self) -> Spans<'static> {
+    pub fn spans(&self) -> HeapSpans<'static> {
         DEPOT.heap.spans()
     }
 

@@ -40,7 +40,7 @@ impl<O: Os> Heap<O> {
     /// Notes how many bytes are dirty, and opens the lock. Returns how many ought to go back.
     #[inline]
     pub(super) fn note_dirty(&self, root: &Root, mut chains: LockGuard<'_, Chains>) -> usize {
-        let live = chains.list.totals().process_bytes;
+        let live = chains.list.totals().block_bytes;
         let dirty = chains.dirty_bytes(root.page_size);
         let idle = chains.decay.note(dirty, live);
         // A caller that holds another lock leaves the work to the next one that does not.

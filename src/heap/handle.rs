@@ -57,7 +57,7 @@ impl Default for Heap<System> {
 }
 
 impl<O: Os> Heap<O> {
-    /// An empty heap on another [`Os`], which reserves `reservation` bytes of addresses at first.
+    /// An empty heap on another [`Os`], for tests, which reserves `reservation` bytes of addresses at first.
     pub const fn with_os(os: O, reservation: usize) -> Self {
         let bounds = Bounds { limit_bytes: usize::MAX, policy: Policy::DEFAULT };
         Self { os, reservation, starting: Lock::new(bounds), root: AtomicPtr::new(ptr::null_mut()) }

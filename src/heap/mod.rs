@@ -37,4 +37,4 @@ pub use misuse::{Misuse, MisuseCall, MisuseKind};
 pub(crate) use resize::GivenUp;
 pub(crate) use sizes::HUGE_FROM;
 pub use stats::HeapStats;
-pub use walk::{Block, Blocks, Found, HeapSegment, HeapSpan, Segments, Spans};
+pub use walk::{Block, Found, HeapBlocks, HeapSegment, HeapSegments, HeapSpan, HeapSpans};

@@ -117,13 +117,13 @@ impl<O: Os> Heap<O> {
         let active = totals.span_bytes - totals.hole_page_bytes;
         let dirty = chains.dirty_bytes(root.page_size);
         HeapStats {
-            allocated: totals.process_bytes,
+            allocated: totals.block_bytes,
             active,
             resident: active + dirty + metadata,
             mapped: committed,
             retained,
             metadata,
-            blocks: totals.process_count,
+            blocks: totals.block_count,
             holes: totals.hole_count(),
             free: totals.hole_bytes(),
             largest_hole: chains.list.largest_hole(),

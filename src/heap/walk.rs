@@ -18,21 +18,23 @@ const BATCH: usize = 32;
 
 /// A span of a heap, as it was a moment ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeapSpan {
     /// Its first address.
     pub start: usize,
-    /// Its length in bytes.
-    pub total: usize,
+    /// Its size in bytes.
+    pub size: usize,
     /// Bytes of its blocks.
     pub used: usize,
     /// Bytes of its holes.
-    pub wasted: usize,
+    pub free: usize,
     /// Segments of its sub chain.
     pub segment_count: usize,
 }
 
 /// A segment of a heap, as it was a moment ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeapSegment {
     /// Its first address.
     pub start: usize,
@@ -50,6 +52,7 @@ impl From<Segment> for HeapSegment {
 
 /// A live block, as it was a moment ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Block {
     /// Its first address.
     pub start: usize,
@@ -59,6 +62,7 @@ pub struct Block {
 
 /// What an address is to a heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Found {
     /// A byte of this live block.
     Block(Block),
@@ -78,7 +82,7 @@ impl fmt::Display for Found {
 }
 
 /// The segments of a heap, in address order.
-pub struct Segments<'heap> {
+pub struct HeapSegments<'heap> {
     root: Option<&'heap Root>,
     batch: [Segment; BATCH],
     len: usize,
@@ -86,13 +90,13 @@ pub struct Segments<'heap> {
     next: usize,
 }
 
-impl fmt::Debug for Segments<'_> {
+impl fmt::Debug for HeapSegments<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Segments").field("next", &self.next).finish_non_exhaustive()
+        f.debug_struct("HeapSegments").field("next", &self.next).finish_non_exhaustive()
     }
 }
 
-impl Segments<'_> {
+impl HeapSegments<'_> {
     /// The next segment, and what the free list knows of it beside start and size.
     pub(crate) fn next_with_extent(&mut self) -> Option<(HeapSegment, Extent)> {
         loop {
@@ -119,7 +123,7 @@ impl Segments<'_> {
     }
 }
 
-impl Iterator for Segments<'_> {
+impl Iterator for HeapSegments<'_> {
     type Item = HeapSegment;
 
     fn next(&mut self) -> Option<HeapSegment> {
@@ -129,25 +133,25 @@ impl Iterator for Segments<'_> {
 
 /// The live blocks of a heap, in address order.
 #[derive(Debug)]
-pub struct Blocks<'heap>(Segments<'heap>);
+pub struct HeapBlocks<'heap>(HeapSegments<'heap>);
 
-impl Iterator for Blocks<'_> {
+impl Iterator for HeapBlocks<'_> {
     type Item = Block;
 
     fn next(&mut self) -> Option<Block> {
-        let block = self.0.find(|segment| segment.kind == SegmentKind::Process)?;
+        let block = self.0.find(|segment| segment.kind == SegmentKind::Block)?;
         Some(Block { start: block.start, size: block.size })
     }
 }
 
 /// The spans of a heap, in address order.
 #[derive(Debug)]
-pub struct Spans<'heap> {
+pub struct HeapSpans<'heap> {
     root: Option<&'heap Root>,
     next: usize,
 }
 
-impl Spans<'_> {
+impl HeapSpans<'_> {
     /// The next span, as the free list has it.
     pub(crate) fn next_node(&mut self) -> Option<Span> {
         let chains = self.root?.chains.lock();
@@ -157,16 +161,16 @@ impl Spans<'_> {
     }
 }
 
-impl Iterator for Spans<'_> {
+impl Iterator for HeapSpans<'_> {
     type Item = HeapSpan;
 
     fn next(&mut self) -> Option<HeapSpan> {
         let span = self.next_node()?;
         Some(HeapSpan {
             start: span.start,
-            total: span.len,
+            size: span.len,
             used: span.used,
-            wasted: span.len - span.used,
+            free: span.len - span.used,
             segment_count: span.segment_count,
         })
     }
@@ -175,30 +179,30 @@ impl Iterator for Spans<'_> {
 impl<O: Os> Heap<O> {
     /// The spans, in address order. O(log n) a step.
     #[must_use]
-    pub fn spans(&self) -> Spans<'_> {
-        Spans { root: self.root(), next: 0 }
+    pub fn spans(&self) -> HeapSpans<'_> {
+        HeapSpans { root: self.root(), next: 0 }
     }
 
     /// The segments of all spans, in address order. O(1) a step on average.
     #[must_use]
-    pub fn segments(&self) -> Segments<'_> {
+    pub fn segments(&self) -> HeapSegments<'_> {
         self.segments_from(0)
     }
 
     /// The segments from the one that has `address`, or the first behind it.
     #[must_use]
-    pub fn segments_from(&self, address: usize) -> Segments<'_> {
+    pub fn segments_from(&self, address: usize) -> HeapSegments<'_> {
         let batch = [Segment::hole(0, 0, Id::NONE); BATCH];
         let root = self.root();
         let holder = root.and_then(|root| root.chains.lock().list.find(address));
         let next = holder.map_or(address, |segment| segment.start);
-        Segments { root, batch, len: 0, taken: 0, next }
+        HeapSegments { root, batch, len: 0, taken: 0, next }
     }
 
     /// The live blocks, in address order. O(1) a step on average.
     #[must_use]
-    pub fn blocks(&self) -> Blocks<'_> {
-        Blocks(self.segments())
+    pub fn blocks(&self) -> HeapBlocks<'_> {
+        HeapBlocks(self.segments())
     }
 
     /// The block or hole that has the byte at `pointer`; `None` where it is not memory of this heap. The pointer is not
@@ -212,7 +216,7 @@ impl<O: Os> Heap<O> {
     pub(crate) fn find_address(&self, address: usize) -> Option<Found> {
         let segment = self.root()?.chains.lock().list.find(address)?;
         Some(match segment.kind() {
-            SegmentKind::Process => {
+            SegmentKind::Block => {
                 Found::Block(Block { start: segment.start, size: segment.size() })
             }
             SegmentKind::Hole => Found::Hole(segment.into()),

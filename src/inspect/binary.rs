@@ -97,11 +97,11 @@ impl Record for SnapshotSpan {
     const WORDS: usize = 3;
 
     fn to_words(self) -> [u64; MAX_WORDS] {
-        [self.start as u64, self.total as u64, self.fresh as u64, 0, 0, 0]
+        [self.start as u64, self.size as u64, self.fresh as u64, 0, 0, 0]
     }
 
-    fn from_words([start, total, fresh, ..]: [u64; MAX_WORDS]) -> Option<Self> {
-        Some(Self { start: number(start), total: number(total), fresh: number(fresh) })
+    fn from_words([start, size, fresh, ..]: [u64; MAX_WORDS]) -> Option<Self> {
+        Some(Self { start: number(start), size: number(size), fresh: number(fresh) })
     }
 }
 
@@ -378,8 +378,8 @@ impl Snapshot {
         let order = "spans and segments are in address order and do not overlap";
         let mut end = 0;
         for span in self.spans.iter() {
-            let next = span.start.checked_add(span.total).ok_or(ReadError::Broken(order))?;
-            law(span.total > 0 && span.start >= end, order)?;
+            let next = span.start.checked_add(span.size).ok_or(ReadError::Broken(order))?;
+            law(span.size > 0 && span.start >= end, order)?;
             law(span.fresh >= span.start && span.fresh <= next, "fresh bytes end a span")?;
             end = next;
         }

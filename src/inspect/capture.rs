@@ -51,7 +51,7 @@ impl Snapshot {
     fn walk_spans(&mut self) -> Result<(), OutOfMemory> {
         let mut spans = DEPOT.heap.spans();
         while let Some(span) = spans.next_node() {
-            let span = SnapshotSpan { start: span.start, total: span.len, fresh: span.fresh };
+            let span = SnapshotSpan { start: span.start, size: span.len, fresh: span.fresh };
             self.spans.push(span)?;
         }
         Ok(())

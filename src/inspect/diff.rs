@@ -11,6 +11,7 @@ use super::snapshot::{Places, Snapshot};
 
 /// Blocks and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BlockSum {
     /// Blocks, a count.
     pub blocks: usize,
@@ -27,6 +28,7 @@ impl BlockSum {
 
 /// A block that is in one of two snapshots only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Change {
     /// It is in the newer one.
     Came(Place),

@@ -6,14 +6,15 @@ use super::snapshot::Snapshot;
 use crate::base::round::{align_down, align_up};
 
 /// A page or slab of which at most this part (1 / `SPARSE`) is live is *sparse*.
-pub const SPARSE: usize = 8;
+pub(crate) const SPARSE: usize = 8;
 /// Slabs that a [`Fragmentation`] names.
-pub const WORST_SLABS: usize = 8;
+const WORST_SLABS: usize = 8;
 /// Bins of a histogram: one for each power of two.
 const BINS: usize = usize::BITS as usize;
 
 /// Holes of at least a power of two of bytes, and less than the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HoleBin {
     /// Holes, a count.
     pub holes: usize,
@@ -23,6 +24,7 @@ pub struct HoleBin {
 
 /// Pages or slabs, and the bytes in them that nobody uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sparse {
     /// Pages or slabs, a count.
     pub count: usize,
@@ -56,11 +58,18 @@ pub struct Fragmentation<'snapshot> {
     pub sparse_slabs: Sparse,
     /// Slabs without a live slot.
     pub empty_slabs: Sparse,
-    /// The slabs with most bytes that are not live although some slot is, those with most of them first.
-    pub worst_slabs: [Option<SnapshotSlab<'snapshot>>; WORST_SLABS],
+    /// See [`Fragmentation::worst_slabs`].
+    worst_slabs: [Option<SnapshotSlab<'snapshot>>; WORST_SLABS],
     /// What [`MemsAlloc::trim`](crate::MemsAlloc::trim) would return to the thread that took the snapshot: exact if
     /// that thread's blocks lie in its own slabs, as they do unless threads hand blocks to each other.
     pub would_trim: usize,
+}
+
+impl<'snapshot> Fragmentation<'snapshot> {
+    /// The eight slabs with most bytes that are not live although some slot is, those with most of them first.
+    pub fn worst_slabs(&self) -> impl Iterator<Item = SnapshotSlab<'snapshot>> + '_ {
+        self.worst_slabs.iter().flatten().copied()
+    }
 }
 
 /// Bytes of a slab that are not live.

@@ -20,7 +20,8 @@ mod region;
 pub use binary::ReadError;
 pub use capture::snapshot;
 pub use diff::{BlockSum, Change, Changes, ClassChange, Diff};
-pub use holes::{Fragmentation, HoleBin, SPARSE, Sparse, WORST_SLABS};
+pub(crate) use holes::SPARSE;
+pub use holes::{Fragmentation, HoleBin, Sparse};
 pub use records::{
     ClassTotals, Place, PlaceState, SegmentState, SnapshotSegment, SnapshotSpan, SnapshotThread,
     ThreadState,

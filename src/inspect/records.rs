@@ -5,6 +5,7 @@ pub use crate::process::walk::ThreadState;
 
 /// What a segment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum SegmentState {
     /// Available.
     Hole,
@@ -84,7 +85,7 @@ pub struct SnapshotSpan {
     /// Its first address.
     pub start: usize,
     /// Its length in bytes.
-    pub total: usize,
+    pub size: usize,
     /// From this address on none of its bytes was ever handed out.
     pub fresh: usize,
 }
@@ -209,6 +210,7 @@ pub struct ClassTotals {
 
 /// What a place of the heap is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum PlaceState {
     /// A live block.
     Live,

@@ -60,6 +60,7 @@ impl core::ops::Add<usize> for VirtAddr {
 
 /// Why [`Mems::malloc`] gave no block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum MallocError {
     /// A block of no bytes was asked for.
     ZeroSize,
@@ -242,7 +243,7 @@ impl<O: Os> Mems<O> {
     /// The live block that has `address`.
     #[inline]
     fn block_with(&self, address: VirtAddr) -> Option<Segment> {
-        self.list.find(address.0).filter(Segment::is_process)
+        self.list.find(address.0).filter(Segment::is_block)
     }
 
     /// The bytes of a block from `address`, which may lie inside it, to its end. O(log n).

@@ -10,23 +10,24 @@ use crate::report;
 
 /// The sums of a heap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemsStats {
     /// Pages of all spans, in units of the heap's page size, free ones included.
     pub pages_used: usize,
     /// Bytes of all spans.
-    pub total: usize,
+    pub mapped: usize,
     /// Bytes of all PROCESS segments.
-    pub used: usize,
+    pub allocated: usize,
     /// Bytes of all holes.
-    pub space_unused: usize,
+    pub free: usize,
     /// Spans of the main chain.
-    pub span_count: usize,
+    pub spans: usize,
     /// Segments of all sub chains.
-    pub segment_count: usize,
+    pub segments: usize,
     /// PROCESS segments.
-    pub block_count: usize,
+    pub blocks: usize,
     /// Holes.
-    pub hole_count: usize,
+    pub holes: usize,
     /// The largest hole, in bytes.
     pub largest_hole: usize,
     /// Bytes mapped for nodes, beside the spans.
@@ -39,7 +40,7 @@ struct SegmentText(MemsSegment);
 impl Display for SegmentText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let letter = match self.0.kind {
-            SegmentKind::Process => 'P',
+            SegmentKind::Block => 'P',
             SegmentKind::Hole => 'H',
         };
         write!(f, "{letter}[{}:{}]", self.0.start, self.0.last())
@@ -53,13 +54,13 @@ impl<O: Os> Mems<O> {
         let totals = self.list.totals();
         MemsStats {
             pages_used: totals.span_bytes / self.page_size,
-            total: totals.span_bytes,
-            used: totals.process_bytes,
-            space_unused: totals.hole_bytes(),
-            span_count: totals.span_count,
-            segment_count: totals.segment_count,
-            block_count: totals.process_count,
-            hole_count: totals.hole_count(),
+            mapped: totals.span_bytes,
+            allocated: totals.block_bytes,
+            free: totals.hole_bytes(),
+            spans: totals.span_count,
+            segments: totals.segment_count,
+            blocks: totals.block_count,
+            holes: totals.hole_count(),
             largest_hole: self.list.largest_hole(),
             metadata: self.list.metadata_bytes(),
         }
@@ -78,9 +79,9 @@ impl<O: Os> Mems<O> {
         }
         let stats = self.stats();
         writeln!(out, "Pages used:\t{}", stats.pages_used)?;
-        writeln!(out, "Space unused:\t{}", stats.space_unused)?;
+        writeln!(out, "Space unused:\t{}", stats.free)?;
         let counts = self.spans().map(|span| span.segment_count);
-        report::write_lengths(out, stats.span_count, counts)?;
+        report::write_lengths(out, stats.spans, counts)?;
         out.write_str(report::FOOT)
     }
 

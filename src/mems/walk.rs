@@ -13,6 +13,7 @@ use crate::chain::span::Span;
 
 /// A span of the main chain.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct MemsSpan<'a> {
     list: &'a FreeList,
     id: Id<Span>,
@@ -23,11 +24,11 @@ pub struct MemsSpan<'a> {
     /// Its length in units of the heap's page size.
     pub pages: usize,
     /// Its length in bytes.
-    pub total: usize,
+    pub size: usize,
     /// Bytes of its PROCESS segments.
     pub used: usize,
     /// Bytes of its holes.
-    pub wasted: usize,
+    pub free: usize,
     /// Segments of its sub chain.
     pub segment_count: usize,
 }
@@ -41,9 +42,9 @@ impl<'a> MemsSpan<'a> {
             start: VirtAddr(span.start),
             physical: addr::pointer(span.base),
             pages: span.len / page_size,
-            total: span.len,
+            size: span.len,
             used: span.used,
-            wasted: span.len - span.used,
+            free: span.len - span.used,
             segment_count: span.segment_count,
         }
     }
@@ -51,7 +52,7 @@ impl<'a> MemsSpan<'a> {
     /// Its last address.
     #[must_use]
     pub fn last(&self) -> VirtAddr {
-        VirtAddr(self.start.0 + self.total - 1)
+        VirtAddr(self.start.0 + self.size - 1)
     }
 
     /// The segments of its sub chain, in address order. O(log n) to begin, O(1) a step.
@@ -105,6 +106,7 @@ impl ExactSizeIterator for MemsSpans<'_> {}
 
 /// A segment of a sub chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemsSegment {
     /// Its size in bytes.
     pub size: usize,

@@ -10,7 +10,7 @@ use super::thread;
 use crate::base::law::{BrokenLaw, law};
 use crate::base::os::System;
 use crate::chain::segment::SegmentKind;
-use crate::heap::{Block, Found, Heap, HeapSegment, HeapStats, Segments};
+use crate::heap::{Block, Found, Heap, HeapSegment, HeapSegments, HeapStats};
 use crate::slabs::depot::DEPOT;
 use crate::slabs::slab::Slab;
 use crate::slabs::thread_heap::ThreadHeap;
@@ -22,7 +22,7 @@ const CHECK_TRIES: usize = 4;
 /// handed out and lie side by side are one hole.
 #[derive(Debug)]
 pub struct ProcessSegments {
-    inner: Segments<'static>,
+    inner: HeapSegments<'static>,
     slab: Option<SlabWalk>,
 }
 
@@ -45,7 +45,7 @@ impl SlabWalk {
         let start = self.start + first * shape.slot_bytes;
         if self.slab.is_live(first) {
             self.index += 1;
-            return Some(HeapSegment { start, size: shape.slot_bytes, kind: SegmentKind::Process });
+            return Some(HeapSegment { start, size: shape.slot_bytes, kind: SegmentKind::Block });
         }
         while self.index < slots && !self.slab.is_live(self.index) {
             self.index += 1;
@@ -82,7 +82,7 @@ impl Iterator for ProcessSegments {
 /// The slab that a segment of the free list is.
 fn slab_of(segment: &HeapSegment) -> Option<&'static Slab> {
     let slab = DEPOT.map.find(segment.start)?;
-    (segment.kind == SegmentKind::Process && slab.start() == segment.start).then_some(slab)
+    (segment.kind == SegmentKind::Block && slab.start() == segment.start).then_some(slab)
 }
 
 /// The live blocks of the process heap, in address order.
@@ -93,13 +93,14 @@ impl Iterator for ProcessBlocks {
     type Item = Block;
 
     fn next(&mut self) -> Option<Block> {
-        let block = self.0.find(|segment| segment.kind == SegmentKind::Process)?;
+        let block = self.0.find(|segment| segment.kind == SegmentKind::Block)?;
         Some(Block { start: block.start, size: block.size })
     }
 }
 
 /// Whose a thread heap is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ThreadState {
     /// A running thread's.
     Running,

@@ -67,7 +67,7 @@ impl Snapshot {
             write!(
                 out,
                 "{{\"start\":{},\"total\":{},\"fresh\":{}}}",
-                span.start, span.total, span.fresh
+                span.start, span.size, span.fresh
             )
         })?;
         out.write_str(",\n\"classes\":")?;

@@ -56,10 +56,10 @@ impl Display for SegmentText {
         let Self(HeapSegment { start, size, kind }, slab) = self;
         let end = start + size - 1;
         match (kind, slab) {
-            (SegmentKind::Process, Some(SlabSums { live, slots, slot_bytes })) => {
+            (SegmentKind::Block, Some(SlabSums { live, slots, slot_bytes })) => {
                 write!(f, "S[{start:#x}:{end:#x}] {live}/{slots} x {slot_bytes}")
             }
-            (SegmentKind::Process, None) => write!(f, "P[{start:#x}:{end:#x}]"),
+            (SegmentKind::Block, None) => write!(f, "P[{start:#x}:{end:#x}]"),
             (SegmentKind::Hole, _) => write!(f, "H[{start:#x}:{end:#x}]"),
         }
     }
@@ -92,7 +92,7 @@ fn write_heap<O: Os, W: Write>(
 ) -> fmt::Result {
     out.write_str(HEAD)?;
     for span in heap.spans() {
-        let last = span.start + span.total - 1;
+        let last = span.start + span.size - 1;
         let segments = heap.segments_from(span.start).take_while(|s| s.start <= last);
         let texts = segments.map(|segment| SegmentText(segment, slab_sums(&segment)));
         let ends = [format_args!("{:#x}", span.start), format_args!("{last:#x}")];

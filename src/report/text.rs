@@ -130,8 +130,8 @@ fn write_pins<W: Write>(out: &mut W, found: &Fragmentation<'_>) -> fmt::Result {
         slabs.count
     )?;
     writeln!(out, "{:>10} idle in {} slabs that are empty", Bytes(empty.idle_bytes), empty.count)?;
-    for slab in found.worst_slabs.iter().flatten() {
-        write_pinned(out, slab)?;
+    for slab in found.worst_slabs() {
+        write_pinned(out, &slab)?;
     }
     Ok(())
 }

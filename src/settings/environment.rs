@@ -67,15 +67,26 @@ pub(super) fn override_by_environment(mut settings: Settings) -> Settings {
     if is_secure() {
         return settings;
     }
-    for (name, apply) in VARIABLES {
+    for (name, _) in VARIABLES {
         if let Some(text) = find(name)
-            && let Err(expected) = apply(&mut settings, text)
+            && let Some(Err(expected)) = set_variable(&mut settings, name, text)
         {
             let text = text.to_bytes().escape_ascii();
             fatal::complain(format_args!("{name}={text} is not {expected}; it is ignored"));
         }
     }
     settings
+}
+
+/// Sets what the variable `name` stands for to the value that `text` has, or says what kind of value was expected.
+/// `None` if there is no such variable.
+pub fn set_variable(
+    settings: &mut Settings,
+    name: &str,
+    text: &CStr,
+) -> Option<Result<(), &'static str>> {
+    let (_, apply) = VARIABLES.iter().find(|(other, _)| *other == name)?;
+    Some(apply(settings, text))
 }
 
 /// Whether the program runs with more rights than the user who started it.

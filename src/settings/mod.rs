@@ -12,6 +12,7 @@ mod value;
 mod environment;
 mod force;
 
+pub use environment::set_variable;
 pub(crate) use force::{
     cache_bytes, fix, hold_for_fork, in_force, is_plain, random_slots, release_after_fork,
 };

@@ -4,6 +4,7 @@ use core::ffi::CStr;
 
 /// What happens when a free or realloc names no live block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum OnMisuse {
     /// One line on standard error, then `SIGABRT`.
     Abort,

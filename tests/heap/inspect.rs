@@ -51,7 +51,7 @@ fn million_blocks() -> Result<Answer, String> {
     let segments = timed("segments", &mut times, || MEMS.segments().count());
     // Free slots that lie side by side are holes of the walk, but not of the free list.
     assert!(segments >= stats.blocks + stats.holes, "{segments} segments, {stats}");
-    let spans: usize = MEMS.spans().map(|span| span.used + span.wasted).sum();
+    let spans: usize = MEMS.spans().map(|span| span.used + span.free).sum();
     assert_eq!(spans, stats.allocated + stats.free, "{stats}");
     let probes = 1000;
     timed("1000 find", &mut times, || {
@@ -86,7 +86,7 @@ fn touch(piece: &Piece) {
 
 /// What the spans hold of the machine's memory may not be more than `stats().resident` says.
 fn assert_resident_bounds() -> usize {
-    let spans: Vec<_> = MEMS.spans().map(|span| (span.start, span.total)).collect();
+    let spans: Vec<_> = MEMS.spans().map(|span| (span.start, span.size)).collect();
     let real = resident_bytes(&spans);
     let stats = MEMS.stats();
     assert!(real <= stats.resident, "{real} bytes are resident, {stats}");

@@ -281,7 +281,7 @@ fn libc_malloc(scene: &Scene) {
 /// Memory behind the last block, which is mapped and was never handed out.
 fn never_used_hole(scene: &Scene) {
     let block = scene.block();
-    let spans = MEMS.spans().map(|span| span.start..span.start + span.total);
+    let spans = MEMS.spans().map(|span| span.start..span.start + span.size);
     let end = spans.filter(|span| span.contains(&block)).map(|span| span.end).last();
     let end = end.expect("a span has the block");
     let unused = (block..end).rev().step_by(16).map(|address| address & !15);

@@ -40,7 +40,7 @@ fn assert_exact(picture: &Snapshot, stats: HeapStats) {
     let all: usize = picture.places().map(|place| place.size).sum();
     assert_eq!(
         all,
-        picture.spans().iter().map(|span| span.total).sum::<usize>(),
+        picture.spans().iter().map(|span| span.size).sum::<usize>(),
         "places tile spans"
     );
     assert_eq!(all, stats.allocated + stats.free);

@@ -42,7 +42,7 @@ impl Model {
             for index in 0..span.parts.len() {
                 let (room, kind) = span.parts[index];
                 if kind == SegmentKind::Hole && room >= size {
-                    span.parts[index] = (size, SegmentKind::Process);
+                    span.parts[index] = (size, SegmentKind::Block);
                     if room > size {
                         span.parts.insert(index + 1, (room - size, SegmentKind::Hole));
                     }
@@ -62,7 +62,7 @@ impl Model {
         for span in &mut self.spans {
             let mut start = span.start;
             for index in 0..span.parts.len() {
-                if start == address && span.parts[index].1 == SegmentKind::Process {
+                if start == address && span.parts[index].1 == SegmentKind::Block {
                     span.parts[index].1 = SegmentKind::Hole;
                     span.parts.dedup_by(|behind, before| {
                         let merge = before.1 == SegmentKind::Hole && behind.1 == SegmentKind::Hole;
@@ -83,7 +83,7 @@ impl Model {
     fn block_with(&self, address: usize) -> Option<(usize, usize)> {
         let all = self.segments();
         let found = all.iter().find(|(start, size, _)| address.wrapping_sub(*start) < *size);
-        found.filter(|found| found.2 == SegmentKind::Process).map(|found| (found.0, found.1))
+        found.filter(|found| found.2 == SegmentKind::Block).map(|found| (found.0, found.1))
     }
 
     fn segments(&self) -> Vec<(usize, usize, SegmentKind)> {
@@ -110,19 +110,14 @@ impl Model {
         let all = self.segments();
         let total: usize = self.spans.iter().map(|span| span.memory.len()).sum();
         let holes = || all.iter().filter(|it| it.2 == SegmentKind::Hole).map(|it| it.1);
-        let space_unused = holes().sum();
-        MemsStats {
-            pages_used: total / self.page_size,
-            total,
-            used: total - space_unused,
-            space_unused,
-            span_count: self.spans.len(),
-            segment_count: all.len(),
-            block_count: all.len() - holes().count(),
-            hole_count: holes().count(),
-            largest_hole: holes().max().unwrap_or(0),
-            metadata: 0,
-        }
+        let free: usize = holes().sum();
+        let mut stats = MemsStats::default();
+        (stats.pages_used, stats.mapped) = (total / self.page_size, total);
+        (stats.allocated, stats.free) = (total - free, free);
+        (stats.spans, stats.segments) = (self.spans.len(), all.len());
+        (stats.blocks, stats.holes) = (all.len() - holes().count(), holes().count());
+        stats.largest_hole = holes().max().unwrap_or(0);
+        stats
     }
 }
 
@@ -233,7 +228,8 @@ impl Pair<'_> {
         let seen = segments(&self.heap);
         let seen: Vec<_> = seen.iter().map(|it| (it.start.0, it.size, it.kind)).collect();
         prop_assert_eq!(&seen, &self.model.segments());
-        let stats = MemsStats { metadata: 0, ..self.heap.stats() };
+        let mut stats = self.heap.stats();
+        stats.metadata = 0;
         prop_assert_eq!(stats, self.model.stats());
         let spans: Vec<_> = self.heap.spans().map(|it| (it.start.0, it.segment_count)).collect();
         let expected: Vec<_> =

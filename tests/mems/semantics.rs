@@ -21,7 +21,7 @@ fn text(heap: &Mems) -> String {
 /// First and last address of every segment, and whether it is handed out.
 fn chain(heap: &Mems) -> Vec<(usize, usize, bool)> {
     let all = segments(heap);
-    all.iter().map(|it| (it.start.0, it.last().0, it.kind == SegmentKind::Process)).collect()
+    all.iter().map(|it| (it.start.0, it.last().0, it.kind == SegmentKind::Block)).collect()
 }
 
 fn malloc(heap: &mut Mems, size: usize) -> usize {
@@ -71,14 +71,14 @@ fn spans_are_whole_pages_of_any_page_size() {
             next += pages * page_size;
             let span = heap.spans().next_back().expect("a span");
             assert_eq!(
-                (span.pages, span.total, span.last().0),
+                (span.pages, span.size, span.last().0),
                 (pages, pages * page_size, next - 1)
             );
             let bytes = heap.bytes_mut(span.start).expect("live");
             bytes.fill(0xA5);
             assert_eq!(bytes.len(), size);
         }
-        assert_eq!(heap.stats().total, next - FIRST_ADDRESS.0);
+        assert_eq!(heap.stats().mapped, next - FIRST_ADDRESS.0);
         assert_eq!(heap.check(), Ok(()));
     }
 }
@@ -101,7 +101,7 @@ fn an_exact_fit_leaves_no_hole_and_a_byte_is_one() {
     malloc(&mut heap, 4095);
     assert_eq!(chain(&heap), [(1000, 5094, true), (5095, 5095, false)]);
     assert_eq!(malloc(&mut heap, 1), 5095);
-    assert_eq!(heap.stats().hole_count, 0);
+    assert_eq!(heap.stats().holes, 0);
     assert_eq!(heap.stats().largest_hole, 0);
 }
 
@@ -133,7 +133,7 @@ fn impossible_sizes_are_refused_without_a_trace() {
     for page_size in [usize::MAX, top, top + 1] {
         let mut heap = Mems::with_page_size(page_size);
         assert_eq!(heap.malloc(1), Err(MallocError::OutOfMemory), "pages of {page_size}");
-        assert_eq!((heap.stats().span_count, heap.check()), (0, Ok(())));
+        assert_eq!((heap.stats().spans, heap.check()), (0, Ok(())));
     }
 }
 
@@ -178,7 +178,7 @@ fn a_free_merges_with_holes_on_both_sides() {
     for (block, holes, segments) in [(0, 2, 5), (2, 3, 5), (1, 2, 3), (3, 1, 1)] {
         heap.free(VirtAddr(blocks[block])).expect("live");
         let stats = heap.stats();
-        assert_eq!((stats.hole_count, stats.segment_count), (holes, segments), "block {block}");
+        assert_eq!((stats.holes, stats.segments), (holes, segments), "block {block}");
         assert_eq!(heap.check(), Ok(()));
     }
     assert_eq!(chain(&heap), [(1000, 5095, false)], "an empty span stays");
@@ -269,7 +269,7 @@ fn chains_are_walked_from_both_ends() {
         let segments = span.segments();
         assert_eq!(segments.len(), span.segment_count);
         let sum: usize = segments.clone().map(|segment| segment.size).sum();
-        assert_eq!((sum, span.used + span.wasted), (span.total, span.total));
+        assert_eq!((sum, span.used + span.free), (span.size, span.size));
         let mut inwards = segments.clone();
         let mut seen = Vec::new();
         while let Some(front) = inwards.next() {
@@ -279,7 +279,7 @@ fn chains_are_walked_from_both_ends() {
         seen.sort();
         assert_eq!(seen, segments.map(|segment| segment.start).collect::<Vec<_>>());
     }
-    assert_eq!(segments(&heap).len(), heap.stats().segment_count);
+    assert_eq!(segments(&heap).len(), heap.stats().segments);
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn the_nodes_of_ten_thousand_blocks_fit_in_4_mib() {
     for _ in 0..10_000 {
         heap.malloc(40).expect("memory");
     }
-    let nodes = os.live_bytes() - heap.stats().total;
+    let nodes = os.live_bytes() - heap.stats().mapped;
     assert!(nodes < 4 << 20 && heap.stats().metadata <= nodes, "{nodes} bytes");
 }
 

@@ -148,7 +148,7 @@ impl FreeList {
             extent: Extent::hole(end - start).with_clean(hole.extent.is_clean_hole()),
             span,
         };
-        let block = Segment::process(start, size, span);
+        let block = Segment::block(start, size, span);
         let (front, back) = (rest(hole.start, start), rest(block.end(), hole.end()));
         let all = [front, block, back];
         let parts = match (front.size() > 0, back.size() > 0) {
@@ -178,7 +178,7 @@ impl FreeList {
         let segment = self.segments.segment(path.cursor());
         if !segment.contains(address) {
             Err(NotABlock::Outside)
-        } else if !segment.is_process() || segment.extent.is_kept() {
+        } else if !segment.is_block() || segment.extent.is_kept() {
             Err(NotABlock::InHole)
         } else if segment.start != address {
             Err(NotABlock::Interior(segment))
@@ -307,7 +307,7 @@ impl FreeList {
     /// reserved one change. O(log n).
     pub(crate) fn resize(&mut self, address: usize, size: usize) -> Result<bool, NotABlock> {
         let (path, block) = self.block_at(address, None)?;
-        Ok(self.resize_segment(path, block, Extent::process(size)))
+        Ok(self.resize_segment(path, block, Extent::block(size)))
     }
 
     /// As [`FreeList::resize`], for the kept block at `start`.

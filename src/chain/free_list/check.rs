@@ -57,9 +57,9 @@ fn check_span(
         law(!(last_was_hole && segment.is_hole()), "no two holes are neighbours (L2)", end)?;
         last_was_hole = segment.is_hole();
         sums.segment_count += 1;
-        if segment.is_process() {
-            sums.process_bytes += segment.size();
-            sums.process_count += 1;
+        if segment.is_block() {
+            sums.block_bytes += segment.size();
+            sums.block_count += 1;
         } else if last_was_hole {
             let pages = page_bytes(list.units.page, segment.start, segment.end());
             let is_clean = segment.extent.is_clean_hole();
@@ -77,7 +77,7 @@ fn check_span(
     law(end == span.end(), "no segment crosses its span (L3)", end)?;
     let segments = sums.segment_count - before.segment_count;
     law(segments == span.segment_count, "the sub chain's length is known", span.start)?;
-    let used = sums.process_bytes - before.process_bytes;
+    let used = sums.block_bytes - before.block_bytes;
     law(used == span.used, "the span's used bytes are known", span.start)?;
     let ends = span.fresh >= span.start && span.fresh <= span.end();
     law(ends, "fresh bytes end a span", span.start)?;

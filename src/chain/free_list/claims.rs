@@ -97,8 +97,7 @@ impl FreeList {
         let block = self.segments.segment(path.cursor());
         debug_law!(block.start == start && !block.is_hole(), "a block");
         debug_law!(size < block.size() && size.is_multiple_of(self.units.granule), "L8");
-        let extent =
-            if block.extent.is_kept() { Extent::kept(size) } else { Extent::process(size) };
+        let extent = if block.extent.is_kept() { Extent::kept(size) } else { Extent::block(size) };
         let shorter = Segment { extent, ..block };
         let given_up = Segment {
             start: shorter.end(),

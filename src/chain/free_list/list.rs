@@ -24,8 +24,8 @@ pub(crate) struct Totals {
     pub(crate) span_count: usize,
     pub(crate) span_bytes: usize,
     pub(crate) segment_count: usize,
-    pub(crate) process_count: usize,
-    pub(crate) process_bytes: usize,
+    pub(crate) block_count: usize,
+    pub(crate) block_bytes: usize,
     /// Bytes of whole pages inside holes.
     pub(crate) hole_page_bytes: usize,
     /// Bytes of whole pages inside clean holes.
@@ -38,20 +38,20 @@ impl Totals {
         span_count: 0,
         span_bytes: 0,
         segment_count: 0,
-        process_count: 0,
-        process_bytes: 0,
+        block_count: 0,
+        block_bytes: 0,
         hole_page_bytes: 0,
         clean_page_bytes: 0,
     };
 
     /// Holes of all sub chains.
     pub(crate) const fn hole_count(&self) -> usize {
-        self.segment_count - self.process_count
+        self.segment_count - self.block_count
     }
 
     /// Bytes of all holes.
     pub(crate) const fn hole_bytes(&self) -> usize {
-        self.span_bytes - self.process_bytes
+        self.span_bytes - self.block_bytes
     }
 }
 
@@ -83,8 +83,8 @@ impl Nodes {
 /// What a replacement of segments adds to the sums.
 #[derive(Default)]
 struct Change {
-    process_bytes: isize,
-    processes: isize,
+    block_bytes: isize,
+    blocks: isize,
     hole_page_bytes: isize,
     clean_page_bytes: isize,
 }
@@ -99,9 +99,9 @@ impl Change {
             if segment.extent.is_clean_hole() {
                 self.clean_page_bytes += pages;
             }
-        } else if segment.is_process() {
-            self.process_bytes += sign * segment.size().cast_signed();
-            self.processes += sign;
+        } else if segment.is_block() {
+            self.block_bytes += sign * segment.size().cast_signed();
+            self.blocks += sign;
         }
     }
 }
@@ -187,13 +187,13 @@ impl FreeList {
         let add = |sum: &mut usize, more: isize| *sum = sum.wrapping_add_signed(more);
         let segments = come.len().cast_signed() - gone.len().cast_signed();
         add(&mut self.totals.segment_count, segments);
-        add(&mut self.totals.process_bytes, more.process_bytes);
-        add(&mut self.totals.process_count, more.processes);
+        add(&mut self.totals.block_bytes, more.block_bytes);
+        add(&mut self.totals.block_count, more.blocks);
         add(&mut self.totals.hole_page_bytes, more.hole_page_bytes);
         add(&mut self.totals.clean_page_bytes, more.clean_page_bytes);
         let span = self.spans.get_mut(id);
         add(&mut span.segment_count, segments);
-        add(&mut span.used, more.process_bytes);
+        add(&mut span.used, more.block_bytes);
         span
     }
 

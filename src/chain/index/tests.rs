@@ -32,7 +32,7 @@ fn random_run<const N: usize>(seed: u64, steps: usize, keys: usize) {
         let start = random.usize(..keys) * 16;
         if random.usize(..10) < if growing { 7 } else { 2 } {
             let size = random.usize(1..=1000);
-            let make = if random.bool() { Segment::hole } else { Segment::process };
+            let make = if random.bool() { Segment::hole } else { Segment::block };
             if let Entry::Vacant(vacant) = model.entry(start) {
                 let segment = *vacant.insert(make(start, size, Id::NONE));
                 insert(&mut index, segment, &mut source);
@@ -79,7 +79,7 @@ fn ascending_segments_fill_their_leaves() {
     let mut source = TestChunks::default();
     let mut index = Index::<FANOUT>::new();
     for number in 0..100_000 {
-        insert(&mut index, Segment::process(number * 16, 16, Id::NONE), &mut source);
+        insert(&mut index, Segment::block(number * 16, 16, Id::NONE), &mut source);
     }
     index.check().expect("laws");
     let leaves = index.leaves.live_count();
@@ -121,7 +121,7 @@ fn visits_grow_with_the_logarithm() {
             let start = random.usize(..) >> 8;
             if let Some(path) = index.locate(start) {
                 let segment = index.segment(path.cursor());
-                index.splice(&path, 1, &[Segment { extent: Extent::process(16), ..segment }]);
+                index.splice(&path, 1, &[Segment { extent: Extent::block(16), ..segment }]);
                 index.splice(&path, 1, &[segment]);
             }
         }
