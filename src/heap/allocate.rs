@@ -63,13 +63,15 @@ impl<O: Os> Heap<O> {
         loop {
             let mut chains = root.chains.lock();
             chains.set_huge_range(zones.huge_range());
-            if chains.reserve(Nodes::ROOM_AND_CHANGE).is_err() {
+            let is_ready = chains.reserve(Nodes::ROOM_AND_CHANGE).is_ok();
+            // Before there is more room than the nodes can tell of, however it is cut up, there are more nodes.
+            if !is_ready || (run.is_none() && chains.reserve_spare().is_err()) {
                 drop(chains);
                 let Ok(nodes) = zones.commit(&self.os, Use::Nodes, NODE_STEP) else {
                     // A run that cannot be entered because there are no nodes is not lost: the next commit maps over
                     // it.
                     run.into_iter().for_each(|run| zones.retreat(Use::Blocks, run));
-                    return None;
+                    return root.chains.lock().hand_out_anywhere(request);
                 };
                 root.chains.lock().add_node_space(nodes);
                 continue;

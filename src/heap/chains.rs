@@ -89,6 +89,11 @@ impl Chains {
         self.list.reserve(nodes, &mut self.nodes)
     }
 
+    /// Makes sure that what is freed can be handed out again where no more memory is to be had.
+    pub(super) fn reserve_spare(&mut self) -> Result<(), OutOfMemory> {
+        self.list.reserve_spare(&mut self.nodes)
+    }
+
     /// Takes committed memory for further nodes.
     pub(super) fn add_node_space(&mut self, run: Run) {
         self.nodes.0.add(&(run.start..run.end()));

@@ -162,6 +162,14 @@ impl FreeList {
         self.segments.reserve(nodes.spans + nodes.changes, source)
     }
 
+    /// Makes sure that blocks which come and go find nodes without further memory, as long as no room comes.
+    pub(crate) fn reserve_spare(
+        &mut self,
+        source: &mut dyn ChunkSource,
+    ) -> Result<(), OutOfMemory> {
+        self.segments.reserve_spare(source)
+    }
+
     /// Gives the nodes' memory back; the free list is as new. The spans' memory is the owner's affair.
     pub(crate) fn release_nodes(&mut self, source: &mut dyn ChunkSource) {
         self.spans.release(source);

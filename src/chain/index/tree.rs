@@ -108,6 +108,16 @@ impl<const N: usize> Index<N> {
         self.inners.reserve(splices * (self.height + splices), source)
     }
 
+    /// Makes sure that there are as many nodes again as are in use: blocks that come and go leave nodes half empty,
+    /// where the same blocks in ascending order had filled them.
+    pub(crate) fn reserve_spare(
+        &mut self,
+        source: &mut dyn ChunkSource,
+    ) -> Result<(), OutOfMemory> {
+        self.leaves.reserve(self.leaves.live_count(), source)?;
+        self.inners.reserve(self.inners.live_count(), source)
+    }
+
     /// Bytes that the nodes' chunks take.
     pub(crate) fn mapped_bytes(&self) -> usize {
         self.leaves.mapped_bytes() + self.inners.mapped_bytes()
