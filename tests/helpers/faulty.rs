@@ -32,6 +32,13 @@ impl FaultyOs {
         self.fail_to.store(0, Relaxed);
     }
 
+    /// The next `calls` fail.
+    pub(crate) fn refuse_next(&self, calls: usize) {
+        let next = self.calls.load(Relaxed);
+        self.fail_from.store(next, Relaxed);
+        self.fail_to.store(next + calls, Relaxed);
+    }
+
     /// From now on everything fails.
     pub(crate) fn break_down(&self) {
         self.fail_from.store(0, Relaxed);
