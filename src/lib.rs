@@ -36,49 +36,15 @@
 //! The chains are a small *vmem* (Bonwick and Adams, USENIX 2001), and obey its laws: segments tile their span; no two
 //! neighbours are both holes; a segment never crosses a span. `check()` asserts them, and the sums.
 //!
-//! # The path of one block
-//!
-//! *Down.* `Box::new` calls `GlobalAlloc::alloc` of [`MemsAlloc`] with a layout (`process::malloc`). Up to 32 KiB the
-//! size names a class (`slabs::class`), and the calling thread's magazine of that class gives its newest slot: one
-//! compare, one pop, one store of the slot's state byte. If the magazine is empty the thread's heap fills half of it
-//! from one of its slabs, after it has looked what other threads sent home (`slabs::refill`). If it has no slab with
-//! free slots it adopts one of a thread that ended (`slabs::retired`), or asks the free list for a run and cuts it into
-//! slots (`slabs::depot`).
-//!
-//! Up to 4 MiB it is the same with slabs of one slot. Above, the block is a segment of the free list (`heap::allocate`,
-//! `chain::free_list`), as every slab is: the first hole, in address order, that is large enough, found in O(log n) by
-//! `chain::index`, whose inner nodes know the largest hole below them. If there is none, the heap commits further pages
-//! of its reserved range (`heap::zones`), in which huge blocks have a part of their own, so that they can grow in
-//! place.
-//!
-//! *Up.* `dealloc` looks the address up in the slab map: one load (`process::free`, `slabs::slab_map`). The slab's
-//! descriptor says with one multiplication which slot starts there, if one does. Owner and class are compared with the
-//! thread's and the layout's, the state byte is swapped, and the slot is on the magazine. A slot of another thread's
-//! slab goes into the outbox, and with others into that slab's remote words (`slabs::send_home`, `slabs::handover`). An
-//! address that no slab has is looked up among the segments (`heap::release`). A wrong address ends the process with
-//! one line that says what was wrong, and where. A slab that is empty becomes a hole again, and what is idle for a
-//! second goes back to the system (`heap::decay`).
-//!
 //! # Looking inside
 //!
 //! [`MemsAlloc`]'s walks go over the heap as it is; [`snapshot`] copies what it is made of into mappings of its own
 //! (`inspect`), from which `report` makes text, pages and pictures; `region` says what a closure leaves behind.
 //!
-//! # Locks
+//! # Inside
 //!
-//! In the order in which they may be taken:
-//!
-//! | lock | where | guards |
-//! |---|---|---|
-//! | `FIXING` | `settings::force` | settings while they come into force, once |
-//! | `HARDENED` | `process::hardened` | the heap of programs that run with more checks |
-//! | `shared` | `process::plain` | the heap of threads without one of their own |
-//! | `pool` | `slabs::depot` | slabs that come and go, thread heaps whose threads have ended |
-//! | `starting` | `heap::handle` | the start of a heap |
-//! | `zones` | `heap::root` | reserved addresses; system calls are made under it |
-//! | `chains` | `heap::root` | spans and segments; no system call is made under it |
-//!
-//! The fast paths take none. A [`Heap`] of your own has the last three. [`Mems`] has none: it is `&mut`.
+//! ARCHITECTURE.md in the repository follows one block down all floors and back up, and lists the locks. The fast paths
+//! take none.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![cfg_attr(test, allow(clippy::std_instead_of_core, reason = "tests use std"))]
 

@@ -70,7 +70,7 @@ pub extern "C" fn mems_heap_malloc(size: usize) -> *mut c_void {
     or_no_memory(HEAP.mems_malloc(size.max(1), C_ALIGN))
 }
 
-/// As [`mems_heap_malloc`] for `count` elements of `size` bytes, all zero.
+/// Hands out `count` elements of `size` bytes, all zero, as [`mems_heap_malloc`] does.
 #[unsafe(no_mangle)]
 pub extern "C" fn mems_heap_calloc(count: usize, size: usize) -> *mut c_void {
     let bytes = count.saturating_mul(size).max(1);
@@ -80,7 +80,7 @@ pub extern "C" fn mems_heap_calloc(count: usize, size: usize) -> *mut c_void {
     }))
 }
 
-/// As [`mems_heap_malloc`] at a multiple of `align`; null with `errno` `EINVAL` where that is no power of two.
+/// Hands out `size` bytes at a multiple of `align`; null with `errno` `EINVAL` where that is no power of two.
 #[unsafe(no_mangle)]
 pub extern "C" fn mems_heap_aligned_alloc(align: usize, size: usize) -> *mut c_void {
     if !align.is_power_of_two() {

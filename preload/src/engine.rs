@@ -27,7 +27,7 @@ pub(crate) fn allocate(size: usize, align: usize) -> Option<NonNull<u8>> {
     }
 }
 
-/// As [`allocate`] with [`C_ALIGN`], all bytes zero.
+/// Hands out `size` bytes at a multiple of [`C_ALIGN`], all zero.
 pub(crate) fn allocate_zeroed(size: usize) -> Option<NonNull<u8>> {
     match Layout::from_size_align(size, C_ALIGN) {
         Ok(layout) if size > 0 => {
@@ -47,8 +47,8 @@ pub(crate) fn release(address: usize, layout: Option<Layout>) -> Result<(), Misu
     c::release(address, layout)
 }
 
-/// As [`release`]; nothing for null, and any mistake is reported, which ends the program unless settings want it to
-/// go on.
+/// Takes the block at `address` back, if that is not null. A mistake is reported, which ends the program unless
+/// settings want it to go on.
 pub(crate) fn release_or_refuse(address: usize, layout: Option<Layout>) {
     if address != 0
         && let Err(misuse) = release(address, layout)

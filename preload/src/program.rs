@@ -19,7 +19,7 @@ use crate::{cxx, engine, family};
 
 /// A function that takes a block back.
 type Free = extern "C" fn(*mut c_void);
-/// As [`Free`], with the alignment that the block was asked for with.
+/// A function that takes a block back, given the alignment that the block was asked for with.
 type FreeAligned = extern "C" fn(*mut c_void, usize);
 
 /// The program's functions.

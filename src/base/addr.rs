@@ -14,7 +14,7 @@ pub(crate) fn expose(start: NonNull<u8>) -> usize {
     start.expose_provenance().get()
 }
 
-/// As [`pointer()`], without the test for address 0.
+/// The pointer to an address, null for 0.
 #[inline]
 pub(crate) fn raw_pointer(address: usize) -> *mut u8 {
     ptr::with_exposed_provenance_mut(address)

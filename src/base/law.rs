@@ -1,4 +1,4 @@
-//! What a `check()` answers: the first law that does not hold.
+//! What a `check()` returns: the first law that does not hold.
 
 use core::fmt;
 

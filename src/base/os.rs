@@ -147,7 +147,7 @@ fn map_anywhere(
 ///
 /// # Safety
 ///
-/// As [`Os::commit`].
+/// See [`Os::commit`].
 unsafe fn map_over(
     start: NonNull<u8>,
     len: usize,

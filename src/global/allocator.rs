@@ -68,63 +68,67 @@ impl MemsAlloc {
         *begin(&self.settings)
     }
 
-    /// From now on no more than `bytes` are mapped for blocks and the heap's records (`stats().mapped`); `usize::MAX`
-    /// for no limit. A request that would exceed it answers null, and `try_reserve` an error; blocks that are freed can
-    /// be handed out again. What is mapped already stays: if that is more, the heap does not grow.
+    /// Limits the bytes mapped for blocks and the heap's records (`stats().mapped`); `usize::MAX` lifts the limit.
+    ///
+    /// A request that would exceed the limit returns null, and `try_reserve` an error. Freed blocks can be handed out
+    /// again. If more is mapped already, it stays, and the heap does not grow.
     pub fn set_limit(&self, bytes: usize) {
         begin(&self.settings);
         PROCESS_HEAP.set_limit(bytes);
     }
 
-    /// Hands out `size` bytes at an address that is a multiple of `align`, a power of two. `None` where the system
-    /// gives no more memory, or nothing can be that large. O(1) for what a slot holds and the thread has cached, else
-    /// O(log n).
+    /// Allocates `size` bytes at an address that is a multiple of `align`, a power of two.
+    ///
+    /// Returns `None` if memory has run out, or if no block can be that large. O(1) if the thread has cached a slot of
+    /// that size, else O(log n).
     #[must_use]
     pub fn mems_malloc(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
         let layout = Layout::from_size_align(size, align).ok()?;
         NonNull::new(malloc(layout, &self.settings))
     }
 
-    /// Takes a block back, whatever its size.
+    /// Frees a block of any size.
     ///
     /// # Errors
     ///
-    /// [`Misuse`] where `pointer` is not the start of a live block; nothing has changed then. The pointer is not
+    /// [`Misuse`] if `pointer` is not the start of a live block. Nothing has changed then, and the pointer was not
     /// dereferenced.
     ///
     /// # Safety
     ///
-    /// Nothing uses the block any more.
+    /// You must not use the block afterwards.
     pub unsafe fn mems_free(&self, pointer: *mut u8) -> Result<(), Misuse> {
         release(pointer.addr(), None)
     }
 
-    /// Takes a block back that was asked for with this layout: a block of another size class is refused.
+    /// Frees a block that was allocated with this layout; a block of another size class is refused.
     ///
     /// # Errors
     ///
-    /// As [`MemsAlloc::mems_free`].
+    /// See [`MemsAlloc::mems_free`].
     ///
     /// # Safety
     ///
-    /// As [`MemsAlloc::mems_free`].
+    /// See [`MemsAlloc::mems_free`].
     pub unsafe fn mems_free_sized(&self, pointer: *mut u8, layout: Layout) -> Result<(), Misuse> {
         release(pointer.addr(), Some(layout))
     }
 
-    /// The heap's sums, in jemalloc's words. O(slots), a byte each.
+    /// Returns the heap's sums, named as jemalloc names them. O(slots): it reads a byte for each.
     #[must_use]
     pub fn stats(&self) -> HeapStats {
         PROCESS_HEAP.stats()
     }
 
-    /// Prints the sums and the chain to standard output: of each span the first few segments. Allocates nothing,
-    /// so what was printed through `std` without a line end before may come out behind it. O(log n).
+    /// Prints the sums and, for each span, the first few segments to standard output. O(log n).
+    ///
+    /// It allocates nothing, so it does not use `std`'s buffer: a line that you began with `print!` may come out after
+    /// it.
     pub fn print_stats(&self) {
         report::print(|out| report::write_process_heap(out, report::FEW_SEGMENTS));
     }
 
-    /// As [`MemsAlloc::print_stats`], with every segment of every span. O(n).
+    /// Prints what [`MemsAlloc::print_stats`] prints, with every segment of every span. O(n).
     pub fn print_chain(&self) {
         report::print(|out| report::write_process_heap(out, usize::MAX));
     }
@@ -153,13 +157,13 @@ impl MemsAlloc {
         PROCESS_HEAP.find(pointer.addr())
     }
 
-    /// The bytes that the block at `pointer` has; `None` where it is not the start of a live block. O(log n).
+    /// The size of the block at `pointer` in bytes, or `None` if that is not the start of a live block. O(log n).
     #[must_use]
     pub fn usable_size(&self, pointer: *const u8) -> Option<usize> {
         question::usable_size(pointer.addr())
     }
 
-    /// Whether [`MemsAlloc::mems_free_sized`] would take a block back: nothing changes. O(log n).
+    /// Checks whether [`MemsAlloc::mems_free_sized`] would free the block, without freeing it. O(log n).
     ///
     /// # Errors
     ///
@@ -168,7 +172,7 @@ impl MemsAlloc {
         question::validate(pointer.addr(), Some(layout))
     }
 
-    /// Checks every law of the heap's records. O(n), under the lock: other threads wait.
+    /// Checks every law of the heap's records. O(n); other threads wait meanwhile.
     ///
     /// # Errors
     ///
@@ -177,20 +181,22 @@ impl MemsAlloc {
         question::check()
     }
 
-    /// Gives every whole page that no block lies on back to the system. Returns their bytes. O(segments), with one
-    /// system call for each hole that has such pages.
+    /// Gives every whole page without a live block back to the system, and returns how many bytes that were.
+    ///
+    /// O(segments), with one system call for each hole that has such pages.
     pub fn trim(&self) -> usize {
         PROCESS_HEAP.trim()
     }
 
-    /// Sends the free slots that the calling thread has cached back to their slabs, and empty slabs back to the free
-    /// list: for a thread that will be idle for long.
+    /// Empties the calling thread's caches: free slots go back to their slabs, and empty slabs to the free list.
+    ///
+    /// Call it on a thread that is going to be idle for long.
     pub fn thread_flush(&self) {
         PROCESS_HEAP.flush();
     }
 
-    /// Writes one line to standard error: what was asked for, and the heap's sums. Allocates nothing, so it may be
-    /// called where memory has run out.
+    /// Writes one line to standard error with the request and the heap's sums. It allocates nothing, so you can call it
+    /// when memory has run out.
     pub fn report_out_of_memory(&self, layout: Layout) {
         fatal::complain(format_args!(
             "out of memory: {} bytes aligned to {} asked for; {}",

@@ -5,8 +5,8 @@ use core::ffi::CStr;
 use super::allocator::MemsAlloc;
 use crate::settings::{OnMisuse, Settings};
 
-/// Settings of a [`MemsAlloc`] to be. What is not named keeps its default; environment variables of the same names
-/// override it when the program runs.
+/// Builds a [`MemsAlloc`] with settings of your own. Settings you do not name keep their defaults, and environment
+/// variables of the same names override yours when the program runs.
 ///
 /// ```
 /// use mems::{MemsAlloc, OnMisuse};
@@ -22,14 +22,14 @@ use crate::settings::{OnMisuse, Settings};
 pub struct Builder(Settings);
 
 impl MemsAlloc {
-    /// Settings for a handle, to be named one by one.
+    /// Starts a builder with the default settings.
     pub const fn builder() -> Builder {
         Builder(Settings::DEFAULT)
     }
 }
 
 impl Builder {
-    /// The handle with these settings.
+    /// Builds the handle.
     #[must_use]
     pub const fn build(self) -> MemsAlloc {
         MemsAlloc::with_settings(self.0)
@@ -125,7 +125,7 @@ impl Builder {
         self
     }
 
-    /// Switches everything on that finds mistakes: see `MEMS_HARDEN` in the README.
+    /// Turns on every check that finds mistakes: see `MEMS_HARDEN` in the README.
     pub const fn harden(self) -> Self {
         Self(self.0.hardened())
     }

@@ -58,7 +58,7 @@ impl Scavenger {
     ///
     /// # Errors
     ///
-    /// What the system says where it gives no thread.
+    /// The system's error if no thread can be started.
     pub fn start(interval: Duration) -> io::Result<Self> {
         let interval = interval.max(Duration::from_millis(1));
         let shared = Arc::new(Shared::default());

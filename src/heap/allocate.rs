@@ -15,8 +15,9 @@ use crate::chain::free_list::Nodes;
 const NODE_STEP: usize = 256 << 10;
 
 impl<O: Os> Heap<O> {
-    /// Hands out `size` bytes (at least one granule of 16) at an address that is a multiple of `align`, a power of
-    /// two. `None` where the system gives no more memory, or nothing can be that large. O(log n).
+    /// Allocates `size` bytes (at least 16) at an address that is a multiple of `align`, a power of two.
+    ///
+    /// Returns `None` if memory has run out, or if no block can be that large. O(log n).
     #[must_use]
     pub fn mems_malloc(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
         let layout = Layout::from_size_align(size, align).ok()?;

@@ -49,15 +49,15 @@ impl<O: Os> Heap<O> {
         idle
     }
 
-    /// As [`Heap::note_dirty`], and gives some of the idle bytes back: returns how many. The caller holds no lock but
-    /// this one.
+    /// Notes how many bytes are dirty, and gives some of the idle ones back: returns how many. The caller holds no lock
+    /// but this one.
     #[inline]
     pub(super) fn tick(&self, root: &Root, chains: LockGuard<'_, Chains>) -> usize {
         let idle = self.note_dirty(root, chains);
         self.give_back_idle(idle)
     }
 
-    /// As [`Heap::tick`], if one is due: for callers that do not use the free list. The caller holds no lock.
+    /// Ticks if it is time to: for callers that do not use the free list. The caller holds no lock.
     #[inline]
     pub(crate) fn tick_if_due(&self, now: u64) -> usize {
         if let Some(root) = self.root()

@@ -18,8 +18,8 @@ use crate::base::os::{Os, OutOfMemory, System};
 /// What a heap of its own reserves; untouched addresses cost nothing.
 const DEFAULT_RESERVATION: usize = 64 << 30;
 
-/// A heap: memory by [`mems_malloc`](Heap::mems_malloc), back by [`mems_free`](Heap::mems_free), all of it gone when
-/// the heap is dropped.
+/// A heap of its own. Allocate with [`mems_malloc`](Heap::mems_malloc), free with [`mems_free`](Heap::mems_free); all
+/// of its memory goes back to the system when it is dropped.
 ///
 /// The process heap behind [`MemsAlloc`](crate::MemsAlloc) is one of these. A heap of your own serves as an arena that
 /// is dropped at once, and in tests. Threads may share it; each call takes a lock.
@@ -89,9 +89,10 @@ impl<O: Os> Heap<O> {
         self.root().ok_or(OutOfMemory)
     }
 
-    /// From now on the heap maps no more than `bytes` for blocks and its records. What is mapped already stays; where
-    /// it is more, the heap does not grow. A request that would have to be refused answers `None`; holes are used as
-    /// ever.
+    /// Limits the bytes that the heap maps for blocks and its records; `usize::MAX` lifts the limit.
+    ///
+    /// A request that would exceed the limit returns `None`. Freed blocks can be handed out again. If more is mapped
+    /// already, it stays, and the heap does not grow.
     pub fn set_limit(&self, bytes: usize) {
         let mut bounds = self.starting.lock();
         bounds.limit_bytes = bytes;

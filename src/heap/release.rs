@@ -12,29 +12,29 @@ use super::sizes::block_size;
 use crate::base::os::Os;
 
 impl<O: Os> Heap<O> {
-    /// Takes a block back.
+    /// Frees a block of any size.
     ///
     /// # Errors
     ///
-    /// [`Misuse`] where `pointer` is not the start of a live block; nothing has changed then. The pointer is not
+    /// [`Misuse`] if `pointer` is not the start of a live block. Nothing has changed then, and the pointer was not
     /// dereferenced.
     ///
     /// # Safety
     ///
-    /// Nothing uses the block any more.
+    /// You must not use the block afterwards.
     pub unsafe fn mems_free(&self, pointer: *mut u8) -> Result<(), Misuse> {
         self.release(pointer.addr(), None)
     }
 
-    /// Takes a block back that was asked for with this layout: a block of another size is refused.
+    /// Frees a block that was allocated with this layout; a block of another size is refused.
     ///
     /// # Errors
     ///
-    /// As [`Heap::mems_free`].
+    /// See [`Heap::mems_free`].
     ///
     /// # Safety
     ///
-    /// As [`Heap::mems_free`].
+    /// See [`Heap::mems_free`].
     pub unsafe fn mems_free_sized(&self, pointer: *mut u8, layout: Layout) -> Result<(), Misuse> {
         self.release(pointer.addr(), Some(layout.size()))
     }
@@ -45,7 +45,7 @@ impl<O: Os> Heap<O> {
         self.release_from(address, size, AT_ONCE_BYTES)
     }
 
-    /// As [`Heap::release`]; the pages of a block of `at_once_bytes` or more go back now.
+    /// Takes the block at `address` back. The pages of one of `at_once_bytes` or more go back now.
     #[inline]
     pub(super) fn release_from(
         &self,
@@ -85,7 +85,7 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// Whether [`Heap::mems_free_sized`] would take a block back: nothing changes. O(log n).
+    /// Checks whether [`Heap::mems_free_sized`] would free the block, without freeing it. O(log n).
     ///
     /// # Errors
     ///
@@ -108,14 +108,14 @@ impl<O: Os> Heap<O> {
         block.map(|_| ()).map_err(|why| root.misuse(why, address, size))
     }
 
-    /// The bytes that the block at `pointer` has, at least as many as were asked for; `None` where it is not the start
-    /// of a live block. O(log n).
+    /// The size of the block at `pointer` in bytes, at least what was asked for, or `None` if that is not the start of
+    /// a live block. O(log n).
     #[must_use]
     pub fn usable_size(&self, pointer: *const u8) -> Option<usize> {
         self.usable_size_at(pointer.addr())
     }
 
-    /// As [`Heap::usable_size`], by number.
+    /// The bytes of the block at an address, given as a number.
     pub(crate) fn usable_size_at(&self, address: usize) -> Option<usize> {
         let chains = self.root()?.chains.lock();
         chains.list.block(address, None).ok().map(|block| block.size())

@@ -36,8 +36,8 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// As [`Heap::release`], of a block whose first `kept` bytes have moved elsewhere: it gives up as much as if it had
-    /// shrunk where it was.
+    /// Takes back a block whose first `kept` bytes have moved elsewhere: it gives up as much as if it had shrunk where
+    /// it was.
     pub(crate) fn release_moved(
         &self,
         address: usize,

@@ -28,7 +28,7 @@ pub struct HeapSpan {
     pub used: usize,
     /// Bytes of its holes.
     pub free: usize,
-    /// Segments of its sub chain.
+    /// Segments in it, a count.
     pub segment_count: usize,
 }
 
@@ -40,7 +40,7 @@ pub struct HeapSegment {
     pub start: usize,
     /// Its size in bytes.
     pub size: usize,
-    /// PROCESS or HOLE.
+    /// Whether it is a block or a hole.
     pub kind: SegmentKind,
 }
 
@@ -60,7 +60,7 @@ pub struct Block {
     pub size: usize,
 }
 
-/// What an address is to a heap.
+/// What a heap has at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Found {
@@ -205,14 +205,14 @@ impl<O: Os> Heap<O> {
         HeapBlocks(self.segments())
     }
 
-    /// The block or hole that has the byte at `pointer`; `None` where it is not memory of this heap. The pointer is not
-    /// dereferenced. O(log n).
+    /// The block or hole that has the byte at `pointer`, or `None` if that is not memory of this heap. The pointer is
+    /// not dereferenced. O(log n).
     #[must_use]
     pub fn find(&self, pointer: *const u8) -> Option<Found> {
         self.find_address(pointer.addr())
     }
 
-    /// As [`Heap::find`], by number.
+    /// The block or hole that has the byte at an address, given as a number.
     pub(crate) fn find_address(&self, address: usize) -> Option<Found> {
         let segment = self.root()?.chains.lock().list.find(address)?;
         Some(match segment.kind() {

@@ -168,7 +168,7 @@ impl Zones {
         self.commit_for(os, what, false, need)
     }
 
-    /// As [`Zones::commit`], for huge blocks where that is said and there is a zone for them.
+    /// Commits at least `need` bytes more for one use; with `is_huge`, in the zone for huge blocks if there is one.
     pub(super) fn commit_for(
         &mut self,
         os: &impl Os,

@@ -58,7 +58,7 @@ impl core::ops::Add<usize> for VirtAddr {
     }
 }
 
-/// Why [`Mems::malloc`] gave no block.
+/// Why [`Mems::malloc`] failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MallocError {
@@ -185,13 +185,13 @@ impl<O: Os> Mems<O> {
         self.page_size
     }
 
-    /// Hands out `size` bytes: the front of the first hole, in address order, that is large enough, or of a new span
-    /// where there is none. O(log n).
+    /// Allocates `size` bytes: the front of the first hole, in address order, that is large enough, or of a new span if
+    /// there is none. O(log n).
     ///
     /// # Errors
     ///
-    /// [`MallocError::ZeroSize`] for 0 bytes, [`MallocError::OutOfMemory`] where the system refuses; nothing has
-    /// changed then, no address is used up, and the heap stays usable.
+    /// [`MallocError::ZeroSize`] for 0 bytes, [`MallocError::OutOfMemory`] if the system refuses. Nothing has changed
+    /// then, no address is used up, and the heap stays usable.
     pub fn malloc(&mut self, size: usize) -> Result<VirtAddr, MallocError> {
         if size == 0 {
             return Err(MallocError::ZeroSize);
@@ -222,7 +222,7 @@ impl<O: Os> Mems<O> {
         Ok(())
     }
 
-    /// Takes a block back; it merges with the holes beside it. O(log n).
+    /// Frees a block, which merges with the holes beside it. O(log n).
     ///
     /// # Errors
     ///
@@ -255,7 +255,7 @@ impl<O: Os> Mems<O> {
         Some(unsafe { core::slice::from_raw_parts(start.as_ptr(), len) })
     }
 
-    /// As [`Mems::bytes`], to change them.
+    /// The bytes of a block from `address`, which may lie inside it, to its end, to be changed. O(log n).
     #[must_use]
     pub fn bytes_mut(&mut self, address: VirtAddr) -> Option<&mut [u8]> {
         let (start, len) = self.view(address)?;

@@ -16,17 +16,17 @@ pub struct MemsStats {
     pub pages_used: usize,
     /// Bytes of all spans.
     pub mapped: usize,
-    /// Bytes of all PROCESS segments.
+    /// Bytes of all blocks.
     pub allocated: usize,
     /// Bytes of all holes.
     pub free: usize,
-    /// Spans of the main chain.
+    /// Spans, a count.
     pub spans: usize,
-    /// Segments of all sub chains.
+    /// Segments of all spans, a count.
     pub segments: usize,
-    /// PROCESS segments.
+    /// Blocks, a count.
     pub blocks: usize,
-    /// Holes.
+    /// Holes, a count.
     pub holes: usize,
     /// The largest hole, in bytes.
     pub largest_hole: usize,
@@ -70,7 +70,7 @@ impl<O: Os> Mems<O> {
     ///
     /// # Errors
     ///
-    /// That of `out`.
+    /// The error of `out`.
     pub fn write_stats<W: Write>(&self, out: &mut W) -> fmt::Result {
         out.write_str(report::HEAD)?;
         for span in self.spans() {

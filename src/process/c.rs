@@ -50,7 +50,8 @@ pub fn take_back(address: usize) -> bool {
     false
 }
 
-/// As [`take_back`], if the block is one that was asked for with `size` bytes, not 0.
+/// Takes back the block at `address`, which was asked for with `size` bytes, not 0, if it is a live small slot of the
+/// calling thread's own slabs and of that size's class. `false` if not.
 #[inline]
 #[must_use]
 pub fn take_back_sized(address: usize, size: usize) -> bool {
@@ -99,7 +100,7 @@ fn take_back_own(
     }
 }
 
-/// As [`ThreadHeap::overflow`], by a convention that does not unwind: so the way there is a jump.
+/// Calls [`ThreadHeap::overflow`]. `extern "C"` does not unwind, so the way here is a jump.
 #[cold]
 #[inline(never)]
 extern "C" fn overflow(heap: &'static ThreadHeap, class: Class, slot: FreeSlot) {

@@ -186,7 +186,7 @@ impl ProcessHeap {
         DEPOT.tidy_retired();
     }
 
-    /// As [`ThreadHeap::flush_if_idle`], for the calling thread's heap, or the one that it shares with others.
+    /// Sends the caches of the calling thread's heap home if it was idle for long; of the shared one, if it uses that.
     fn flush_idle_caches(&self) {
         let heap = thread::current();
         if !heap.is_nobody() {

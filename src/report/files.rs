@@ -69,20 +69,20 @@ pub fn write_heap_map_to(path: &CStr) -> Result<(), WriteError> {
     write_text_to(path, |snapshot, out| snapshot.write_html(out))
 }
 
-/// As [`write_heap_map_to`], as a picture ([`Snapshot::write_svg`]).
+/// Writes the process heap as a picture ([`Snapshot::write_svg`]) to a file, without allocating.
 ///
 /// # Errors
 ///
-/// As [`write_heap_map_to`].
+/// See [`write_heap_map_to`].
 pub fn write_heap_picture_to(path: &CStr) -> Result<(), WriteError> {
     write_text_to(path, |snapshot, out| snapshot.write_svg(out))
 }
 
-/// As [`write_heap_map_to`], as a file that [`Snapshot::from_bytes`] reads.
+/// Writes a snapshot of the process heap to a file that [`Snapshot::from_bytes`] reads, without allocating.
 ///
 /// # Errors
 ///
-/// As [`write_heap_map_to`].
+/// See [`write_heap_map_to`].
 pub fn write_snapshot_to(path: &CStr) -> Result<(), WriteError> {
     let snapshot = snapshot().map_err(|_| WriteError::OutOfMemory)?;
     let file = create(path)?;

@@ -78,7 +78,7 @@ impl<O: Os> Heap<O> {
     }
 }
 
-/// Like [`Heap::write_stats`], of the process heap; a slab is shown as `S[first:last] live/slots x size`.
+/// Writes the sums and chains of the process heap; a slab is shown as `S[first:last] live/slots x size`.
 pub(crate) fn write_process_heap<W: Write>(out: &mut W, segments_per_span: usize) -> fmt::Result {
     write_heap(PROCESS_HEAP.free_list(), out, segments_per_span, slab_sums)?;
     write_sums(out, &PROCESS_HEAP.stats())

@@ -14,8 +14,8 @@ pub(crate) fn print(write: impl FnOnce(&mut FdText<'_>) -> fmt::Result) {
     let _ = out.flush();
 }
 
-/// Like [`print()`], behind everything printed through `std` before, even if that was no whole line. `std` may allocate
-/// a buffer for it.
+/// Prints behind everything that was printed through `std` before, even if that was no whole line. `std` may allocate a
+/// buffer for it; [`print()`] never does.
 pub(crate) fn print_in_order(write: impl FnOnce(&mut FdText<'_>) -> fmt::Result) {
     #[cfg(feature = "std")]
     {

@@ -9,7 +9,7 @@ pub enum OnMisuse {
     /// One line on standard error, then `SIGABRT`.
     Abort,
     /// One line on standard error; the call is refused and the program goes on. A free has changed nothing then, and a
-    /// realloc answers null.
+    /// realloc returns null.
     Report,
 }
 

@@ -214,8 +214,8 @@ impl Class {
         (distance < SMALL_END).then_some(Self(distance as u16))
     }
 
-    /// As [`Class::of`], for alignments that not every class has: a slot's address is a multiple of what its size and
-    /// its slab's alignment have in common.
+    /// The smallest class for a size and an alignment that not every class has: a slot's address is a multiple of what
+    /// its size and its slab's alignment have in common.
     #[inline]
     fn of_aligned(size: usize, align: usize) -> Option<Self> {
         if size > MAX_SMALL || align > MAX_SMALL {

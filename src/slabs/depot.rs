@@ -268,7 +268,7 @@ impl Depot {
         self.end_slab_locked(&mut self.pool.lock(), slab);
     }
 
-    /// Like [`Depot::end_slab`], for a caller that holds the lock.
+    /// Does what [`Depot::end_slab`] does. The caller holds the lock.
     pub(super) fn end_slab_locked(&self, pool: &mut Pool, slab: &'static Slab) {
         let (start, len) = (slab.start(), slab.slab_bytes());
         self.map.set(start, len, None);

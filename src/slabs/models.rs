@@ -70,7 +70,7 @@ fn heap_with_blocks_of<const BLOCKS: usize>(
     (heap, [(); BLOCKS].map(|()| allocate(heap, class).expect("memory")))
 }
 
-/// As [`free`], and sends it home at once.
+/// Frees a block and sends its slot home at once.
 fn free_and_deliver(heap: Heap, address: usize) -> bool {
     let class = slab_of(heap, address).class();
     let is_free = free(heap, address);
@@ -86,7 +86,7 @@ fn spawn_deliverers(heaps: [Heap; 2], blocks: [usize; 2]) -> [thread::JoinHandle
     })
 }
 
-/// As [`show`], with a heap whose thread has ended.
+/// Shows loom the heaps and blocks, and a heap whose thread has ended.
 fn show_retired(ended: Heap, heaps: &[Heap], blocks: &[usize]) -> Followed {
     let followed = show(heaps, blocks);
     let lists = ended.list(class());

@@ -169,7 +169,7 @@ impl ThreadHeap {
         }
     }
 
-    /// As [`ThreadHeap::overflow`]: slots of other sizes make room first.
+    /// Takes in a large slot although the magazine is full: slots of other sizes make room first.
     fn overflow_large(&'static self, class: Class, slot: FreeSlot) {
         self.shrink_large(class);
         let magazine = self.magazine(class);

@@ -167,7 +167,7 @@ impl Slab {
         self.slot_index_from(self.start(), address)
     }
 
-    /// As [`Slab::slot_index`], where the slab starts at `start`.
+    /// The number of the slot that starts at `address`, in a slab that starts at `start`.
     #[inline]
     fn slot_index_from(&self, start: usize, address: usize) -> Option<usize> {
         let offset = address.wrapping_sub(start);
@@ -236,8 +236,8 @@ impl Slab {
         is_meant
     }
 
-    /// As [`Slab::free`], asked by the slab's owner, for an address that the slab map names this slab for: then the
-    /// slab cannot end meanwhile, and the address lies in it.
+    /// Makes the slot that starts at `address` free, if it is live. Only the slab's owner may ask, and only for an
+    /// address that the slab map names this slab for: then the slab cannot end meanwhile, and the address lies in it.
     #[inline]
     pub(crate) fn free_own(&self, address: usize) -> Result<FreeSlot, NotFreed> {
         let state = self.own_state_at(address).ok_or(NotFreed::NoSlot)?;

@@ -240,7 +240,7 @@ fn a_late_notice_of_an_ended_slab_is_harmless() {
     assert!(slab.notice.send(), "the next notice is heard");
 }
 
-/// As above, but the deliverer vanishes in a fork before it has put the slab on a list.
+/// The thread that delivers vanishes in a fork before it has put the slab on a list.
 #[test]
 fn a_notice_that_vanished_with_its_thread_keeps_no_later_one_away() {
     let owner = heap(4);

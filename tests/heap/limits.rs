@@ -232,8 +232,8 @@ fn under_valgrind() -> Result<Answer, String> {
     ))
 }
 
-/// Found where freed blocks could not be had again at half of these limits: blocks that come in ascending order fill the
-/// nodes of the index, and those that come between others leave them half empty, so there were too few nodes.
+/// Found where freed blocks could not be had again at half of these limits: blocks that come in ascending order fill
+/// the nodes of the index, and those that come between others leave them half empty, so there were too few nodes.
 fn freed_blocks_serve_again() -> Result<Answer, String> {
     for kib in (65_000..65_500).step_by(40) {
         child::run(&kib.to_string()).success().map_err(|why| format!("{kib} KiB: {why}"))?;

@@ -116,7 +116,7 @@ impl Piece {
         Self::stamped(unsafe { MEMS.alloc(layout) }, layout, stamp)
     }
 
-    /// As [`Piece::new`] by `alloc_zeroed`, which is verified.
+    /// A new piece by `alloc_zeroed`, which is verified.
     pub(crate) fn zeroed(size: usize, align: usize, stamp: u64) -> Option<Self> {
         let layout = layout(size, align);
         // SAFETY: as in `new`.

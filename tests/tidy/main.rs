@@ -16,6 +16,7 @@ mod halls;
 mod lines;
 mod visibility;
 mod words;
+mod architecture;
 
 use tree::{Finding, Rule, Tree};
 
@@ -53,6 +54,11 @@ fn every_source_file_is_declared() {
 }
 
 #[test]
+fn the_architecture_is_as_written() {
+    assert_tidy(architecture::true_steps);
+}
+
+#[test]
 fn files_and_lines_are_short() {
     assert_tidy(lines::short);
 }
@@ -60,6 +66,11 @@ fn files_and_lines_are_short() {
 #[test]
 fn every_file_opens_with_a_header() {
     assert_tidy(lines::with_header);
+}
+
+#[test]
+fn docs_stand_alone() {
+    assert_tidy(words::docs_that_stand_alone);
 }
 
 #[test]

@@ -38,6 +38,21 @@ pub(crate) fn plain(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Finds docs that say of an item only what another one does: a reader who meets it there has to look twice.
+pub(crate) fn docs_that_stand_alone(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in tree.rust_files() {
+        for (line, number) in text.lines().zip(1..) {
+            let doc = line.trim_start();
+            if ["As", "Like"].iter().any(|word| doc.starts_with(&format!("/// {word} [`"))) {
+                let advice = "say what it does, then what it has in common with the other one";
+                findings.push(Finding::new(path, number, advice));
+            }
+        }
+    }
+    findings
+}
+
 /// Finds absolute paths into folders that only one machine has.
 pub(crate) fn without_private_folders(tree: &Tree) -> Vec<Finding> {
     let folders = PRIVATE_FOLDERS.map(|(first, second)| format!("{first}{second}"));
@@ -138,6 +153,15 @@ fn a_phrase_is_made_of_whole_words_of_one_paragraph() {
             assert!(places(plain, &[("a.rs", &apart)]).is_empty(), "{apart}");
         }
     }
+}
+
+#[test]
+fn a_doc_that_leans_on_another_is_found() {
+    let code = format!("//! A file.\n/// {} [`other`], with more.\nfn one() {{}}\n", "As");
+    let found = docs_that_stand_alone(&Tree::of(&[("src/a.rs", &code)]));
+    assert_eq!(found.len(), 1);
+    let code = "//! A file.\n/// Does it as [`other`] does.\nfn one() {}\n";
+    assert_eq!(docs_that_stand_alone(&Tree::of(&[("src/a.rs", code)])), []);
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl FreeList {
         self.allocate_in(size, align, &(0..usize::MAX))
     }
 
-    /// As [`FreeList::allocate`], from holes that begin in a range of addresses.
+    /// Hands out `size` bytes from the first hole that is large enough and begins in a range of addresses. O(log n).
     #[inline]
     pub(crate) fn allocate_in(
         &mut self,
@@ -64,7 +64,7 @@ impl FreeList {
         Some(self.hand_out(&path, hole, hole.start, size))
     }
 
-    /// As [`FreeList::allocate_in`], where holes do not begin aligned by themselves.
+    /// Hands out an aligned block, for alignments that not every hole begins at.
     #[inline(never)]
     fn allocate_aligned(
         &mut self,
@@ -282,8 +282,8 @@ impl FreeList {
         }
     }
 
-    /// As [`FreeList::coalesce`], where the segments stand in more than one leaf: all but the first go one by one,
-    /// then the first becomes the hole.
+    /// Merges segments that stand in more than one leaf: all but the first go one by one, then the first becomes the
+    /// hole.
     #[cold]
     fn coalesce_across(
         &mut self,
@@ -310,7 +310,7 @@ impl FreeList {
         Ok(self.resize_segment(path, block, Extent::block(size)))
     }
 
-    /// As [`FreeList::resize`], for the kept block at `start`.
+    /// Makes the kept block at `start` another size where it is, if there is room.
     pub(crate) fn resize_kept(&mut self, start: usize, size: usize) -> bool {
         let Some(path) = self.segments.locate(start) else { return false };
         let block = self.segments.segment(path.cursor());

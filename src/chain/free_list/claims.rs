@@ -40,8 +40,8 @@ impl Claim {
 }
 
 impl FreeList {
-    /// As [`FreeList::release`], but a block of `claim_from` bytes or more is claimed instead, and returned: it is
-    /// freed as far as its user is concerned, but not available yet. Needs no nodes. O(log n).
+    /// Takes back the block at `address`. One of `claim_from` bytes or more is claimed and returned: it is freed as far
+    /// as its user is concerned, but not available yet. Needs no nodes. O(log n).
     #[inline]
     pub(crate) fn release_or_claim(
         &mut self,

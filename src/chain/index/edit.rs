@@ -64,7 +64,7 @@ impl<const N: usize> Index<N> {
         self.note_upwards(path, first, Change { gone, come });
     }
 
-    /// As [`Index::splice`], where the leaf overflows or becomes small.
+    /// Splices where the leaf overflows or becomes small.
     #[inline(never)]
     fn splice_and_settle(&mut self, path: &Path<N>, removed: usize, added: &[Segment]) {
         let leaf = self.leaves.get_mut(path.leaf);
@@ -99,7 +99,7 @@ impl<const N: usize> Index<N> {
         }
     }
 
-    /// As [`Index::splice`], but the new segments stand behind the path's place, and nothing is removed.
+    /// Inserts segments behind the path's place.
     pub(crate) fn insert_behind(&mut self, path: &Path<N>, added: &[Segment]) {
         let behind = Path { index: path.index + 1, ..*path };
         self.splice(&behind, 0, added);

@@ -170,7 +170,7 @@ impl<const N: usize> Index<N> {
         Some(path)
     }
 
-    /// As [`Index::locate`], the segment only, without the way.
+    /// The segment that has an address, without the way to it.
     #[inline]
     pub(crate) fn find(&self, address: usize) -> Option<Segment> {
         if self.height == 0 {
