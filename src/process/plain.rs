@@ -16,7 +16,6 @@ use crate::slabs::class::{Class, EVERY_SLOT_ALIGN};
 use crate::slabs::depot::DEPOT;
 use crate::slabs::slab::Slab;
 use crate::slabs::slab_map::SlabMap;
-use crate::slabs::slot::NEW;
 use crate::slabs::thread_heap::ThreadHeap;
 
 /// The process heap.
@@ -215,11 +214,13 @@ fn check_slot(slab: &Slab, address: usize, layout: Option<Layout>) -> Result<usi
     }
 }
 
-/// What is wrong with a free of the slot at `address`, whose state byte is `state`.
+/// What is wrong with a free of the slot at `address`, whose state byte was found to be `state`.
 #[cold]
 pub(super) fn not_live(address: usize, layout: Option<Layout>, state: u8) -> Misuse {
     let size = size_of_layout(layout);
-    if state == NEW {
+    let slab = DEPOT.map.find(address);
+    let place = slab.and_then(|slab| Some((slab, slab.slot_index(address)?)));
+    if place.is_some_and(|(slab, index)| !slab.was_freed(index, state)) {
         Misuse::unallocated(address, size)
     } else {
         Misuse::double_free(address, size)

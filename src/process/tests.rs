@@ -16,7 +16,7 @@ use crate::slabs::class::{Class, SLAB_GRANULE};
 use crate::slabs::depot::DEPOT;
 use crate::slabs::slab::Slab;
 #[cfg(debug_assertions)]
-use crate::slabs::slot::{FreeSlot, NEW};
+use crate::slabs::slot::FreeSlot;
 
 fn class_of(size: usize) -> Class {
     Class::of(size, 8).expect("a small size")
@@ -156,11 +156,8 @@ fn every_wrong_free_of_a_slot_is_refused() {
     let vacant: Vec<_> = (0..slab.slots()).filter(|slot| !slab.is_live(*slot)).collect();
     for slot in vacant {
         let address = slab.slot_start(slot);
-        let kind = if slab.state_now(slot) == NEW {
-            MisuseKind::Unallocated
-        } else {
-            MisuseKind::DoubleFree
-        };
+        let was_freed = slab.was_freed(slot, slab.state_now(slot));
+        let kind = if was_freed { MisuseKind::DoubleFree } else { MisuseKind::Unallocated };
         assert_eq!(refused(address, SIZE, 8), kind);
         assert_eq!(refused(address, SLAB_GRANULE, SLAB_GRANULE), kind);
     }

@@ -20,7 +20,7 @@ use core::ptr;
 use super::class::{Class, MAGIC_BITS, MAX_SLAB_BYTES, Shape};
 use super::handover::Notice;
 use super::names::{HeapName, SlabName};
-use super::slot::{self, FreeSlot, LIVE, NEW, NotFreed};
+use super::slot::{self, FREE, FreeSlot, LIVE, NEW, NotFreed};
 use super::sync::{
     AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Cell, Ordering,
 };
@@ -262,9 +262,14 @@ impl Slab {
         Some(unsafe { self.states.get_unchecked(index) })
     }
 
-    /// What the state byte of slot `index` is now.
+    /// The state byte of slot `index` as it is now.
     pub(crate) fn state_now(&self, index: usize) -> u8 {
-        self.state(index).map_or(NEW, |state| state.load(Ordering::Relaxed))
+        self.state(index).map_or(FREE, |state| state.load(Ordering::Relaxed))
+    }
+
+    /// Whether slot `index`, which is not live and has this state byte, was handed out before.
+    pub(crate) fn was_freed(&self, index: usize, state: u8) -> bool {
+        state != NEW && index < self.carved.load(Ordering::Relaxed) as usize
     }
 
     /// Whether slot `index` is handed out.
@@ -333,8 +338,7 @@ impl Slab {
         #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
         self.free_count.set(self.slots() as u32);
         self.hint.set(0);
-        let carved = self.carved.swap(0, Ordering::Relaxed) as usize;
-        self.states.iter().take(carved).for_each(|state| state.store(NEW, Ordering::Relaxed));
+        self.carved.store(0, Ordering::Relaxed);
         self.give_to(owner);
         self.start.store(start, Ordering::Release);
     }
@@ -393,7 +397,7 @@ impl Slab {
     #[inline]
     pub(super) fn take(&self, most: usize, mut take: impl FnMut(FreeSlot)) {
         let (mut left, mut index, mut end) = (most, self.hint.get() as usize, 0);
-        let slot_bytes = self.shape().slot_bytes;
+        let (slot_bytes, carved) = (self.shape().slot_bytes, self.carved.load(Ordering::Relaxed));
         while left > 0
             && let Some(word) = self.free.get(index)
         {
@@ -404,6 +408,9 @@ impl Slab {
                 bits &= bits - 1;
                 (left, end) = (left - 1, slot + 1);
                 if let Some(state) = self.states.get(slot) {
+                    if slot >= carved as usize {
+                        state.store(NEW, Ordering::Relaxed);
+                    }
                     take(FreeSlot::new(self.start() + slot * slot_bytes, state));
                 }
             }
@@ -416,7 +423,7 @@ impl Slab {
         let (hint, taken, end) = (index as u32, (most - left) as u32, end as u32);
         self.hint.set(hint);
         self.free_count.set(self.free_count.get() - taken);
-        self.carved.store(self.carved.load(Ordering::Relaxed).max(end), Ordering::Relaxed);
+        self.carved.store(carved.max(end), Ordering::Relaxed);
         self.is_purged.store(false, Ordering::Relaxed);
     }
 
@@ -450,11 +457,8 @@ impl Slab {
         for (index, word) in self.free.iter().enumerate() {
             let bits = word.load(Ordering::Relaxed);
             count += bits.count_ones();
-            law(
-                bits == 0 || index >= self.hint.get() as usize,
-                "no word below the hint has a bit",
-                start,
-            )?;
+            let is_hinted = bits == 0 || index >= self.hint.get() as usize;
+            law(is_hinted, "no word below the hint has a bit", start)?;
         }
         law(count == self.free_count.get(), "the free slots are counted (I2)", start)?;
         for slot in 0..self.free.len() * WORD_SLOTS {

@@ -7,10 +7,10 @@ use crate::base::fatal::debug_law;
 
 /// The state byte of a slot that is handed out. Every other slot's is [`FREE`] or [`NEW`].
 pub(crate) const LIVE: u8 = 1;
-/// The state byte of a slot that was handed out and freed.
-pub(crate) const FREE: u8 = 2;
-/// The state byte of a slot that was never handed out since its slab began. Zero, as fresh memory is.
-pub(crate) const NEW: u8 = 0;
+/// The state byte of a slot that was freed, or that was never taken out of its slab. Zero, as fresh memory is.
+pub(crate) const FREE: u8 = 0;
+/// The state byte of a slot that was taken out of its slab and never handed out.
+pub(crate) const NEW: u8 = 2;
 
 /// Why the owner could not make a slot free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
