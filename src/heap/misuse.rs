@@ -145,6 +145,15 @@ impl Misuse {
     }
 }
 
+/// A number of bytes in words.
+struct Bytes(usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} byte{}", self.0, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (address, size) = self.block.unwrap_or((self.address, 0));
@@ -166,17 +175,17 @@ impl fmt::Display for Misuse {
             MisuseKind::Overrun { at } => {
                 return write!(
                     f,
-                    "BLOCK OVERRUN: the block {address:#x} of {size} bytes, written to at {at:#x}, \
-                     {} bytes behind its end",
-                    at - address - size
+                    "BLOCK OVERRUN: the block {address:#x} of {}, written to at {at:#x}, {} behind its end",
+                    Bytes(size),
+                    Bytes(at - address - size)
                 );
             }
             MisuseKind::WrittenAfterFree { at } => {
                 return write!(
                     f,
-                    "WRITE AFTER FREE: the block {address:#x} of {size} bytes, written to at {at:#x}, \
-                     {} bytes behind its start",
-                    at - address
+                    "WRITE AFTER FREE: the block {address:#x} of {}, written to at {at:#x}, {} behind its start",
+                    Bytes(size),
+                    Bytes(at - address)
                 );
             }
         };
@@ -189,16 +198,15 @@ impl Misuse {
     fn write_line(&self, f: &mut fmt::Formatter<'_>, call: &str, what: &str) -> fmt::Result {
         write!(f, "ADDRESS NOT FOUND: {call} {what} {:#x}", self.address)?;
         if let Some(size) = self.size {
-            write!(f, " ({size} bytes)")?;
+            write!(f, " ({})", Bytes(size))?;
         }
         match self.block {
-            Some((start, size)) if start == self.address => write!(f, ", a block of {size} bytes"),
+            Some((start, size)) if start == self.address => {
+                write!(f, ", a block of {}", Bytes(size))
+            }
             Some((start, size)) => {
-                write!(
-                    f,
-                    ", {} bytes into the block {start:#x} of {size} bytes",
-                    self.address - start
-                )
+                let offset = Bytes(self.address - start);
+                write!(f, ", {offset} into the block {start:#x} of {}", Bytes(size))
             }
             None if self.kind == MisuseKind::Unallocated => {
                 f.write_str(", which was freed before or never handed out")
@@ -209,3 +217,46 @@ impl Misuse {
 }
 
 impl core::error::Error for Misuse {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_happened() {
+        let at = 0x1010;
+        let [free, realloc, size] = [MisuseCall::Free, MisuseCall::Realloc, MisuseCall::UsableSize];
+        for (misuse, call, line) in [
+            (Misuse::double_free(at, Some(8)), free, "double free of 0x1010 (8 bytes)"),
+            (Misuse::double_free(at, None), realloc, "realloc of the freed block 0x1010"),
+            (Misuse::double_free(at, None), size, "usable size of the freed block 0x1010"),
+            (
+                Misuse::unallocated(at, None),
+                free,
+                "free of unallocated memory at 0x1010, which was freed before or never handed out",
+            ),
+            (
+                Misuse::interior(at, Some(8), (0x1000, 64)),
+                realloc,
+                "realloc of an interior pointer 0x1010 (8 bytes), 16 bytes into the block 0x1000 of 64 bytes",
+            ),
+            (
+                Misuse::misaligned(at + 1, Some(1), Some((at, 64))),
+                free,
+                "free of a misaligned pointer 0x1011 (1 byte), 1 byte into the block 0x1010 of 64 bytes",
+            ),
+            (
+                Misuse::foreign(at, None),
+                size,
+                "usable size of a pointer that is not from this heap, 0x1010",
+            ),
+            (
+                Misuse::wrong_size(at, Some(8), 64),
+                free,
+                "free with a wrong size for 0x1010 (8 bytes), a block of 64 bytes",
+            ),
+        ] {
+            assert_eq!(misuse.during(call).to_string(), format!("ADDRESS NOT FOUND: {line}"));
+        }
+    }
+}

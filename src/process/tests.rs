@@ -161,6 +161,12 @@ fn every_wrong_free_of_a_slot_is_refused() {
         assert_eq!(refused(address, SIZE, 8), kind);
         assert_eq!(refused(address, SLAB_GRANULE, SLAB_GRANULE), kind);
     }
+    let (freed, behind) = (malloc(SIZE), slab.slot_start(slab.slots() - 1));
+    free(freed, layout(SIZE));
+    assert_eq!(refused(freed, SIZE, 8), MisuseKind::DoubleFree);
+    if slab.carved_and_purged().0 < slab.slots() {
+        assert_eq!(refused(behind, SIZE, 8), MisuseKind::Unallocated, "it never left its slab");
+    }
     let tail = start + slab.slots() * shape.slot_bytes;
     assert_eq!(refused(tail, SIZE, 8), MisuseKind::Unallocated);
     assert_eq!(refused(start + slab.slab_bytes() - 8, SIZE, 8), MisuseKind::Unallocated);

@@ -203,6 +203,29 @@ fn a_stale_free_leaves_a_slot_of_a_moved_slab_alone() {
     assert!(slab.free(address + SLAB_GRANULE).is_some());
 }
 
+#[test]
+fn a_slot_that_was_never_handed_out_is_told_from_a_freed_one() {
+    let (class, owner) = (class_of(100), heap(0));
+    let slab = descriptor(class);
+    slab.begin(NOWHERE, slab.class(), owner.name());
+    let was_freed = |index| slab.was_freed(index, slab.state_now(index));
+    let mut taken = Vec::new();
+    slab.take(2, |slot| taken.push(slot));
+    let kept = taken.pop().expect("two slots");
+    let address = taken.pop().expect("two slots").hand_out();
+    assert!(slab.free_own(address).is_ok());
+    assert_eq!([0, 1, 2].map(was_freed), [true, false, false]);
+    // A wrong free changes nothing of that, by the owner or by another thread.
+    for index in 1..3 {
+        assert!(slab.free(slab.slot_start(index)).is_none());
+        assert!(slab.free_own(slab.slot_start(index)).is_err());
+        assert!(slab.free(slab.slot_start(index)).is_none());
+    }
+    assert!(!was_freed(2), "it never left its slab");
+    assert_eq!(kept.hand_out(), slab.slot_start(1));
+    assert!(slab.is_live(1));
+}
+
 /// A notifier that is late puts a slab on the list of the heap that owned it before.
 #[test]
 fn news_of_an_adopted_slab_is_forwarded() {
