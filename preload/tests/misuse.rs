@@ -22,7 +22,7 @@ fn make_all(trials: &mut Trials, source: &str, program: &Path) {
         trials.case(format!("{language}_{name}"), move || {
             for state in STATES {
                 let outcome = run_preloaded(Command::new(&program).args([&*name, state]));
-                if !outcome.aborted_with("mems: ADDRESS NOT FOUND: ") {
+                if !outcome.aborted_saying("mems: ADDRESS NOT FOUND: ") {
                     return Err(format!("{state}: {}", outcome.describe()));
                 }
             }

@@ -189,6 +189,7 @@ fn lower_among_threads(lower: impl FnOnce()) {
 /// The part of a child.
 fn part(name: &str) -> ExitCode {
     child::watchdog(PATIENCE_SECONDS);
+    println!("seed {SEED:#x}");
     match name {
         "fill-300" => fill(300 * MIB, 8),
         "fill-256" => fill(256 * MIB, 8),

@@ -28,8 +28,16 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// Whether it ended by SIGABRT with a line on standard error that has these words.
     pub(crate) fn aborted_with(&self, words: &str) -> bool {
-        self.status.signal() == Some(libc::SIGABRT)
-            && self.stderr.lines().any(|line| line.contains(words))
+        self.aborted_with_line(|line| line.contains(words))
+    }
+
+    /// Whether it ended by SIGABRT with a line on standard error that begins with these words.
+    pub(crate) fn aborted_saying(&self, words: &str) -> bool {
+        self.aborted_with_line(|line| line.starts_with(words))
+    }
+
+    fn aborted_with_line(&self, is_meant: impl Fn(&str) -> bool) -> bool {
+        self.status.signal() == Some(libc::SIGABRT) && self.stderr.lines().any(is_meant)
     }
 
     /// An error unless the child ended well.

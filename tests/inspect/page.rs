@@ -195,7 +195,8 @@ fn pointing_shows_the_block(browser: &Path, scheme: &str) -> Result<Answer, Stri
             PlaceState::Cached => "free slot, in a thread's cache",
             PlaceState::Free => "free slot",
             PlaceState::Tail => "tail behind the last slot",
-            _ => "hole",
+            PlaceState::Hole | PlaceState::CleanHole | PlaceState::Between => "hole",
+            other => panic!("{other:?} is new to this test"),
         };
         assert!(tip.starts_with(state), "{address:#x}: {tip}, not {state}");
         let wanted = format!("{:#x}, ", place.start);

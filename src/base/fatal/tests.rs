@@ -24,9 +24,9 @@ pub(crate) fn in_child(name: &str, action: impl FnOnce()) -> Outcome {
     std::process::exit(0);
 }
 
-/// Looks whether a child ended with a line that has these words.
+/// Looks whether a child ended with a line that begins with these words.
 pub(crate) fn assert_ended(outcome: &Outcome, words: &str) {
-    assert!(outcome.aborted_with(words), "{}", outcome.describe());
+    assert!(outcome.aborted_saying(words), "{}", outcome.describe());
     assert!(!["UNWOUND", "RETURNED"].iter().any(|word| outcome.stdout.contains(word)));
 }
 
