@@ -4,22 +4,15 @@
 //! If the first byte is odd the checksum behind the rest is made right, as in a file that somebody made up.
 #![no_main]
 
+#[path = "../../tests/helpers/signed.rs"]
+mod signed;
+
 use libfuzzer_sys::fuzz_target;
 use mems::{IoText, Snapshot};
+use signed::sign;
 
 /// Places that are looked at one by one.
 const PLACES: usize = 10_000;
-
-/// Makes the last word the checksum of the others (docs/snapshot-format.md).
-fn sign(file: &mut [u8]) {
-    let Some(end) = file.len().checked_sub(8) else { return };
-    let words = file[..end].chunks_exact(8);
-    let words = words.map(|word| u64::from_le_bytes(word.try_into().expect("8 bytes")));
-    let sum = words.fold(0xcbf2_9ce4_8422_2325, |sum: u64, word| {
-        (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    file[end..].copy_from_slice(&sum.to_le_bytes());
-}
 
 /// Asks for everything that a snapshot can tell.
 fn ask(snapshot: &Snapshot) {

@@ -32,8 +32,7 @@ impl core::error::Error for OutOfMemory {}
 /// What MeMS asks of an operating system: public so that a test can make a call fail. A program uses [`System`], which
 /// is the default everywhere; new methods may come in any version.
 ///
-/// All lengths are bytes; starts and lengths handed to the fixed-address
-/// functions are multiples of the page size.
+/// All lengths are bytes; starts and lengths handed to the fixed-address functions are multiples of the page size.
 ///
 /// # Safety
 ///

@@ -90,7 +90,7 @@ impl Extent {
         self.0 & Self::HOLE_BIT != 0
     }
 
-    /// Whether this is a process.
+    /// Whether this is a block, kept or not.
     #[inline]
     pub(crate) const fn is_block(self) -> bool {
         self.0 & (Self::HOLE_BIT | Self::MARK_BIT) == 0

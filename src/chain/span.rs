@@ -16,7 +16,7 @@ pub(crate) struct Span {
     pub(crate) used: usize,
     /// Segments of its sub chain.
     pub(crate) segment_count: usize,
-    /// From this address on no byte was ever handed out.
+    /// From this address on nothing was handed out since its pages were fresh, so all bytes are zero.
     pub(crate) fresh: usize,
     /// The span before it in the chain.
     pub(crate) prev: Id<Span>,

@@ -146,9 +146,9 @@ impl Misuse {
 }
 
 /// A number of bytes in words.
-struct Bytes(usize);
+struct ByteCount(usize);
 
-impl fmt::Display for Bytes {
+impl fmt::Display for ByteCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} byte{}", self.0, if self.0 == 1 { "" } else { "s" })
     }
@@ -156,62 +156,51 @@ impl fmt::Display for Bytes {
 
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (address, size) = self.block.unwrap_or((self.address, 0));
+        let (start, block_size) = self.block.unwrap_or((self.address, 0));
+        let size = ByteCount(block_size);
+        let is_free = self.call == MisuseCall::Free;
         let call = match self.call {
             MisuseCall::Free => "free",
             MisuseCall::Realloc => "realloc",
             MisuseCall::UsableSize => "usable size",
         };
-        let what = match self.kind {
-            MisuseKind::DoubleFree if self.call == MisuseCall::Free => {
-                return self.write_line(f, "double free", "of");
-            }
-            MisuseKind::DoubleFree => "of the freed block",
-            MisuseKind::Unallocated => "of unallocated memory at",
-            MisuseKind::Interior => "of an interior pointer",
-            MisuseKind::Misaligned => "of a misaligned pointer",
-            MisuseKind::Foreign => "of a pointer that is not from this heap,",
-            MisuseKind::WrongSize => "with a wrong size for",
+        let (twice, what) = match self.kind {
+            MisuseKind::DoubleFree if is_free => ("double ", "of"),
+            MisuseKind::DoubleFree => ("", "of the freed block"),
+            MisuseKind::Unallocated => ("", "of unallocated memory at"),
+            MisuseKind::Interior => ("", "of an interior pointer"),
+            MisuseKind::Misaligned => ("", "of a misaligned pointer"),
+            MisuseKind::Foreign => ("", "of a pointer that is not from this heap,"),
+            MisuseKind::WrongSize => ("", "with a wrong size for"),
             MisuseKind::Overrun { at } => {
+                let behind = ByteCount(at - start - block_size);
                 return write!(
                     f,
-                    "BLOCK OVERRUN: the block {address:#x} of {}, written to at {at:#x}, {} behind its end",
-                    Bytes(size),
-                    Bytes(at - address - size)
+                    "BLOCK OVERRUN: the block {start:#x} of {size}, written to at {at:#x}, {behind} behind its end"
                 );
             }
             MisuseKind::WrittenAfterFree { at } => {
+                let behind = ByteCount(at - start);
                 return write!(
                     f,
-                    "WRITE AFTER FREE: the block {address:#x} of {}, written to at {at:#x}, {} behind its start",
-                    Bytes(size),
-                    Bytes(at - address)
+                    "WRITE AFTER FREE: the block {start:#x} of {size}, written to at {at:#x}, {behind} behind its start"
                 );
             }
         };
-        self.write_line(f, call, what)
-    }
-}
-
-impl Misuse {
-    /// Writes the line over a wrong address: what was asked for, what is wrong, and what is there.
-    fn write_line(&self, f: &mut fmt::Formatter<'_>, call: &str, what: &str) -> fmt::Result {
-        write!(f, "ADDRESS NOT FOUND: {call} {what} {:#x}", self.address)?;
-        if let Some(size) = self.size {
-            write!(f, " ({})", Bytes(size))?;
+        write!(f, "ADDRESS NOT FOUND: {twice}{call} {what} {:#x}", self.address)?;
+        if let Some(named) = self.size {
+            write!(f, " ({})", ByteCount(named))?;
         }
-        match self.block {
-            Some((start, size)) if start == self.address => {
-                write!(f, ", a block of {}", Bytes(size))
+        match (self.block, self.kind) {
+            (Some(_), _) if start == self.address => write!(f, ", a block of {size}"),
+            (Some(_), _) => {
+                let offset = ByteCount(self.address - start);
+                write!(f, ", {offset} into the block {start:#x} of {size}")
             }
-            Some((start, size)) => {
-                let offset = Bytes(self.address - start);
-                write!(f, ", {offset} into the block {start:#x} of {}", Bytes(size))
-            }
-            None if self.kind == MisuseKind::Unallocated => {
+            (None, MisuseKind::Unallocated) => {
                 f.write_str(", which was freed before or never handed out")
             }
-            None => Ok(()),
+            (None, _) => Ok(()),
         }
     }
 }

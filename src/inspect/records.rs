@@ -84,9 +84,9 @@ impl PackedSegment {
 pub struct SnapshotSpan {
     /// Its first address.
     pub start: usize,
-    /// Its length in bytes.
+    /// Its size in bytes.
     pub size: usize,
-    /// From this address on none of its bytes was ever handed out.
+    /// From this address on nothing was handed out since its pages were fresh.
     pub fresh: usize,
 }
 

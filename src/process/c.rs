@@ -142,8 +142,14 @@ pub fn release(address: usize, layout: Option<Layout>) -> Result<(), Misuse> {
 ///
 /// Why there is no such block.
 pub fn usable_size(address: usize, call: MisuseCall) -> Result<usize, Misuse> {
-    let size = question::usable_size(address);
-    size.ok_or_else(|| question::why_not_live(address, None).during(call))
+    question::usable_size(address).ok_or_else(|| {
+        let misuse = match question::validate(address, None) {
+            Err(misuse) => misuse,
+            // Another thread's, made after the question.
+            Ok(()) => Misuse::double_free(address, None),
+        };
+        misuse.during(call)
+    })
 }
 
 /// Says what is wrong with a call, and ends the process unless settings want it to go on.

@@ -15,10 +15,10 @@ pub(crate) mod plain;
 pub(crate) mod begin;
 pub(crate) mod walk;
 mod hardened;
-pub(crate) mod question;
 pub(crate) mod malloc;
 pub(crate) mod free;
 pub(crate) mod realloc;
+pub(crate) mod question;
 #[cfg(feature = "std")]
 pub(crate) mod region;
 pub(crate) mod trim;

@@ -15,15 +15,6 @@ pub(crate) fn validate(address: usize, layout: Option<Layout>) -> Result<(), Mis
     }
 }
 
-/// Why `address` was found not to be a live block's, asked after that.
-pub(crate) fn why_not_live(address: usize, layout: Option<Layout>) -> Misuse {
-    match validate(address, layout) {
-        Err(misuse) => misuse,
-        // By now another thread has it.
-        Ok(()) => Misuse::double_free(address, layout.map(|layout| layout.size())),
-    }
-}
-
 /// The bytes of the block at `address` that its user may use.
 pub(crate) fn usable_size(address: usize) -> Option<usize> {
     match hardened() {

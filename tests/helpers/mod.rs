@@ -9,6 +9,7 @@ pub(crate) mod faulty;
 pub(crate) mod misuses;
 pub(crate) mod piece;
 pub(crate) mod proc;
+pub(crate) mod signed;
 pub(crate) mod strict;
 pub(crate) mod trials;
 

@@ -1,6 +1,10 @@
 //! Snapshot files that are cut, changed or made up: an error, or a snapshot that answers every question, never a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+#[path = "../helpers/mod.rs"]
+mod helpers;
+
+use helpers::signed::sign;
 use mems::inspect::ReadError;
 use mems::{Snapshot, snapshot};
 use proptest::prelude::*;
@@ -19,17 +23,6 @@ fn sample() -> Vec<u8> {
     snapshot().unwrap().write_to(&mut file).unwrap();
     drop((kept, larger));
     file
-}
-
-/// The checksum is right again, as in a file that somebody made up.
-fn sign(file: &mut [u8]) {
-    let end = file.len() - 8;
-    let words =
-        file[..end].chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap()));
-    let sum = words.fold(0xcbf2_9ce4_8422_2325, |sum: u64, word| {
-        (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    file[end..].copy_from_slice(&sum.to_le_bytes());
 }
 
 fn set(file: &mut [u8], word: usize, value: u64) {
