@@ -1,6 +1,6 @@
 //! What everything else stands on and what knows nothing of blocks.
 //!
-//! [`os`] is the only place that maps and unmaps; [`addr`] the only one where a number becomes a pointer.
+//! [`os`] is the only place that maps and unmaps, and [`commit`] how the floors above commit and decommit; [`addr`] the only one where a number becomes a pointer.
 
 pub(crate) mod addr;
 pub(crate) mod round;
@@ -11,5 +11,6 @@ pub(crate) mod text;
 pub(crate) mod fatal;
 pub(crate) mod lock;
 pub mod os;
+pub(crate) mod commit;
 pub(crate) mod array;
 pub(crate) mod bump;

@@ -5,8 +5,9 @@
 //! `madvise` or `mprotect`.
 //!
 //! Invariants: **I1** fresh pages are zero; **I2** a failed call leaves every mapping as it was, except
-//! [`Os::commit`] and [`Os::decommit`], after whose failure the run counts as unmapped (the kernel may have removed
-//! the old pages before it found that it cannot map new ones).
+//! [`Os::commit`] and [`Os::decommit`]: before Linux 6.12 the kernel unmaps a run before it finds that it cannot map it
+//! anew, and the next `mmap` of the program may land there. [`Os::recover`] settles whose the run is;
+//! [`commit`](super::commit) calls it after each failure, and is how all of MeMS commits.
 #![allow(unsafe_code, reason = "the door to the operating system")]
 
 use core::ffi::c_void;
@@ -28,6 +29,17 @@ impl fmt::Display for OutOfMemory {
 }
 
 impl core::error::Error for OutOfMemory {}
+
+/// What became of a run on which [`Os::commit`] or [`Os::decommit`] has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Recovered {
+    /// It is as it was, pages and all.
+    Untouched,
+    /// Its pages have gone. Its addresses are reserved, and may be committed.
+    Reserved,
+    /// Something else may lie there by now: the run must never be touched, mapped over or unmapped again.
+    Lost,
+}
 
 /// What MeMS asks of an operating system: public so that a test can make a call fail. A program uses [`System`], which
 /// is the default everywhere; new methods may come in any version.
@@ -61,7 +73,7 @@ pub unsafe trait Os {
     ///
     /// # Errors
     ///
-    /// [`OutOfMemory`] when the system refuses; the run must be committed again before anybody touches it.
+    /// [`OutOfMemory`] when the system refuses. Whose the run is then, [`recover`](Os::recover) tells.
     ///
     /// # Safety
     ///
@@ -72,12 +84,25 @@ pub unsafe trait Os {
     ///
     /// # Errors
     ///
-    /// [`OutOfMemory`] when the system refuses; the run must be committed again before anybody touches it.
+    /// [`OutOfMemory`] when the system refuses. Whose the run is then, [`recover`](Os::recover) tells.
     ///
     /// # Safety
     ///
     /// The run lies inside one reservation of this `Os` that the caller owns, and nothing refers to its bytes.
     unsafe fn decommit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory>;
+
+    /// Settles whose a run is on which [`commit`](Os::commit) or [`decommit`](Os::decommit) has just failed: reserves it
+    /// again if the failure left it unmapped and nothing has been mapped there since.
+    ///
+    /// As it stands here, it takes a run that is not unmapped for [`Lost`](Recovered::Lost). An implementation that
+    /// knows its refusals to leave the run alone may say so.
+    ///
+    /// # Safety
+    ///
+    /// The caller owned the run until the call that failed.
+    unsafe fn recover(&self, start: NonNull<u8>, len: usize) -> Recovered {
+        if reserve_at(start, len) { Recovered::Reserved } else { Recovered::Lost }
+    }
 
     /// Gives a mapping or a reservation (or a page-aligned end of one) back.
     ///
@@ -159,6 +184,36 @@ unsafe fn map_over(
     mapped.map(|_| ()).map_err(|_| OutOfMemory)
 }
 
+/// Reserves a run of addresses if nothing is mapped there.
+fn reserve_at(start: NonNull<u8>, len: usize) -> bool {
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED_NOREPLACE;
+    let target = start.as_ptr().cast::<c_void>();
+    // SAFETY: with these flags the kernel maps over nothing.
+    let mapped = unsafe { mm::mmap_anonymous(target, len, ProtFlags::empty(), flags) };
+    match mapped {
+        Ok(place) if place == target => true,
+        // Before Linux 4.17 the address is a hint.
+        Ok(elsewhere) => {
+            // SAFETY: the mapping was just made, and nobody knows of it.
+            let _ = unsafe { mm::munmap(elsewhere, len) };
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// Whether this kernel leaves a run alone that it refuses to map over: since Linux 6.12.
+fn refuses_before_it_unmaps() -> bool {
+    let uname = rustix::system::uname();
+    let mut numbers =
+        uname.release().to_bytes().split(|byte| !byte.is_ascii_digit()).map(|digits| {
+            digits.iter().fold(0_u32, |number, digit| {
+                number.saturating_mul(10).saturating_add(u32::from(digit - b'0'))
+            })
+        });
+    (numbers.next(), numbers.next()) >= (Some(6), Some(12))
+}
+
 // SAFETY: anonymous private mappings are zero, page-aligned and exclusive by the contract of mmap(2).
 unsafe impl Os for System {
     fn page_size(&self) -> usize {
@@ -182,6 +237,16 @@ unsafe impl Os for System {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: the caller's contract is that of `map_over`.
         unsafe { map_over(start, len, ProtFlags::empty(), flags) }
+    }
+
+    unsafe fn recover(&self, start: NonNull<u8>, len: usize) -> Recovered {
+        if reserve_at(start, len) {
+            Recovered::Reserved
+        } else if refuses_before_it_unmaps() {
+            Recovered::Untouched
+        } else {
+            Recovered::Lost
+        }
     }
 
     unsafe fn unmap(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
@@ -212,6 +277,11 @@ unsafe impl<O: Os + ?Sized> Os for &O {
     unsafe fn decommit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
         // SAFETY: the caller's contract is passed on.
         unsafe { (**self).decommit(start, len) }
+    }
+
+    unsafe fn recover(&self, start: NonNull<u8>, len: usize) -> Recovered {
+        // SAFETY: the caller's contract is passed on.
+        unsafe { (**self).recover(start, len) }
     }
 
     unsafe fn unmap(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
@@ -256,5 +326,19 @@ mod tests {
         }
         // SAFETY: the reservation came from `System` and nothing refers to it.
         assert_eq!(unsafe { System.unmap(start, 4 * page) }, Ok(()));
+    }
+
+    #[test]
+    fn a_run_is_reserved_again_only_where_nothing_is() {
+        let page = System.page_size();
+        let start = System.reserve(2 * page).expect("two pages of addresses");
+        assert!(!reserve_at(start, 2 * page), "it is mapped");
+        // SAFETY: the first page is this test's, and nothing refers to it.
+        unsafe { System.unmap(start, page) }.expect("it goes");
+        assert!(!reserve_at(start, 2 * page), "half of it is mapped");
+        assert!(reserve_at(start, page));
+        assert!(!reserve_at(start, page));
+        // SAFETY: both pages are this test's again.
+        unsafe { System.unmap(start, 2 * page) }.expect("both go");
     }
 }

@@ -60,6 +60,7 @@ impl<O: Os> Heap<O> {
         let Request { size, align, .. } = request;
         let room = size.checked_add(align.saturating_sub(GRANULE))?;
         let mut zones = root.zones.lock();
+        self.commit_set_aside(root);
         let mut run = None;
         loop {
             let mut chains = root.chains.lock();

@@ -12,7 +12,7 @@ use crate::base::addr;
 use crate::base::bump::Bump;
 use crate::base::os::OutOfMemory;
 use crate::base::round::align_down;
-use crate::chain::free_list::{Block, FreeList, Nodes, Units};
+use crate::chain::free_list::{Block, Claim, FreeList, Nodes, Units};
 use crate::chain::node_arena::ChunkSource;
 use crate::chain::segment::Segment;
 
@@ -51,7 +51,12 @@ pub(super) struct Chains {
     pub(super) decay: Decay,
     /// Where huge blocks go, and nothing else: what the zones said when the heap last grew.
     huge: Range<usize>,
+    /// Claimed runs whose pages have gone and did not come back: each is committed again before it is handed out.
+    uncommitted: [Option<Claim>; MOST_UNCOMMITTED],
 }
+
+/// Runs that wait to be committed again. Further ones stay claimed: addresses are lost, nothing else.
+const MOST_UNCOMMITTED: usize = 16;
 
 /// Committed memory for chunks of nodes. Never given back: nodes are recycled.
 #[derive(Debug)]
@@ -80,7 +85,25 @@ impl Chains {
             nodes: NodeSpace(Bump::of(&nodes)),
             decay: Decay::new(policy),
             huge,
+            uncommitted: [const { None }; MOST_UNCOMMITTED],
         }
+    }
+
+    /// Keeps a claimed run without pages.
+    pub(super) fn set_aside(&mut self, claim: Claim) {
+        if let Some(place) = self.uncommitted.iter_mut().find(|place| place.is_none()) {
+            *place = Some(claim);
+        }
+    }
+
+    /// A claimed run without pages.
+    pub(super) fn take_uncommitted(&mut self) -> Option<Claim> {
+        self.uncommitted.iter_mut().find_map(Option::take)
+    }
+
+    /// Forgets them, where they are claimed anew.
+    pub(super) fn forget_uncommitted(&mut self) {
+        self.uncommitted = [const { None }; MOST_UNCOMMITTED];
     }
 
     /// Makes sure that the verbs that follow find their nodes, without asking the system.

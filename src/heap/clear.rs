@@ -4,7 +4,8 @@
 use super::chains::Allocation;
 use super::handle::Heap;
 use crate::base::addr;
-use crate::base::os::Os;
+use crate::base::commit;
+use crate::base::os::{Os, Recovered};
 use crate::base::round::whole_pages;
 
 /// Dirty blocks of at least this size get fresh pages instead of being cleared. Clearing a page costs 0.1 us, touching
@@ -34,15 +35,27 @@ impl<O: Os> Heap<O> {
             unsafe { block.start.write_bytes(0, len) };
             return true;
         };
-        let end = pages + pages_len;
-        for (from, to) in [(start, pages), (end, start + len)] {
+        let Some(first) = addr::pointer(pages) else { return false };
+        // SAFETY: the pages are the block's, which nobody uses yet.
+        match unsafe { commit::renew(&self.os, first, pages_len) } {
+            Ok(()) => {}
+            Err(Recovered::Untouched) => {
+                // SAFETY: by the caller's contract.
+                unsafe { block.start.write_bytes(0, len) };
+                return true;
+            }
+            Err(Recovered::Reserved) => return false,
+            Err(Recovered::Lost) => {
+                self.root().into_iter().for_each(|root| root.lost.enter(pages, pages_len));
+                return false;
+            }
+        }
+        for (from, to) in [(start, pages), (pages + pages_len, start + len)] {
             if let Some(from_start) = addr::pointer(from).filter(|_| from < to) {
                 // SAFETY: the bytes are among the block's first `len`.
                 unsafe { from_start.write_bytes(0, to - from) };
             }
         }
-        let Some(pages) = addr::pointer(pages) else { return false };
-        // SAFETY: the pages are the block's, which nobody uses yet.
-        (0..2).any(|_| unsafe { self.os.commit(pages, pages_len) }.is_ok())
+        true
     }
 }

@@ -1,8 +1,9 @@
 //! Pages that go back to the OS, by mapping fresh ones over them.
 //!
-//! Mapping over keeps the run a part of its mapping: no islands that count against the kernel's limit of mappings, and
-//! no moment in which another thread's `mmap` could take the addresses. The run is claimed in the free list meanwhile,
-//! so the system call is made without the `chains` lock.
+//! Mapping over leaves no moment in which another thread's `mmap` could take the addresses, and where the kernel merges
+//! fresh pages with those beside them the run stays a part of its mapping. Where it does not, see
+//! [`inherited`](super::inherited). The run is claimed in the free list meanwhile, so the system call is made without
+//! the `chains` lock. Where the system refuses, nothing is lost, and no further run is tried.
 //!
 //! When: the pages of a block of [`AT_ONCE_BYTES`] or more go when it is freed; all others when they have been idle for
 //! a while ([`decay`](super::decay)), or when [`trim`](Heap::trim) is called, which also takes out spans that are all
@@ -13,9 +14,11 @@ use core::sync::atomic::Ordering;
 use super::chains::Chains;
 use super::handle::Heap;
 use super::root::Root;
+use super::zones::Use;
 use crate::base::addr;
+use crate::base::commit;
 use crate::base::lock::LockGuard;
-use crate::base::os::Os;
+use crate::base::os::{Os, Recovered};
 use crate::chain::free_list::Claim;
 use crate::chain::node_arena::Id;
 use crate::chain::segment::Segment;
@@ -36,7 +39,26 @@ const IDLE_BYTES: usize = 64 << 20;
 /// Segments that one tick goes over.
 const IDLE_STEPS: usize = 512;
 
+/// The system refuses to take pages back, or to give fresh ones for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused;
+
 impl<O: Os> Heap<O> {
+    /// Notes, in the child of a fork, what it has from its parent.
+    pub(crate) fn note_inherited(&self) {
+        let Some(root) = self.root() else { return };
+        let zones = root.zones.lock();
+        let committed = zones.all(Use::Blocks).iter().filter(|zone| zone.committed > 0);
+        let ranges = committed.map(|zone| (zone.start, zone.committed_end()));
+        root.inherited.note(root.page_size, ranges);
+    }
+
+    /// Start and length of the part of a run of whole pages that may go back, if there is any: all of it but in the
+    /// child of a fork.
+    pub(crate) fn part_to_give_back(&self, first: usize, len: usize) -> Option<(usize, usize)> {
+        self.root()?.inherited.part(first, len)
+    }
+
     /// Notes how many bytes are dirty, and opens the lock. Returns how many ought to go back.
     #[inline]
     pub(super) fn note_dirty(&self, root: &Root, mut chains: LockGuard<'_, Chains>) -> usize {
@@ -102,7 +124,10 @@ impl<O: Os> Heap<O> {
             }
             drop(chains);
             match hole {
-                Ok(hole) => given_back += self.trim_hole(root, hole.start),
+                Ok(hole) => match self.trim_hole(root, hole.start) {
+                    Ok(bytes) => given_back += bytes,
+                    Err(Refused) => break,
+                },
                 Err(_) => break,
             }
             if given_back >= most {
@@ -117,15 +142,19 @@ impl<O: Os> Heap<O> {
     /// system call for each hole that has such pages; other threads go on meanwhile.
     pub fn trim(&self) -> usize {
         let Some(root) = self.root() else { return 0 };
+        self.commit_set_aside(root);
         let mut batch = [Segment::hole(0, 0, Id::NONE); BATCH];
         let (mut address, mut given_back) = (0, 0);
-        loop {
+        'holes: loop {
             let count = root.chains.lock().list.copy_segments(address, &mut batch);
             let Some(last) = batch.get(count.wrapping_sub(1)) else { break };
             address = last.end();
             for hole in batch.iter().take(count) {
                 if hole.is_hole() && !hole.extent.is_clean_hole() {
-                    given_back += self.trim_hole(root, hole.start);
+                    match self.trim_hole(root, hole.start) {
+                        Ok(bytes) => given_back += bytes,
+                        Err(Refused) => break 'holes,
+                    }
                 }
             }
         }
@@ -141,16 +170,20 @@ impl<O: Os> Heap<O> {
     #[expect(unsafe_code, reason = "takes over what vanished threads had claimed")]
     pub(crate) unsafe fn settle_vanished_claims(&self) {
         let Some(root) = self.root() else { return };
+        root.chains.lock().forget_uncommitted();
         let mut batch = [Segment::hole(0, 0, Id::NONE); BATCH];
         let mut address = 0;
         loop {
             let count = root.chains.lock().list.copy_segments(address, &mut batch);
             let Some(last) = batch.get(count.wrapping_sub(1)) else { break };
             address = last.end();
-            for run in batch.iter().take(count).filter(|segment| segment.extent.is_claimed()) {
+            let is_claimed = |run: &&Segment| {
+                run.extent.is_claimed() && !root.lost.touches(run.start, run.end())
+            };
+            for run in batch.iter().take(count).filter(is_claimed) {
                 // SAFETY: by the caller's contract.
                 let claim = unsafe { root.chains.lock().list.vanished_claim(run.start) };
-                claim.into_iter().for_each(|claim| _ = self.give_back_claimed(root, claim));
+                claim.into_iter().for_each(|claim| _ = self.commit_claimed(root, claim));
             }
         }
     }
@@ -170,35 +203,76 @@ impl<O: Os> Heap<O> {
 
     /// Gives the whole pages of the hole at `address` back, if it still is one. A thread that finds no room meanwhile
     /// waits for the `zones` lock and then finds it: without that the heap would grow while it is trimmed.
-    fn trim_hole(&self, root: &Root, address: usize) -> usize {
+    fn trim_hole(&self, root: &Root, address: usize) -> Result<usize, Refused> {
         let _zones = root.zones.lock();
         let claim = root.chains.lock().list.claim_hole(address);
-        claim.map_or(0, |claim| self.give_back_claimed(root, claim))
+        claim.map_or(Ok(0), |claim| self.give_back_claimed(root, claim))
     }
 
-    /// Gives the whole pages of a claimed run back and makes the run a hole. Returns the bytes given back.
+    /// Gives the whole pages of a claimed run back, or as many as may go back, and makes the run a hole. Returns the
+    /// bytes given back.
+    pub(super) fn give_back_claimed(&self, root: &Root, claim: Claim) -> Result<usize, Refused> {
+        let pages = claim.pages(root.page_size);
+        let part = pages.and_then(|(first, len)| root.inherited.part(first, len));
+        self.renew_claimed(root, claim, part)
+    }
+
+    /// Maps fresh pages over all of a claimed run, which may have none, and makes it a hole.
+    fn commit_claimed(&self, root: &Root, claim: Claim) -> Result<usize, Refused> {
+        let pages = claim.pages(root.page_size);
+        self.renew_claimed(root, claim, pages)
+    }
+
+    /// Maps fresh pages over a part of a claimed run, and makes the run a hole. Returns the bytes of that part.
     #[expect(unsafe_code, reason = "maps over pages that nobody uses")]
-    pub(super) fn give_back_claimed(&self, root: &Root, claim: Claim) -> usize {
-        let Some((first, len)) = claim.pages(root.page_size) else {
+    fn renew_claimed(
+        &self,
+        root: &Root,
+        claim: Claim,
+        part: Option<(usize, usize)>,
+    ) -> Result<usize, Refused> {
+        let Some((first, len)) = part else {
             root.chains.lock().list.settle_claim(claim, false, None);
-            return 0;
+            return Ok(0);
         };
         if let Some(start) = addr::pointer(first) {
             // SAFETY: the pages lie in a run of this heap's zones that the caller has claimed, so nobody refers to
             // them.
-            let mapped = (0..2).any(|_| unsafe { self.os.commit(start, len) }.is_ok());
-            if !mapped {
-                // The old pages may be gone already. The run stays claimed: addresses are lost, nothing else.
-                return 0;
+            match unsafe { commit::renew(&self.os, start, len) } {
+                Ok(()) => {}
+                Err(Recovered::Untouched) => {
+                    root.chains.lock().list.settle_claim(claim, false, None);
+                    return Err(Refused);
+                }
+                Err(Recovered::Reserved) => {
+                    root.chains.lock().set_aside(claim);
+                    return Err(Refused);
+                }
+                Err(Recovered::Lost) => {
+                    // The run stays claimed.
+                    root.lost.enter(first, len);
+                    return Err(Refused);
+                }
             }
         }
+        let is_whole = claim.pages(root.page_size) == part;
         let tail = claim.used_end() - (first + len);
-        if let Some(tail_start) = addr::pointer(first + len).filter(|_| tail > 0) {
+        if let Some(tail_start) = addr::pointer(first + len).filter(|_| is_whole && tail > 0) {
             // SAFETY: the bytes lie in the claimed run, whose memory is readable and writable.
             unsafe { tail_start.write_bytes(0, tail) };
         }
-        root.chains.lock().list.settle_claim(claim, true, Some(first));
-        len
+        root.chains.lock().list.settle_claim(claim, true, is_whole.then_some(first));
+        Ok(len)
+    }
+
+    /// Commits the runs again whose pages went and did not come back, as far as the system gives any.
+    pub(super) fn commit_set_aside(&self, root: &Root) {
+        loop {
+            let Some(claim) = root.chains.lock().take_uncommitted() else { break };
+            if self.commit_claimed(root, claim).is_err() {
+                break;
+            }
+        }
     }
 }
 

@@ -149,7 +149,7 @@ impl<O: Os> Drop for Heap<O> {
         if let Some(root) = NonNull::new(root) {
             // SAFETY: the record is initialised; it is moved out, as its own memory goes back with the zones.
             let root = unsafe { root.read() };
-            root.zones.lock().release(&self.os);
+            root.zones.lock().release(&self.os, &root.lost);
         }
     }
 }

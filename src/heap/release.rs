@@ -66,7 +66,8 @@ impl<O: Os> Heap<O> {
             }
             Ok(Some(claim)) => {
                 drop(chains);
-                self.give_back_claimed(root, claim);
+                // Where the system refuses, it is a hole all the same.
+                let _ = self.give_back_claimed(root, claim);
                 Ok(())
             }
             Err(why) => {

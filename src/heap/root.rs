@@ -8,6 +8,8 @@ use core::sync::atomic::AtomicU64;
 
 use super::chains::Chains;
 use super::decay::Policy;
+use super::inherited::Inherited;
+use super::lost::LostRuns;
 use super::misuse::Misuse;
 use super::zones::{Use, Zones};
 use crate::base::addr;
@@ -30,6 +32,10 @@ pub(super) struct Root {
     pub(super) page_size: usize,
     pub(super) zones: Lock<Zones>,
     pub(super) chains: Lock<Chains>,
+    /// What of the zones is lost.
+    pub(super) lost: LostRuns,
+    /// What of the zones a parent has left to this process.
+    pub(super) inherited: Inherited,
     /// When the decay ticks next, in milliseconds: see [`Decay`](super::decay::Decay).
     pub(super) next_tick: AtomicU64,
 }
@@ -46,7 +52,7 @@ impl Root {
         let run = match zones.commit(os, Use::Nodes, size_of::<Self>()) {
             Ok(run) => run,
             Err(error) => {
-                zones.release(os);
+                zones.release(os, &LostRuns::new());
                 return Err(error);
             }
         };
@@ -59,6 +65,8 @@ impl Root {
             page_size,
             zones: Lock::new(zones),
             chains: Lock::new(chains),
+            lost: LostRuns::new(),
+            inherited: Inherited::new(),
             next_tick: AtomicU64::new(0),
         };
         // SAFETY: the run was just committed, is page-aligned, at least as long as the record, and nobody else's.

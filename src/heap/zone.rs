@@ -1,14 +1,16 @@
 //! A zone: addresses that are reserved at once and committed from the front, step by step.
 //!
 //! Owns: one run of reserved addresses. Invariants: **I1** `start..start + committed` is readable and writable (but for
-//! runs a failed map removed), the rest is untouchable; **I2** nothing inside is ever unmapped while it belongs to the
-//! zone, only the untouched tail may be given away for good: in a gap another thread's `mmap` could land, and a later
-//! commit would destroy it.
+//! runs that wait to be committed again), the rest is untouchable; **I2** nothing inside is ever unmapped while it
+//! belongs to the zone, only the untouched tail may be given away for good: in a gap another thread's `mmap` could land,
+//! and a later commit would destroy it. Where a failed commit leaves such a gap and somebody is in it, the zone ends.
 #![allow(unsafe_code, reason = "commits and gives back what it owns")]
 
+use super::lost::LostRuns;
 use crate::base::addr;
+use crate::base::commit;
 use crate::base::fatal::debug_law;
-use crate::base::os::{Os, OutOfMemory};
+use crate::base::os::{Os, OutOfMemory, Recovered};
 use crate::base::round::align_up;
 
 /// A run of reserved addresses.
@@ -40,11 +42,6 @@ impl Run {
 impl Zone {
     /// No addresses.
     pub(super) const NONE: Self = Self { start: 0, reserved: 0, committed: 0, is_huge: false };
-
-    /// Whether it has addresses at all.
-    pub(super) const fn is_none(&self) -> bool {
-        self.reserved == 0
-    }
 
     /// Whether `address` is committed.
     pub(super) const fn contains(&self, address: usize) -> bool {
@@ -85,9 +82,29 @@ impl Zone {
         let run = Run { start: self.start + self.committed, len, is_first };
         let start = addr::pointer(run.start).ok_or(OutOfMemory)?;
         // SAFETY: the run is the untouched tail of this zone's own reservation (I1).
-        unsafe { os.commit(start, len) }?;
-        self.committed += len;
+        match unsafe { commit::commit(os, start, len) } {
+            Ok(()) => self.committed += len,
+            Err(Recovered::Untouched | Recovered::Reserved) => return Err(OutOfMemory),
+            Err(Recovered::Lost) => {
+                self.end_before(os, run);
+                return Err(OutOfMemory);
+            }
+        }
         Ok(run)
+    }
+
+    /// Ends the zone for good before a run that is lost, the one behind what is committed. What is reserved behind the
+    /// run goes back.
+    #[cold]
+    fn end_before(&mut self, os: &impl Os, lost: Run) {
+        let behind = self.start + self.reserved - lost.end();
+        if let Some(start) = addr::pointer(lost.end()).filter(|_| behind > 0) {
+            // SAFETY: the bytes lie behind everything committed (I1), so nothing refers to them.
+            let unmapped = unsafe { os.unmap(start, behind) };
+            // Where the system refuses, the addresses stay reserved until the process ends.
+            let _ = unmapped;
+        }
+        self.reserved = self.committed;
     }
 
     /// Forgets the last commit, which nobody has used: the next one maps over it.
@@ -96,13 +113,17 @@ impl Zone {
         self.committed -= run.len;
     }
 
-    /// Drops all pages; the addresses stay reserved. The caller vouches that nobody uses the memory any more.
+    /// Drops all pages; the addresses stay reserved, unless they are lost. The caller vouches that nobody uses the memory
+    /// any more.
     pub(super) fn vacate(&mut self, os: &impl Os) {
         if let Some(start) = addr::pointer(self.start).filter(|_| self.committed > 0) {
             // SAFETY: the run is this zone's own, and by the caller nobody refers to it.
-            let dropped = unsafe { os.decommit(start, self.committed) };
-            // Where the system refuses, the next commit maps over what is left.
-            let _ = dropped;
+            let dropped = unsafe { commit::decommit(os, start, self.committed) };
+            // What is untouched the next commit maps over.
+            if dropped == Err(Recovered::Lost) {
+                self.start += self.committed;
+                self.reserved -= self.committed;
+            }
         }
         self.committed = 0;
     }
@@ -125,13 +146,17 @@ impl Zone {
         gone
     }
 
-    /// Gives all addresses back.
-    pub(super) fn release(self, os: &impl Os) {
-        if let Some(start) = addr::pointer(self.start).filter(|_| !self.is_none()) {
-            // SAFETY: the zone is given up as a whole; the caller vouches that nobody uses its memory any more.
-            let unmapped = unsafe { os.unmap(start, self.reserved) };
-            // The kernel refuses only where it cannot note one more gap; the addresses stay reserved then.
-            let _ = unmapped;
+    /// Gives all addresses back but those of runs that are lost.
+    pub(super) fn release(self, os: &impl Os, lost: &LostRuns) {
+        let (mut start, end) = (self.start, self.start + self.reserved);
+        while let Some((kept, next)) = lost.next_piece(start, end) {
+            if let Some(piece) = addr::pointer(start).filter(|_| start < kept) {
+                // SAFETY: the zone is given up as a whole; the caller vouches that nobody uses its memory any more.
+                let unmapped = unsafe { os.unmap(piece, kept - start) };
+                // The kernel refuses only where it cannot note one more gap; the addresses stay reserved then.
+                let _ = unmapped;
+            }
+            start = next;
         }
     }
 }

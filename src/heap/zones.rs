@@ -9,6 +9,7 @@
 
 use core::ops::Range;
 
+use super::lost::LostRuns;
 use super::zone::{Run, Zone};
 use crate::base::addr;
 use crate::base::os::{Os, OutOfMemory};
@@ -38,6 +39,15 @@ pub(super) enum Use {
     Blocks,
     /// Nodes and the root record.
     Nodes,
+}
+
+/// Why no more was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The system or a limit refuses, or there are no more addresses.
+    Refused,
+    /// The system refuses, and the zone has ended: see [`Zone::commit`].
+    ZoneEnded,
 }
 
 /// The zones of a heap.
@@ -177,13 +187,17 @@ impl Zones {
         need: usize,
     ) -> Result<Run, OutOfMemory> {
         let need = align_up(need, os.page_size()).ok_or(OutOfMemory)?;
-        let is_huge =
-            is_huge && self.all(what).iter().any(|zone| zone.is_huge && zone.room() >= need);
         let most = self.room_in_limit(os);
         if need > most {
             return Err(OutOfMemory);
         }
-        if let Ok(run) = self.commit_once(os, what, is_huge, need, most) {
+        let first = self.commit_once(os, what, is_huge, need, most);
+        let done = match first {
+            // The zone has ended, which says nothing about the others.
+            Err(Refusal::ZoneEnded) => self.commit_once(os, what, is_huge, need, need),
+            _ => first,
+        };
+        if let Ok(run) = done {
             return Ok(run);
         }
         // Giving tails up helps only against a limit on addresses, and only if the limit could be met at all.
@@ -198,7 +212,10 @@ impl Zones {
                 gave_up |= zone.give_up_tail(os, if is_wanted { need } else { 0 });
             }
         }
-        if gave_up { self.commit_once(os, what, is_huge, need, most) } else { Err(OutOfMemory) }
+        if !gave_up {
+            return Err(OutOfMemory);
+        }
+        self.commit_once(os, what, is_huge, need, most).map_err(|_| OutOfMemory)
     }
 
     /// Bytes that may still be committed under the limit that the heap was given.
@@ -214,18 +231,29 @@ impl Zones {
         is_huge: bool,
         need: usize,
         most: usize,
-    ) -> Result<Run, OutOfMemory> {
-        let has_room = |zone: &Zone| zone.is_huge == is_huge && zone.room() >= need;
-        if !is_huge && !self.all(what).iter().any(has_room) {
-            self.chain(os, what, need)?;
+    ) -> Result<Run, Refusal> {
+        let has_room = |zone: &Zone, is_huge| zone.is_huge == is_huge && zone.room() >= need;
+        let is_huge = is_huge && self.all(what).iter().any(|zone| has_room(zone, true));
+        let index = match self.all(what).iter().position(|zone| has_room(zone, is_huge)) {
+            Some(index) => index,
+            None => self.chain(os, what, need).map_err(|OutOfMemory| Refusal::Refused)?,
+        };
+        let Some(zone) = self.all_mut(what).nth(index) else { return Err(Refusal::Refused) };
+        let (reserved, is_chained) = (zone.reserved, index > 0 && !zone.is_huge);
+        let wish = step(zone, need, os).map_err(|OutOfMemory| Refusal::Refused)?.min(most);
+        let committed = zone.commit(os, need, wish);
+        let has_ended = zone.reserved < reserved;
+        if committed.is_err() && is_chained && zone.committed == 0 {
+            // Reserved for nothing: so requests that fail, whatever their sizes, keep no addresses.
+            self.remove(os, what, index);
         }
-        let zone = self.all_mut(what).find(|zone| has_room(zone)).ok_or(OutOfMemory)?;
-        zone.commit(os, need, step(zone, need, os)?.min(most))
+        let refusal = if has_ended { Refusal::ZoneEnded } else { Refusal::Refused };
+        committed.map_err(|OutOfMemory| refusal)
     }
 
-    /// Puts a further zone behind the last one of a use.
+    /// Puts a further zone behind the last one of a use, and says which it is.
     #[cold]
-    fn chain(&mut self, os: &impl Os, what: Use, need: usize) -> Result<(), OutOfMemory> {
+    fn chain(&mut self, os: &impl Os, what: Use, need: usize) -> Result<usize, OutOfMemory> {
         let count = self.counts[what as usize];
         if count == MAX_ZONES {
             return Err(OutOfMemory);
@@ -233,7 +261,17 @@ impl Zones {
         let wish = self.limit.map_or(CHAINED_RESERVATION, |limit| limit / 8);
         self.zones[what as usize][count] = reserve(os, wish, need.max(os.page_size()))?;
         self.counts[what as usize] = count + 1;
-        Ok(())
+        Ok(count)
+    }
+
+    /// Gives the addresses of a chained zone back, of which no page is committed or in use.
+    fn remove(&mut self, os: &impl Os, what: Use, index: usize) {
+        let (zones, count) = (&mut self.zones[what as usize], &mut self.counts[what as usize]);
+        let Some(zone) = zones.get(index) else { return };
+        // What is lost was never a part of a span that is all hole.
+        zone.release(os, &LostRuns::new());
+        zones.copy_within(index + 1..*count, index);
+        *count -= 1;
     }
 
     /// Forgets the last commit of a use, which nobody has used.
@@ -245,17 +283,14 @@ impl Zones {
 
     /// Drops all pages of the zone for blocks that starts at `start`, which holds none; a chained zone goes as a whole.
     pub(super) fn vacate(&mut self, os: &impl Os, start: usize) {
-        let zones = &mut self.zones[Use::Blocks as usize];
-        let count = &mut self.counts[Use::Blocks as usize];
-        let Some(index) = zones.iter().take(*count).position(|zone| zone.start == start) else {
+        let zones = self.all_mut(Use::Blocks).enumerate();
+        let Some((index, zone)) = zones.into_iter().find(|(_, zone)| zone.start == start) else {
             return;
         };
-        if index == 0 || zones[index].is_huge {
-            return zones[index].vacate(os);
+        if index == 0 || zone.is_huge {
+            return zone.vacate(os);
         }
-        zones[index].release(os);
-        zones.copy_within(index + 1..*count, index);
-        *count -= 1;
+        self.remove(os, Use::Blocks, index);
     }
 
     /// Bytes committed and bytes reserved beyond them.
@@ -269,11 +304,11 @@ impl Zones {
         self.all(Use::Nodes).iter().map(|zone| zone.committed).sum()
     }
 
-    /// Gives all addresses back.
-    pub(super) fn release(&self, os: &impl Os) {
+    /// Gives all addresses back but those of runs that are lost.
+    pub(super) fn release(&self, os: &impl Os, lost: &LostRuns) {
         for what in [Use::Blocks, Use::Nodes] {
             for zone in self.all(what) {
-                zone.release(os);
+                zone.release(os, lost);
             }
         }
     }

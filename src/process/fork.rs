@@ -34,6 +34,7 @@ extern "C" fn parent() {
 extern "C" fn child() {
     let had_threads = adopt_vanished();
     parent();
+    DEPOT.heap.note_inherited();
     // Without `std` nobody knows.
     if had_threads || cfg!(not(feature = "std")) {
         // SAFETY: a fork leaves one thread, which claims nothing while it forks.

@@ -14,7 +14,8 @@ use super::thread;
 use crate::base::addr;
 #[cfg(feature = "std")]
 use crate::base::clock;
-use crate::base::os::{Os, System};
+use crate::base::commit;
+use crate::base::os::{Os, Recovered, System};
 use crate::base::round::whole_pages;
 use crate::slabs::class::Class;
 use crate::slabs::depot::DEPOT;
@@ -26,61 +27,96 @@ impl ProcessHeap {
     pub(crate) fn trim(&self) -> usize {
         DEPOT.ask_for_flush();
         self.flush();
-        purge_slabs() + DEPOT.heap.trim()
+        if is_locked(DEPOT.heap.stats().mapped) {
+            return 0;
+        }
+        // The largest runs first, as the system may refuse at some time.
+        DEPOT.heap.trim() + purge_slabs()
     }
 }
 
-/// Gives the whole pages of free slots in the calling thread's slabs back, and in those of threads that ended. Returns
-/// their bytes. O(slots), with a system call for each run of such pages.
+/// Whether the program has locked its memory (mlockall(2)), `mapped` bytes of which are the heap's: fresh pages would
+/// not be locked, and each run of them a mapping of its own. Nobody knows where there is no /proc.
+fn is_locked(mapped: usize) -> bool {
+    let mut buffer = [0; 4096];
+    let Ok(file) = rustix::fs::open(
+        "/proc/self/status",
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    ) else {
+        return false;
+    };
+    let Ok(len) = rustix::io::read(&file, &mut buffer) else { return false };
+    let lines = buffer.get(..len).unwrap_or_default().split(|byte| *byte == b'\n');
+    let locked = lines.filter_map(|line| line.strip_prefix(b"VmLck:")).next();
+    let digits = locked.into_iter().flatten().filter(|byte| byte.is_ascii_digit());
+    let kib = digits.fold(0_usize, |kib, digit| kib * 10 + usize::from(digit - b'0'));
+    kib << 10 >= mapped / 2 && kib > 0
+}
+
+/// Gives the whole pages of free slots in the calling thread's slabs back, and in those of threads that ended, until the
+/// system refuses. Returns their bytes. O(slots), with a system call for each run of such pages.
 fn purge_slabs() -> usize {
-    let mut given_back = thread::current_or_new().map_or(0, purge_heap);
+    let mut purge = Purge { given_back: 0, is_refused: false };
+    thread::current_or_new().into_iter().for_each(|heap| purge.heap(heap));
     if let Some(shared) = *PROCESS_HEAP.shared.lock() {
-        given_back += purge_heap(shared);
+        purge.heap(shared);
     }
     let mut retired = DEPOT.take_retired();
     while let Some(heap) = retired {
         retired = heap.next_retired.take();
-        given_back += purge_heap(heap);
+        purge.heap(heap);
         DEPOT.retire_heap(heap);
     }
-    given_back
+    purge.given_back
 }
 
-fn purge_heap(heap: &'static ThreadHeap) -> usize {
-    let mut given_back = 0;
-    for class in Class::all() {
-        let mut next = heap.list(class).listed.get();
-        while let Some(slab) = next {
-            // Asked first: a slab that loses all its free slots goes off the list.
-            next = slab.next.get();
-            if !slab.is_purged.load(Ordering::Relaxed) {
-                given_back += purge_slab(heap, slab);
+/// What has been done so far.
+struct Purge {
+    /// Bytes that went.
+    given_back: usize,
+    /// Whether the system takes no more.
+    is_refused: bool,
+}
+
+impl Purge {
+    fn heap(&mut self, heap: &'static ThreadHeap) {
+        for class in Class::all() {
+            let mut next = heap.list(class).listed.get();
+            while let Some(slab) = next
+                && !self.is_refused
+            {
+                // Asked first: a slab that loses all its free slots goes off the list.
+                next = slab.next.get();
+                if !slab.is_purged.load(Ordering::Relaxed) {
+                    self.slab(heap, slab);
+                }
             }
         }
     }
-    given_back
-}
 
-fn purge_slab(heap: &'static ThreadHeap, slab: &'static Slab) -> usize {
-    let (slot_bytes, page_size) = (slab.shape().slot_bytes, System.page_size());
-    let mut given_back = 0;
-    for (first, count) in slab.free_runs() {
-        let start = slab.slot_start(first);
-        let Some((pages, len)) = whole_pages(start, start + count * slot_bytes, page_size) else {
-            continue;
-        };
-        let Some(pages) = addr::pointer(pages) else { continue };
-        // SAFETY: the pages have free slots only, which the caller alone may hand out.
-        let is_mapped = (0..2).any(|_| unsafe { System.commit(pages, len) }.is_ok());
-        if is_mapped {
-            given_back += len;
-        } else {
-            // The old pages may be gone already.
-            heap.lose(slab, first, count);
+    fn slab(&mut self, heap: &'static ThreadHeap, slab: &'static Slab) {
+        let (slot_bytes, page_size) = (slab.shape().slot_bytes, System.page_size());
+        for (first, count) in slab.free_runs() {
+            let start = slab.slot_start(first);
+            let whole = whole_pages(start, start + count * slot_bytes, page_size);
+            let part = whole.and_then(|(pages, len)| DEPOT.heap.part_to_give_back(pages, len));
+            let Some((pages, len)) = part else { continue };
+            let Some(pages) = addr::pointer(pages) else { continue };
+            // SAFETY: the pages have free slots only, which the caller alone may hand out.
+            match unsafe { commit::renew(&System, pages, len) } {
+                Ok(()) => self.given_back += len,
+                Err(refused) => {
+                    self.is_refused = true;
+                    if refused != Recovered::Untouched {
+                        heap.lose(slab, first, count);
+                    }
+                    return;
+                }
+            }
         }
+        slab.is_purged.store(true, Ordering::Relaxed);
     }
-    slab.is_purged.store(true, Ordering::Relaxed);
-    given_back
 }
 
 /// Ticks of the decay that a scavenger makes at a time; each gives back 64 MiB or a little more at the most.

@@ -20,7 +20,7 @@ use core::ptr;
 use super::class::{Class, MAGIC_BITS, MAX_SLAB_BYTES, Shape};
 use super::handover::Notice;
 use super::names::{HeapName, SlabName};
-use super::slot::{self, FREE, FreeSlot, LIVE, NEW, NotFreed};
+use super::slot::{self, FREE, FreeSlot, LIVE, LOST, NEW, NotFreed};
 use super::sync::{
     AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Cell, Ordering,
 };
@@ -224,8 +224,8 @@ impl Slab {
     #[inline]
     pub(super) fn free_state(&self, start: usize, state: &AtomicU8) -> bool {
         if let Err(why) = slot::make_free(state, Ordering::AcqRel) {
-            if why == NotFreed::NotLive(NEW) {
-                slot::make_new(state);
+            if let NotFreed::NotLive(before) = why {
+                slot::put_back(state, before);
             }
             return false;
         }
@@ -446,6 +446,7 @@ impl Slab {
                 word.fetch_and(!(1 << (slot % WORD_SLOTS)), Ordering::Relaxed);
                 self.free_count.update(|count| count - 1);
             }
+            self.state(slot).into_iter().for_each(|state| state.store(LOST, Ordering::Relaxed));
         }
     }
 
@@ -477,7 +478,8 @@ impl Slab {
         for (index, word) in self.free.iter().enumerate() {
             let first = index * WORD_SLOTS;
             let slots = (self.slots() - first).min(WORD_SLOTS);
-            let free = (0..slots).filter(|slot| !self.is_live(first + slot));
+            let free =
+                (0..slots).filter(|slot| !matches!(self.state_now(first + slot), LIVE | LOST));
             let bits = free.fold(0_u64, |bits, slot| bits | 1 << slot);
             word.store(bits, Ordering::Relaxed);
             count += bits.count_ones();

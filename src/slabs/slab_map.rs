@@ -12,8 +12,9 @@ use super::class::SLAB_GRANULE;
 use super::names::SlabName;
 use super::slab::Slab;
 use super::sync::{AtomicPtr, AtomicUsize, Ordering};
+use crate::base::commit;
 use crate::base::fatal::debug_law;
-use crate::base::os::{Os, OutOfMemory, System};
+use crate::base::os::{Os, OutOfMemory, Recovered, System};
 use crate::base::round::align_up;
 
 /// The table grows by this many bytes at the least: words for 128 MiB.
@@ -95,7 +96,12 @@ impl SlabMap {
         // SAFETY: the table's reservation reaches at least to the limit (I1).
         let place = unsafe { words.cast::<u8>().add(old) };
         // SAFETY: the run is the untouched tail of the table's own reservation (I1).
-        unsafe { System.commit(place, new - old) }?;
+        if let Err(refused) = unsafe { commit::commit(&System, place, new - old) } {
+            if refused == Recovered::Lost {
+                self.limit.store(covered, Ordering::Relaxed);
+            }
+            return Err(OutOfMemory);
+        }
         self.covered.store(new / WORD_BYTES * SLAB_GRANULE, Ordering::Release);
         Ok(())
     }

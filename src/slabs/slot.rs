@@ -5,19 +5,22 @@
 use super::sync::{AtomicU8, Ordering};
 use crate::base::fatal::debug_law;
 
-/// The state byte of a slot that is handed out. Every other slot's is [`FREE`] or [`NEW`].
+/// The state byte of a slot that is handed out. Every other slot's is one of those below.
 pub(crate) const LIVE: u8 = 1;
 /// The state byte of a slot that was freed, or that was never taken out of its slab. Zero, as fresh memory is.
 pub(crate) const FREE: u8 = 0;
 /// The state byte of a slot that was taken out of its slab and never handed out.
 pub(crate) const NEW: u8 = 2;
 
+/// The state byte of a slot whose memory is not there any more.
+pub(crate) const LOST: u8 = 3;
+
 /// Why the owner could not make a slot free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotFreed {
     /// No slot starts at the address.
     NoSlot,
-    /// The slot is not live, and this is its state byte: [`FREE`] or [`NEW`].
+    /// The slot is not live, and this is its state byte.
     NotLive(u8),
 }
 
@@ -28,11 +31,14 @@ pub(super) fn make_free(state: &AtomicU8, ordering: Ordering) -> Result<(), NotF
     if before == LIVE { Ok(()) } else { Err(NotFreed::NotLive(before)) }
 }
 
-/// Makes a slot new again that [`make_free`] has found new, unless it was handed out since then.
+/// Puts the state byte back that [`make_free`] has found where it was not [`LIVE`], unless the slot was handed out since
+/// then.
 #[inline]
-pub(super) fn make_new(state: &AtomicU8) {
+pub(super) fn put_back(state: &AtomicU8, before: u8) {
     let relaxed = Ordering::Relaxed;
-    while state.compare_exchange_weak(FREE, NEW, relaxed, relaxed) == Err(FREE) {}
+    while before != FREE && state.compare_exchange_weak(FREE, before, relaxed, relaxed) == Err(FREE)
+    {
+    }
 }
 
 /// A free slot, and the right to it. It has no `Clone`, as a slot is in one place at a time.

@@ -13,6 +13,7 @@ use helpers::faulty::FaultyOs;
 use helpers::piece::{has_pattern, write_pattern};
 use helpers::{Rng, scaled};
 use mems::Heap;
+use mems::os::{Os, System};
 
 #[global_allocator]
 static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
@@ -78,11 +79,27 @@ fn work(heap: &Heap<&FaultyOs>, live: &mut Vec<Entry>) -> usize {
     refused
 }
 
+/// How the system refuses.
+#[derive(Clone, Copy, Debug)]
+enum Refusal {
+    /// It leaves the run as it was.
+    Clean,
+    /// It leaves a gap.
+    Gap,
+    /// Somebody maps that many bytes into the gap at once.
+    Intruder(usize),
+}
+
 /// Does the work while the calls with the numbers `failing` fail, and looks whether the heap has come to harm.
 /// Returns how many calls and how many requests were refused.
-fn round(failing: Range<usize>, reservation: usize) -> (usize, usize) {
-    let when = format!("calls {failing:?} failing, reservation {reservation}");
+fn round(failing: Range<usize>, reservation: usize, refusal: Refusal) -> (usize, usize) {
+    let when = format!("calls {failing:?} failing ({refusal:?}), reservation {reservation}");
     let os = FaultyOs::failing(failing);
+    match refusal {
+        Refusal::Clean => os.leave_runs_alone(),
+        Refusal::Gap => {}
+        Refusal::Intruder(len) => os.let_somebody_in(len),
+    }
     let (refused, asked) = {
         let heap = Heap::with_os(&os, reservation);
         let mut live = Vec::new();
@@ -101,45 +118,93 @@ fn round(failing: Range<usize>, reservation: usize) -> (usize, usize) {
         assert_eq!((stats.blocks, stats.allocated), (0, 0), "{when}: {stats}");
         (refused, asked)
     };
-    if os.unmaps_refused() == 0 {
+    let (intruders, are_whole) = os.intruders();
+    assert!(are_whole, "{when}: somebody else's memory was written to");
+    if os.unmaps_refused() == 0 && intruders == 0 {
         assert_eq!(os.held(), 0, "{when}: a dropped heap still holds addresses");
     }
     (refused, asked)
 }
 
-#[test]
-fn each_single_failure_is_survived() {
-    println!("seed {SEED:#x}, {OPERATIONS} operations a round");
+/// Does rounds in which ever later calls fail, from the n-th on for `lasting` ones, until none would.
+fn rounds(refusal: Refusal, lasting: usize, step: usize) {
+    println!("seed {SEED:#x}, {OPERATIONS} operations a round, {refusal:?}");
     for reservation in [0, 16 * MIB, 16 << 30] {
         let (mut n, mut nulls) = (0, 0);
         loop {
-            let (refused, asked) = round(n..n + 1, reservation);
-            if refused == 0 {
-                break;
-            }
-            (n, nulls) = (n + 1, nulls + asked);
-        }
-        println!("reservation {reservation}: each of {n} calls has failed, {nulls} requests null");
-        assert!(n > 10, "the work makes system calls");
-    }
-}
-
-#[test]
-fn each_lasting_failure_is_survived() {
-    let step = scaled(3, 1);
-    for reservation in [0, 16 * MIB, 16 << 30] {
-        let (mut n, mut nulls) = (0, 0);
-        loop {
-            let (refused, asked) = round(n..usize::MAX, reservation);
+            let (refused, asked) = round(n..n.saturating_add(lasting), reservation, refusal);
             if refused == 0 {
                 break;
             }
             (n, nulls) = (n + step, nulls + asked);
         }
-        println!(
-            "reservation {reservation}: failing from each of {n} calls, {nulls} requests null"
-        );
-        assert!(nulls > 0, "a system that gives nothing more is noticed");
+        println!("reservation {reservation}: {n} calls, {nulls} requests null");
+        assert!(n > 10, "the work makes system calls");
+        assert!(lasting == 1 || nulls > 0, "a system that gives nothing more is noticed");
+    }
+}
+
+const REFUSALS: [Refusal; 4] =
+    [Refusal::Clean, Refusal::Gap, Refusal::Intruder(4096), Refusal::Intruder(usize::MAX)];
+
+#[test]
+fn each_single_failure_is_survived() {
+    REFUSALS.into_iter().for_each(|refusal| rounds(refusal, 1, 1));
+}
+
+#[test]
+fn each_lasting_failure_is_survived() {
+    REFUSALS.into_iter().for_each(|refusal| rounds(refusal, usize::MAX, scaled(3, 1)));
+}
+
+/// Found on Linux 6.1: what the program mapped after a request that had failed was the heap's next block.
+#[test]
+fn no_gap_is_left_for_the_programs_own_mappings() {
+    const LEN: usize = 4 * MIB;
+    let os = FaultyOs::default();
+    let heap = Heap::with_os(&os, 16 << 30);
+    let first = allocate(&heap, 1000, 16).unwrap();
+    os.break_down();
+    assert!(heap.mems_malloc(256 * MIB, 16).is_none(), "the system refuses");
+    os.heal();
+    let mappings: Vec<_> = (0..64).map(|_| System.map(LEN).unwrap()).collect();
+    for mapping in &mappings {
+        // SAFETY: the mapping is ours.
+        unsafe { write_pattern(*mapping, LEN, 1) };
+    }
+    let is_intact = |mapping: &NonNull<u8>| {
+        // SAFETY: the mapping is ours, unless the heap has taken it: this is what is asked.
+        unsafe { has_pattern(*mapping, LEN, LEN, 1) }
+    };
+    let blocks: Vec<_> = (0..64).map(|_| allocate(&heap, LEN, 16).unwrap()).collect();
+    assert!(mappings.iter().all(is_intact), "the heap has mapped over them");
+    blocks.iter().chain([&first]).for_each(|entry| free(&heap, entry, "afterwards"));
+    heap.trim();
+    drop(heap);
+    assert!(mappings.iter().all(is_intact), "the heap has unmapped them");
+    for mapping in mappings {
+        // SAFETY: the mapping is ours, and nothing uses it any more.
+        unsafe { System.unmap(mapping, LEN) }.unwrap();
+    }
+}
+
+/// A system that takes pages back and gives no fresh ones for them.
+#[test]
+fn what_could_not_be_given_back_is_had_again() {
+    const LEN: usize = 40 * MIB;
+    for refused in [1, 2] {
+        let os = FaultyOs::default();
+        let heap = Heap::with_os(&os, 16 << 30);
+        let [block, behind] = [LEN; 2].map(|len| allocate(&heap, len, 16).unwrap());
+        os.refuse_next(refused);
+        free(&heap, &block, "its pages go");
+        assert_eq!(heap.check(), Ok(()));
+        let mapped = heap.stats().mapped;
+        let again = allocate(&heap, LEN, 16).unwrap();
+        assert_eq!((again.start, heap.stats().mapped), (block.start, mapped), "{refused} refused");
+        [again, behind].iter().for_each(|entry| free(&heap, entry, "at the end"));
+        drop(heap);
+        assert_eq!(os.held(), 0);
     }
 }
 

@@ -1,11 +1,17 @@
 //! An operating system that refuses some of its calls, and counts what it has handed out.
+//!
+//! Where it should map over a run, it refuses as Linux before 6.12 does: it has unmapped the run by then, and if told
+//! so, lets a mapping of somebody else's land there before the heap can do anything about it. Or it refuses as Linux
+//! does since then: the run is as it was, and it says so.
 #![allow(unsafe_code, reason = "implements Os")]
 
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use mems::os::{Os, OutOfMemory, System};
+use std::sync::Mutex;
+
+use mems::os::{Os, OutOfMemory, Recovered, System};
 
 /// [`System`], but the calls of a range of numbers fail.
 #[derive(Debug, Default)]
@@ -16,9 +22,49 @@ pub(crate) struct FaultyOs {
     refused: AtomicUsize,
     unmaps_refused: AtomicUsize,
     held: AtomicUsize,
+    /// Bytes of foreign mappings in the gap that a refusal leaves.
+    intrusion: AtomicUsize,
+    leaves_runs_alone: AtomicBool,
+    intruders: Mutex<Vec<(usize, usize)>>,
 }
 
+/// What somebody else's memory is full of.
+const FOREIGN: u8 = 0xF0;
+
 impl FaultyOs {
+    /// From now on somebody maps memory of `len` bytes, or as many as there is room for, into each gap that a refusal
+    /// leaves: at its end, where the kernel looks first.
+    pub(crate) fn let_somebody_in(&self, len: usize) {
+        self.intrusion.store(len, Relaxed);
+    }
+
+    /// From now on a refusal changes nothing.
+    pub(crate) fn leave_runs_alone(&self) {
+        self.leaves_runs_alone.store(true, Relaxed);
+    }
+
+    /// How many mappings of others lie where a refusal left room for them, and whether all have kept their bytes.
+    pub(crate) fn intruders(&self) -> (usize, bool) {
+        let intruders = self.intruders.lock().expect("not poisoned");
+        let is_whole = |(start, len): &(usize, usize)| is_foreign(*start, *len);
+        (intruders.len(), intruders.iter().all(is_whole))
+    }
+
+    /// Leaves a gap, as a refused map over a run does, and perhaps somebody in it.
+    fn leave_gap(&self, start: NonNull<u8>, len: usize) {
+        if self.leaves_runs_alone.load(Relaxed) {
+            return;
+        }
+        // SAFETY: the run belongs to the heap that asked for it to be mapped over.
+        unsafe { System.unmap(start, len) }.expect("the system takes it");
+        let foreign = self.intrusion.load(Relaxed).min(len);
+        if foreign > 0 {
+            let place = start.addr().get() + len - foreign;
+            map_foreign(place, foreign);
+            self.intruders.lock().expect("not poisoned").push((place, foreign));
+        }
+    }
+
     /// Fails the calls with these numbers, the first call being number 0.
     pub(crate) fn failing(calls: Range<usize>) -> Self {
         let os = Self::default();
@@ -77,8 +123,28 @@ impl FaultyOs {
     }
 }
 
-// SAFETY: what is not refused is passed on to `System`. A refused commit or decommit drops the pages, as the kernel
-// may, which the contract allows.
+/// Maps memory at `place`, where nothing is, and fills it.
+fn map_foreign(place: usize, len: usize) {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let wanted = core::ptr::without_provenance_mut(place);
+    // SAFETY: with these flags the kernel maps over nothing.
+    let start = unsafe { libc::mmap(wanted, len, protection, flags, -1, 0) };
+    assert_eq!(start, wanted, "there is a gap");
+    // SAFETY: the memory was just mapped, and nobody else knows of it.
+    unsafe { start.cast::<u8>().write_bytes(FOREIGN, len) };
+}
+
+/// Whether all bytes are as [`map_foreign`] has left them. Faults if the memory is gone.
+fn is_foreign(start: usize, len: usize) -> bool {
+    let start = core::ptr::with_exposed_provenance::<u8>(start);
+    // SAFETY: nobody but the heap under test could have unmapped it, and then this fault is what the test is after.
+    let bytes = unsafe { core::slice::from_raw_parts(start, len) };
+    bytes.iter().all(|byte| *byte == FOREIGN)
+}
+
+// SAFETY: what is not refused is passed on to `System`. A refused commit or decommit leaves a gap, which the contract
+// allows.
 unsafe impl Os for FaultyOs {
     fn page_size(&self) -> usize {
         System.page_size()
@@ -96,8 +162,7 @@ unsafe impl Os for FaultyOs {
 
     unsafe fn commit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
         if self.call().is_err() {
-            // SAFETY: by the caller's contract. So a heap that goes on using the run dies here, as it would in earnest.
-            unsafe { System.decommit(start, len) }?;
+            self.leave_gap(start, len);
             return Err(OutOfMemory);
         }
         // SAFETY: by the caller's contract.
@@ -105,9 +170,23 @@ unsafe impl Os for FaultyOs {
     }
 
     unsafe fn decommit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
+        if self.call().is_err() {
+            self.leave_gap(start, len);
+            return Err(OutOfMemory);
+        }
         // SAFETY: by the caller's contract.
-        unsafe { System.decommit(start, len) }?;
-        self.call()
+        unsafe { System.decommit(start, len) }
+    }
+
+    unsafe fn recover(&self, start: NonNull<u8>, len: usize) -> Recovered {
+        if self.leaves_runs_alone.load(Relaxed) {
+            return Recovered::Untouched;
+        }
+        // SAFETY: by the caller's contract; what is not mapped was the run's, as this is no kernel that refuses first.
+        match unsafe { System.recover(start, len) } {
+            Recovered::Untouched => Recovered::Lost,
+            recovered => recovered,
+        }
     }
 
     unsafe fn unmap(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {

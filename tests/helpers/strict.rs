@@ -98,7 +98,14 @@ unsafe impl Os for StrictOs {
     }
 
     unsafe fn commit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
-        self.count(start, len)?;
+        let counted = self.count(start, len);
+        if counted.is_err() {
+            // As Linux before 6.12 does: it has unmapped the run before it finds that it cannot map it anew.
+            self.forget(start, len);
+            // SAFETY: by the caller's contract.
+            unsafe { System.unmap(start, len) }?;
+            return counted;
+        }
         // SAFETY: by the caller's contract.
         unsafe { System.commit(start, len) }
     }

@@ -18,8 +18,9 @@ use super::ledger::{Known, Ledger};
 use super::marks;
 use super::quarantine::Quarantine;
 use crate::base::addr;
+use crate::base::commit;
 use crate::base::law::{BrokenLaw, law};
-use crate::base::os::{Os, System};
+use crate::base::os::{Os, Recovered, System};
 use crate::base::round::{align_down, align_up};
 use crate::heap::{Allocation, Misuse};
 use crate::settings::Settings;
@@ -92,19 +93,20 @@ impl Hardened {
         let block = taken.start.addr().get();
         let guard = addr::pointer(block + whole)?;
         // SAFETY: the page is the last one of a block that nobody has yet.
-        if unsafe { System.decommit(guard, page) }.is_ok() {
+        if let Err(refused) = unsafe { commit::decommit(&System, guard, page) } {
+            // The kernel has no room for one more mapping. If the page is lost, the block cannot be used.
+            if refused != Recovered::Untouched {
+                return None;
+            }
+        } else {
             let (start, end) = (align_down(block + whole - size, align), block + whole);
             let known = Known { start, size, end, block, is_quarantined: false, is_guarded: true };
             return Some((known, taken.is_zero));
         }
-        // The kernel has no room for one more mapping. It may have unmapped the page; if it does not come back the
-        // block cannot be used.
-        // SAFETY: as above.
-        unsafe { System.commit(guard, page) }.ok()?;
         let end = block + whole + page;
         let known =
             Known { start: block, size, end, block, is_quarantined: false, is_guarded: false };
-        Some((known, false))
+        Some((known, taken.is_zero))
     }
 
     /// A block of the heap. Where there is none, blocks that wait make room.
@@ -170,7 +172,7 @@ impl Hardened {
         if known.is_guarded {
             let Some(guard) = addr::pointer(known.end) else { return };
             // SAFETY: the page is part of a block that nobody has any more.
-            if unsafe { System.commit(guard, System.page_size()) }.is_err() {
+            if unsafe { commit::commit(&System, guard, System.page_size()) }.is_err() {
                 // The block cannot be used again: addresses are lost, nothing else.
                 return;
             }

@@ -1,0 +1,249 @@
+//! Pages that go back do not use up the mappings that a process may have: not in the child of a fork, not where memory
+//! is locked, and not beside a program that has used them up itself.
+#![allow(unsafe_code, reason = "forks, maps, and allocates by hand")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "../helpers/mod.rs"]
+mod helpers;
+
+use std::alloc::{alloc, dealloc};
+use std::fs;
+use std::process::ExitCode;
+
+use helpers::piece::{MEMS, layout};
+use helpers::proc::status_bytes;
+use helpers::trials::{Answer, Trials};
+use helpers::{child, scaled};
+
+#[global_allocator]
+static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
+
+const PAGE: usize = 4096;
+const MIB: usize = 1 << 20;
+/// Blocks of a page; twice as many runs as there may be mappings.
+const BLOCKS: usize = 160_000;
+/// Seconds until SIGALRM ends a child that hangs.
+const PATIENCE_SECONDS: u32 = 100;
+
+fn mappings() -> usize {
+    fs::read("/proc/self/maps").expect("a list").iter().filter(|byte| **byte == b'\n').count()
+}
+
+fn most_mappings() -> usize {
+    let text = fs::read_to_string("/proc/sys/vm/max_map_count").expect("a number");
+    text.trim().parse().expect("a number")
+}
+
+/// A block of a page, with its number in it.
+fn allocate(number: usize) -> Option<*mut usize> {
+    // SAFETY: the layout has a size.
+    let block = unsafe { alloc(layout(PAGE, 8)) }.cast::<usize>();
+    if block.is_null() {
+        return None;
+    }
+    // SAFETY: the block is ours and has room for it.
+    unsafe { block.write(number) };
+    Some(block)
+}
+
+fn free(block: *mut usize, number: usize) {
+    // SAFETY: the block is ours.
+    assert_eq!(unsafe { block.read() }, number, "contents of {block:p}");
+    // SAFETY: the block is live, and nothing refers to it.
+    unsafe { dealloc(block.cast(), layout(PAGE, 8)) };
+}
+
+fn allocate_all() -> Vec<*mut usize> {
+    (0..BLOCKS).map(|number| allocate(number).expect("there is memory")).collect()
+}
+
+/// Runs `life` in a child that inherits what there is. Answers what it says.
+fn in_child(life: impl FnOnce() -> Result<String, String>) -> Result<String, String> {
+    let [mut ends, mut status] = [[0; 2], [0; 2]];
+    // SAFETY: there is room for two descriptors.
+    assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+    // SAFETY: there is no other thread.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        child::watchdog(PATIENCE_SECONDS);
+        let (code, text) = match life() {
+            Ok(text) => (0, text),
+            Err(text) => (1, text),
+        };
+        // SAFETY: the text is readable.
+        unsafe { libc::write(ends[1], text.as_ptr().cast(), text.len()) };
+        child::exit_now(code);
+    }
+    // SAFETY: `status` is a place for the answer.
+    unsafe { libc::waitpid(pid, status.as_mut_ptr(), 0) };
+    let mut text = vec![0; 1000];
+    // SAFETY: the descriptor is ours.
+    unsafe { libc::close(ends[1]) };
+    // SAFETY: the buffer is that long.
+    let len = unsafe { libc::read(ends[0], text.as_mut_ptr().cast(), text.len()) };
+    // SAFETY: the descriptor is ours.
+    unsafe { libc::close(ends[0]) };
+    text.truncate(usize::try_from(len).unwrap_or(0));
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if status[0] == 0 { Ok(text) } else { Err(format!("status {:#x}: {text}", status[0])) }
+}
+
+/// Whether everything that needs a mapping, and all that was freed, can still be had.
+fn everything_is_served(freed: usize) -> Result<(), String> {
+    // SAFETY: maps and unmaps a page of its own.
+    let page = unsafe {
+        libc::mmap(
+            core::ptr::null_mut(),
+            PAGE,
+            libc::PROT_READ,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if page == libc::MAP_FAILED {
+        return Err("mmap fails".into());
+    }
+    let thread = std::thread::Builder::new().spawn(|| allocate(7).map(|block| free(block, 7)));
+    thread.map_err(|error| error.to_string())?.join().map_err(|_| "a thread died")?;
+    let served = (0..freed).take_while(|number| allocate(*number).is_some()).count();
+    if served < freed { Err(format!("{served} of {freed} blocks are served")) } else { Ok(()) }
+}
+
+/// Frees every second block, and says how many.
+fn free_every_second(blocks: &[*mut usize]) -> usize {
+    let every_second = blocks.iter().enumerate().step_by(2);
+    every_second.map(|(number, block)| free(*block, number)).count()
+}
+
+/// A child that frees every second block of what it has inherited, and trims.
+fn holes_case() -> Result<Answer, String> {
+    let blocks = allocate_all();
+    let text = in_child(|| {
+        let before = mappings();
+        let freed = free_every_second(&blocks);
+        let mapped = MEMS.stats().mapped;
+        let given_back: usize = (0..3).map(|_| MEMS.trim()).sum();
+        let after = mappings();
+        if after > before + most_mappings() / 4 + 100 {
+            return Err(format!("{before} mappings, then {after}"));
+        }
+        everything_is_served(freed)?;
+        if MEMS.stats().mapped > mapped + MIB {
+            return Err("what was freed was lost".into());
+        }
+        MEMS.check().map_err(|broken| broken.to_string())?;
+        Ok(format!("{before} -> {after} mappings, {} MiB back", given_back / MIB))
+    })?;
+    blocks.iter().enumerate().for_each(|(number, block)| free(*block, number));
+    Ok(Answer::Passed(text))
+}
+
+/// A child whose trims give large runs back, again and again, and small ones of what it has allocated itself.
+fn runs_case() -> Result<Answer, String> {
+    let blocks = allocate_all();
+    let text = in_child(|| {
+        let before = mappings();
+        let (first, rest) = blocks.split_at(BLOCKS / 2);
+        first.iter().enumerate().for_each(|(number, block)| free(*block, number));
+        let resident = status_bytes("VmRSS:");
+        MEMS.trim();
+        let gone = resident.saturating_sub(status_bytes("VmRSS:"));
+        let wanted = BLOCKS / 2 * PAGE * 9 / 10;
+        if gone < wanted {
+            return Err(format!("{gone} of {wanted} bytes went back"));
+        }
+        for _ in 0..scaled(20, 60) {
+            let own = allocate_all();
+            own.iter().enumerate().for_each(|(number, block)| free(*block, number));
+            MEMS.trim();
+        }
+        let after = mappings();
+        if after > before + most_mappings() / 4 + 100 {
+            return Err(format!("{before} mappings, then {after}"));
+        }
+        let number = BLOCKS / 2;
+        rest.iter().enumerate().for_each(|(more, block)| free(*block, number + more));
+        MEMS.trim();
+        let left = status_bytes("VmRSS:");
+        Ok(format!("{before} -> {after} mappings, {} MiB left", left / MIB))
+    })?;
+    blocks.iter().enumerate().for_each(|(number, block)| free(*block, number));
+    Ok(Answer::Passed(text))
+}
+
+/// What mlockall(2) has locked stays locked, and is one mapping still.
+fn locked_case() -> Result<Answer, String> {
+    let text = in_child(|| {
+        let blocks: Vec<_> = (0..BLOCKS / 4).filter_map(allocate).collect();
+        // SAFETY: no preconditions.
+        if unsafe { libc::mlockall(libc::MCL_CURRENT) } != 0 {
+            return Ok("skipped: memory cannot be locked".into());
+        }
+        let (before, locked) = (mappings(), status_bytes("VmLck:"));
+        let freed = free_every_second(&blocks);
+        MEMS.trim();
+        let (after, still_locked) = (mappings(), status_bytes("VmLck:"));
+        if after > before + 10 || still_locked < locked {
+            return Err(format!("{before} -> {after} mappings, {locked} -> {still_locked} locked"));
+        }
+        everything_is_served(freed)?;
+        Ok(format!("{before} -> {after} mappings, {} MiB locked", locked / MIB))
+    })?;
+    Ok(match text.strip_prefix("skipped: ") {
+        Some(why) => Answer::Skipped(why.into()),
+        None => Answer::Passed(text),
+    })
+}
+
+/// Maps single pages, no two of which the kernel can merge, until it gives no more.
+fn use_up_mappings() -> Vec<*mut libc::c_void> {
+    let mut pages = Vec::with_capacity(1 << 20);
+    loop {
+        let readable = if pages.len() % 2 == 0 { libc::PROT_READ } else { libc::PROT_NONE };
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: maps a page where nothing is.
+        let page = unsafe { libc::mmap(core::ptr::null_mut(), PAGE, readable, flags, -1, 0) };
+        if page == libc::MAP_FAILED {
+            return pages;
+        }
+        pages.push(page);
+    }
+}
+
+/// A trim that the system refuses loses nothing.
+fn refused_case() -> Result<Answer, String> {
+    let text = in_child(|| {
+        let blocks: Vec<_> = (0..20_000).filter_map(allocate).collect();
+        in_child(|| {
+            // The runs that the child of a child has inherited are those that the kernel does not merge.
+            let pages = use_up_mappings();
+            let in_runs = |number: &usize| number % 8 < 4;
+            let freed = (0..blocks.len()).filter(in_runs).map(|at| free(blocks[at], at)).count();
+            let (mapped, given_back) = (MEMS.stats().mapped, MEMS.trim());
+            for page in &pages {
+                // SAFETY: the page is ours.
+                unsafe { libc::munmap(*page, PAGE) };
+            }
+            everything_is_served(freed)?;
+            MEMS.check().map_err(|broken| broken.to_string())?;
+            let more = MEMS.stats().mapped - mapped;
+            if more > MIB || given_back > freed * PAGE / 2 {
+                return Err(format!("{more} bytes more, {given_back} given back"));
+            }
+            Ok(format!("{} mappings of the program's, {given_back} bytes back", pages.len()))
+        })
+    })?;
+    Ok(Answer::Passed(text))
+}
+
+fn main() -> ExitCode {
+    child::watchdog(4 * PATIENCE_SECONDS);
+    let mut trials = Trials::alone();
+    // The first one, so that no room is left to take the place of what is lost.
+    trials.case("a_trim_that_the_system_refuses_loses_nothing", refused_case);
+    trials.case("a_child_that_frees_every_second_block", holes_case);
+    trials.case("a_child_gives_large_runs_back", runs_case);
+    trials.case("locked_memory_stays_locked", locked_case);
+    trials.finish()
+}
