@@ -9,12 +9,13 @@ use mems::internal::set_variable;
 use mems::{MemsAlloc, OnMisuse, Settings};
 
 /// The variables whose values are no paths: each path that is set stays mapped for ever.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "MEMS_HARDEN",
     "MEMS_RETAINED_BYTES",
     "MEMS_DECAY_MS",
     "MEMS_CACHE_BYTES",
     "MEMS_LIMIT",
+    "MEMS_RESERVE",
     "MEMS_MISUSE",
     "MEMS_NO_HUGE_PAGES",
     "MEMS_STATS_AT_EXIT",
@@ -60,6 +61,7 @@ fn expected(mut settings: Settings, name: &str, text: &str) -> Option<Settings> 
         "MEMS_DECAY_MS" => settings.decay_ms = number(text)?,
         "MEMS_CACHE_BYTES" => settings.cache_bytes = bytes(text)?,
         "MEMS_LIMIT" => settings.limit_bytes = bytes(text)?,
+        "MEMS_RESERVE" => settings.reserve_bytes = Some(bytes(text)?),
         "MEMS_MISUSE" if text == "abort" => settings.on_misuse = OnMisuse::Abort,
         "MEMS_MISUSE" if text == "report" => settings.on_misuse = OnMisuse::Report,
         "MEMS_NO_HUGE_PAGES" => settings.huge_pages = !flag(text)?,

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use support::trials::{Answer, Trials};
@@ -13,8 +14,30 @@ use support::{build, run_preloaded};
 const STORMS: [&[&str]; 4] =
     [&["forks"], &["short_threads"], &["many_threads"], &["soak", "20000000"]];
 
+/// Cases of `handlers.c`, with the number of forks.
+const HANDLERS: [&[&str]; 4] =
+    [&["library", "300"], &["streams", "40"], &["signals", "600"], &["signals_threads", "600"]];
+
+/// The program that forks beside handlers of a library's.
+fn handlers() -> Result<PathBuf, String> {
+    let library = build("handlers_library.c", &["-shared", "-fPIC"])?;
+    build("handlers.c", &["-Wl,--no-as-needed", &library.display().to_string()])
+}
+
 fn main() -> ExitCode {
     let mut trials = Trials::alone();
+    match handlers() {
+        Ok(program) => {
+            for arguments in HANDLERS {
+                let program = program.clone();
+                trials.case(format!("forks_beside_{}", arguments[0]), move || {
+                    let outcome = run_preloaded(Command::new(&program).args(arguments));
+                    outcome.success().map(Answer::Passed)
+                });
+            }
+        }
+        Err(why) => trials.case("handlers.c", || Ok(Answer::Skipped(why))),
+    }
     match build("storm.c", &[]) {
         Ok(program) => {
             for arguments in STORMS {

@@ -14,8 +14,9 @@
 )]
 
 use core::fmt;
+use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
@@ -28,10 +29,23 @@ const YIELDS: u32 = 64;
 /// The length of a nap.
 const NAP_NANOSECONDS: i64 = 50_000;
 
+/// Tries to take a lock for a fork that interrupts the heap.
+const PATIENT_TRIES: u32 = 20;
+
+/// No thread forks.
+const NO_FORK: u8 = 0;
+/// The thread that forks holds the lock, without a guard.
+const HELD: u8 = 1;
+/// The thread that forks was interrupted while it held the lock.
+const OWN: u8 = 2;
+/// Another thread holds the lock.
+const MISSED: u8 = 3;
+
 /// A value that one thread at a time may use.
 pub struct Lock<T> {
     owner: AtomicUsize,
-    is_forking: AtomicBool,
+    /// What a fork has made of it: see [`Lock::hold_for_fork`].
+    fork: AtomicU8,
     value: SpinMutex<T>,
 }
 
@@ -55,8 +69,8 @@ fn this_thread() -> usize {
 impl<T> Lock<T> {
     /// An open lock around `value`.
     pub const fn new(value: T) -> Self {
-        let (owner, is_forking) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { owner, is_forking, value: SpinMutex::new(value) }
+        let (owner, fork) = (AtomicUsize::new(0), AtomicU8::new(NO_FORK));
+        Self { owner, fork, value: SpinMutex::new(value) }
     }
 
     /// Waits until the lock is open and takes it.
@@ -79,30 +93,56 @@ impl<T> Lock<T> {
     }
 
     /// Whether the calling thread holds the lock.
-    fn is_mine(&self) -> bool {
+    pub(crate) fn is_mine(&self) -> bool {
         self.owner.load(Ordering::Relaxed) == this_thread()
     }
 
     /// Takes the lock for the time of a fork. Until [`Lock::release_after_fork`] the calling thread may take it again
     /// (other fork handlers allocate).
-    pub(crate) fn hold_for_fork(&self) {
-        let guard = core::mem::ManuallyDrop::new(self.lock());
-        guard.lock.is_forking.store(true, Ordering::Relaxed);
+    ///
+    /// Where a signal handler forks while its thread `is_interrupted` in the middle of a call, a lock that the thread
+    /// holds is left as it is, since the same thread goes on in the child; one that another thread holds is waited for
+    /// a little while only, since that one may wait for this thread.
+    pub(crate) fn hold_for_fork(&self, is_interrupted: bool) {
+        let state = if !is_interrupted {
+            let _guard = ManuallyDrop::new(self.lock());
+            HELD
+        } else if self.is_mine() {
+            OWN
+        } else if self.try_lock_patiently().map(ManuallyDrop::new).is_some() {
+            HELD
+        } else {
+            MISSED
+        };
+        self.fork.store(state, Ordering::Relaxed);
     }
 
-    /// Ends [`Lock::hold_for_fork`], in the parent and in the child.
-    pub(crate) fn release_after_fork(&self) {
-        if self.is_mine() && self.is_forking.load(Ordering::Relaxed) {
-            self.is_forking.store(false, Ordering::Relaxed);
-            drop(LockGuard { lock: self, is_inner: false });
+    /// Ends [`Lock::hold_for_fork`], in the parent and in the child. A lock that was not to be had stays locked in the
+    /// child, where its holder has vanished: who asks for it is told.
+    pub(crate) fn release_after_fork(&self, is_child: bool) {
+        match self.fork.swap(NO_FORK, Ordering::Relaxed) {
+            HELD => drop(LockGuard { lock: self, is_inner: false }),
+            MISSED if is_child => self.owner.store(this_thread(), Ordering::Relaxed),
+            _ => {}
         }
+    }
+
+    /// Takes the lock, if it opens within a millisecond or so.
+    fn try_lock_patiently(&self) -> Option<LockGuard<'_, T>> {
+        (0..PATIENT_TRIES).find_map(|_| {
+            let guard = self.try_lock();
+            if guard.is_none() {
+                nap();
+            }
+            guard
+        })
     }
 
     #[cold]
     #[inline(never)]
     fn lock_slow(&self) -> LockGuard<'_, T> {
         if self.is_mine() {
-            if self.is_forking.load(Ordering::Relaxed) {
+            if self.fork.load(Ordering::Relaxed) == HELD {
                 return LockGuard { lock: self, is_inner: true };
             }
             met_own_lock();
@@ -121,11 +161,15 @@ impl<T> Lock<T> {
                 waits += 1;
                 rustix::thread::sched_yield();
             } else {
-                let nap = rustix::thread::Timespec { tv_sec: 0, tv_nsec: NAP_NANOSECONDS };
-                let _ = rustix::thread::nanosleep(&nap);
+                nap();
             }
         }
     }
+}
+
+fn nap() {
+    let nap = rustix::thread::Timespec { tv_sec: 0, tv_nsec: NAP_NANOSECONDS };
+    let _ = rustix::thread::nanosleep(&nap);
 }
 
 #[cold]
@@ -217,10 +261,40 @@ mod tests {
     #[test]
     fn the_thread_that_forks_may_enter_again() {
         let lock = Lock::new(1);
-        lock.hold_for_fork();
+        lock.hold_for_fork(false);
         *lock.lock() += 1;
         assert!(lock.is_mine() && lock.try_lock().is_none());
-        lock.release_after_fork();
+        lock.release_after_fork(false);
         assert_eq!(lock.try_lock().map(|guard| *guard), Some(2));
+    }
+
+    #[test]
+    fn a_fork_that_interrupts_its_own_thread_leaves_the_lock_to_it() {
+        let lock = Lock::new(1);
+        let mut guard = lock.lock();
+        lock.hold_for_fork(true);
+        lock.release_after_fork(true);
+        *guard += 1;
+        assert!(lock.is_mine());
+        drop(guard);
+        lock.hold_for_fork(true);
+        *lock.lock() += 1;
+        lock.release_after_fork(true);
+        assert_eq!(lock.try_lock().map(|guard| *guard), Some(3));
+    }
+
+    #[test]
+    fn a_fork_does_not_wait_for_one_who_may_wait_for_it() {
+        let lock = Lock::new(1);
+        thread::scope(|scope| {
+            let guard = lock.lock();
+            let forker = scope.spawn(|| {
+                lock.hold_for_fork(true);
+                lock.release_after_fork(false);
+            });
+            forker.join().expect("it ends while this thread holds the lock");
+            drop(guard);
+        });
+        assert!(lock.try_lock().is_some(), "the parent goes on");
     }
 }

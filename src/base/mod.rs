@@ -1,6 +1,7 @@
 //! What everything else stands on and what knows nothing of blocks.
 //!
-//! [`os`] is the only place that maps and unmaps, and [`commit`] how the floors above commit and decommit; [`addr`] the only one where a number becomes a pointer.
+//! [`os`] is the only place that maps and unmaps, and [`commit`] how the floors above map over what they have reserved;
+//! [`addr`] is the only one where a number becomes a pointer.
 
 pub(crate) mod addr;
 pub(crate) mod round;

@@ -91,8 +91,8 @@ pub unsafe trait Os {
     /// The run lies inside one reservation of this `Os` that the caller owns, and nothing refers to its bytes.
     unsafe fn decommit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory>;
 
-    /// Settles whose a run is on which [`commit`](Os::commit) or [`decommit`](Os::decommit) has just failed: reserves it
-    /// again if the failure left it unmapped and nothing has been mapped there since.
+    /// Settles whose a run is on which [`commit`](Os::commit) or [`decommit`](Os::decommit) has just failed: reserves
+    /// it again if the failure left it unmapped and nothing has been mapped there since.
     ///
     /// As it stands here, it takes a run that is not unmapped for [`Lost`](Recovered::Lost). An implementation that
     /// knows its refusals to leave the run alone may say so.

@@ -59,6 +59,12 @@ impl Builder {
         self
     }
 
+    /// Sets [`Settings::reserve_bytes`].
+    pub const fn reserve_bytes(mut self, bytes: usize) -> Self {
+        self.0.reserve_bytes = Some(bytes);
+        self
+    }
+
     /// Sets [`Settings::on_misuse`].
     pub const fn on_misuse(mut self, action: OnMisuse) -> Self {
         self.0.on_misuse = action;

@@ -9,14 +9,17 @@ use core::ops::Range;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
+use super::bounds::Bounds;
 use super::decay::Policy;
-use super::root::{Bounds, Root};
+use super::root::Root;
 use super::zones::Use;
 use crate::base::lock::Lock;
 use crate::base::os::{Os, OutOfMemory, System};
 
 /// What a heap of its own reserves; untouched addresses cost nothing.
 const DEFAULT_RESERVATION: usize = 64 << 30;
+/// The process heap has a zone for huge blocks from this reservation on.
+const HUGE_ZONE_FROM: usize = 16 << 30;
 
 /// A heap of its own. Allocate with [`mems_malloc`](Heap::mems_malloc), free with [`mems_free`](Heap::mems_free); all
 /// of its memory goes back to the system when it is dropped.
@@ -36,7 +39,6 @@ const DEFAULT_RESERVATION: usize = 64 << 30;
 #[derive(Debug)]
 pub struct Heap<O: Os = System> {
     pub(super) os: O,
-    reservation: usize,
     /// Guards the start, and holds what a heap starts with.
     starting: Lock<Bounds>,
     root: AtomicPtr<Root>,
@@ -59,8 +61,8 @@ impl Default for Heap<System> {
 impl<O: Os> Heap<O> {
     /// An empty heap on another [`Os`], for tests, which reserves `reservation` bytes of addresses at first.
     pub const fn with_os(os: O, reservation: usize) -> Self {
-        let bounds = Bounds { limit_bytes: usize::MAX, policy: Policy::DEFAULT };
-        Self { os, reservation, starting: Lock::new(bounds), root: AtomicPtr::new(ptr::null_mut()) }
+        let starting = Lock::new(Bounds::new(reservation));
+        Self { os, starting, root: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// The root record, if there is one yet.
@@ -83,7 +85,7 @@ impl<O: Os> Heap<O> {
     fn start(&self) -> Result<&Root, OutOfMemory> {
         let bounds = self.starting.lock();
         if self.root().is_none() {
-            let root = Root::create(&self.os, self.reservation, *bounds)?;
+            let root = Root::create(&self.os, &bounds)?;
             self.root.store(root.as_ptr(), Ordering::Release);
         }
         self.root().ok_or(OutOfMemory)
@@ -99,6 +101,12 @@ impl<O: Os> Heap<O> {
         if let Some(root) = self.root() {
             root.zones.lock().limit_bytes = bytes;
         }
+    }
+
+    /// Says how many bytes of addresses are reserved at first. Ignored once the first block was handed out.
+    pub(crate) fn set_reservation(&self, bytes: usize) {
+        let mut bounds = self.starting.lock();
+        (bounds.reservation, bounds.huge_zone_from) = (bytes, HUGE_ZONE_FROM);
     }
 
     /// Says when idle pages go back. Ignored once the first block was handed out.
@@ -124,22 +132,28 @@ impl<O: Os> Heap<O> {
         self.root().is_some_and(|root| root.zones.lock().has_limit())
     }
 
+    /// Whether the calling thread holds one of the locks.
+    pub(crate) fn is_mine(&self) -> bool {
+        let is_mine = |root: &Root| root.zones.is_mine() || root.chains.is_mine();
+        self.starting.is_mine() || self.root().is_some_and(is_mine)
+    }
+
     /// Takes all locks, in their order, for the time of a fork.
-    pub(crate) fn hold_for_fork(&self) {
-        self.starting.hold_for_fork();
+    pub(crate) fn hold_for_fork(&self, is_interrupted: bool) {
+        self.starting.hold_for_fork(is_interrupted);
         if let Some(root) = self.root() {
-            root.zones.hold_for_fork();
-            root.chains.hold_for_fork();
+            root.zones.hold_for_fork(is_interrupted);
+            root.chains.hold_for_fork(is_interrupted);
         }
     }
 
     /// Opens all locks again, in the parent and in the child.
-    pub(crate) fn release_after_fork(&self) {
+    pub(crate) fn release_after_fork(&self, is_child: bool) {
         if let Some(root) = self.root() {
-            root.chains.release_after_fork();
-            root.zones.release_after_fork();
+            root.chains.release_after_fork(is_child);
+            root.zones.release_after_fork(is_child);
         }
-        self.starting.release_after_fork();
+        self.starting.release_after_fork(is_child);
     }
 }
 

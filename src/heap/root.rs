@@ -6,8 +6,8 @@
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU64;
 
+use super::bounds::Bounds;
 use super::chains::Chains;
-use super::decay::Policy;
 use super::inherited::Inherited;
 use super::lost::LostRuns;
 use super::misuse::Misuse;
@@ -16,15 +16,6 @@ use crate::base::addr;
 use crate::base::lock::Lock;
 use crate::base::os::{Os, OutOfMemory};
 use crate::chain::free_list::NotABlock;
-
-/// What a heap starts with.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    /// Bytes that may be committed.
-    pub(super) limit_bytes: usize,
-    /// When pages go back.
-    pub(super) policy: Policy,
-}
 
 /// The record.
 #[derive(Debug)]
@@ -43,12 +34,8 @@ pub(super) struct Root {
 impl Root {
     /// Reserves a heap's first zones and puts its root record at their start.
     #[expect(unsafe_code, reason = "places the record in memory that was just committed")]
-    pub(super) fn create(
-        os: &impl Os,
-        reservation: usize,
-        bounds: Bounds,
-    ) -> Result<NonNull<Self>, OutOfMemory> {
-        let mut zones = Zones::new(os, reservation, bounds.limit_bytes)?;
+    pub(super) fn create(os: &impl Os, bounds: &Bounds) -> Result<NonNull<Self>, OutOfMemory> {
+        let mut zones = Zones::new(os, bounds)?;
         let run = match zones.commit(os, Use::Nodes, size_of::<Self>()) {
             Ok(run) => run,
             Err(error) => {

@@ -2,8 +2,8 @@
 //!
 //! Owns: one run of reserved addresses. Invariants: **I1** `start..start + committed` is readable and writable (but for
 //! runs that wait to be committed again), the rest is untouchable; **I2** nothing inside is ever unmapped while it
-//! belongs to the zone, only the untouched tail may be given away for good: in a gap another thread's `mmap` could land,
-//! and a later commit would destroy it. Where a failed commit leaves such a gap and somebody is in it, the zone ends.
+//! belongs to the zone, only the untouched tail may be given away for good: in a gap another thread's `mmap` could
+//! land, and a later commit would destroy it. Where a failed commit leaves a gap and somebody is in it, the zone ends.
 #![allow(unsafe_code, reason = "commits and gives back what it owns")]
 
 use super::lost::LostRuns;
@@ -113,8 +113,8 @@ impl Zone {
         self.committed -= run.len;
     }
 
-    /// Drops all pages; the addresses stay reserved, unless they are lost. The caller vouches that nobody uses the memory
-    /// any more.
+    /// Drops all pages; the addresses stay reserved, unless they are lost. The caller vouches that nobody uses the
+    /// memory any more.
     pub(super) fn vacate(&mut self, os: &impl Os) {
         if let Some(start) = addr::pointer(self.start).filter(|_| self.committed > 0) {
             // SAFETY: the run is this zone's own, and by the caller nobody refers to it.

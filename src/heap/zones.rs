@@ -9,20 +9,21 @@
 
 use core::ops::Range;
 
+use super::bounds::Bounds;
 use super::lost::LostRuns;
 use super::zone::{Run, Zone};
 use crate::base::addr;
 use crate::base::os::{Os, OutOfMemory};
 use crate::base::round::{align_down, align_up};
 
-/// A first reservation of at least this size has a zone for huge blocks, its upper half: what is small never lands
-/// behind them, so they can grow where they are.
-const HUGE_ZONE_FROM: usize = 1 << 40;
-/// Zones of one kind. Each further one is at least [`CHAINED_RESERVATION`] or what the limits leave, so this is ample.
+/// Zones of one kind. Each further one has as many addresses as all before it, or what the limits leave, so this is
+/// ample.
 const MAX_ZONES: usize = 128;
 /// The smallest first reservation.
 const MIN_RESERVATION: usize = 4 << 20;
-/// What a further zone reserves if nothing limits it.
+/// The largest: half of the addresses that a process has.
+const MAX_RESERVATION: usize = 64 << 40;
+/// What a further zone reserves at the least, if nothing limits it.
 const CHAINED_RESERVATION: usize = 64 << 30;
 /// The part of a reservation that is for nodes: with blocks of 16 bytes nodes can take more; then a zone is chained.
 const NODE_SHARE: usize = 16;
@@ -90,16 +91,17 @@ fn step(zone: &Zone, need: usize, os: &impl Os) -> Result<usize, OutOfMemory> {
 }
 
 impl Zones {
-    /// Reserves the first zones, for a heap that wants `wish` bytes of addresses.
-    pub(super) fn new(os: &impl Os, wish: usize, limit_bytes: usize) -> Result<Self, OutOfMemory> {
-        let limit = address_limit();
-        let wish = limit.map_or(wish, |limit| wish.min(limit / 2)).max(MIN_RESERVATION);
+    /// Reserves the first zones, for a heap with these bounds.
+    pub(super) fn new(os: &impl Os, bounds: &Bounds) -> Result<Self, OutOfMemory> {
+        let (wish, limit_bytes, limit) = (bounds.reservation, bounds.limit_bytes, address_limit());
+        let most = limit.map_or(MAX_RESERVATION, |limit| limit / 2);
+        let wish = wish.min(most).max(MIN_RESERVATION);
         let whole = reserve(os, wish, MIN_RESERVATION)?;
         let nodes = align_down(whole.reserved / NODE_SHARE, os.page_size().max(MIN_STEP));
         let (zones, counts) = ([[Zone::NONE; MAX_ZONES]; 2], [1, 1]);
         let mut zones = Self { zones, counts, limit, limit_bytes };
         zones.zones[Use::Nodes as usize][0] = Zone { reserved: nodes, ..whole };
-        let is_ample = limit.is_none() && whole.reserved >= HUGE_ZONE_FROM;
+        let is_ample = limit.is_none() && whole.reserved >= bounds.huge_zone_from;
         let huge = if is_ample { align_down(whole.reserved / 2, os.page_size()) } else { 0 };
         let blocks = whole.reserved - nodes - huge;
         zones.zones[Use::Blocks as usize][0] =
@@ -258,7 +260,8 @@ impl Zones {
         if count == MAX_ZONES {
             return Err(OutOfMemory);
         }
-        let wish = self.limit.map_or(CHAINED_RESERVATION, |limit| limit / 8);
+        let so_far = self.all(what).iter().map(|zone| zone.reserved).sum();
+        let wish = self.limit.map_or(CHAINED_RESERVATION.max(so_far), |limit| limit / 8);
         self.zones[what as usize][count] = reserve(os, wish, need.max(os.page_size()))?;
         self.counts[what as usize] = count + 1;
         Ok(count)

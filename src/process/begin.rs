@@ -7,7 +7,13 @@ use crate::heap::{Misuse, Policy};
 use crate::settings::{self, OnMisuse, Settings};
 use crate::slabs::depot::DEPOT;
 
+use super::image;
 use super::plain::PROCESS_HEAP;
+
+/// The least that is reserved, whatever the machine has.
+const LEAST_RESERVED: usize = 64 << 30;
+/// The most: 1/8 of the addresses that a process has.
+const MOST_RESERVED: usize = 16 << 40;
 
 /// The settings in force; those of the static in use, if the heap has not been used before.
 pub(crate) fn begin(built: &Settings) -> &'static Settings {
@@ -15,10 +21,21 @@ pub(crate) fn begin(built: &Settings) -> &'static Settings {
         if !settings.huge_pages {
             System.decline_huge_pages();
         }
-        let Settings { decay_ms, retained_bytes, .. } = *settings;
+        let Settings { decay_ms, retained_bytes, reserve_bytes, .. } = *settings;
+        DEPOT.heap.set_reservation(reserve_bytes.unwrap_or_else(usable_bytes));
         DEPOT.heap.set_policy(Policy { decay_ms, retained_bytes });
         PROCESS_HEAP.set_limit(settings.limit_bytes);
     })
+}
+
+/// Bytes of addresses that this machine could use, and room beside: four times its memory and swap space. In a library
+/// half of that, since there may be others that have a heap.
+fn usable_bytes() -> usize {
+    let info = rustix::system::sysinfo();
+    let units = u128::from(info.totalram) + u128::from(info.totalswap);
+    let bytes = usize::try_from(units * u128::from(info.mem_unit)).unwrap_or(MOST_RESERVED);
+    let whole = bytes.saturating_mul(4).clamp(LEAST_RESERVED, MOST_RESERVED);
+    if image::is_library() { whole / 2 } else { whole }
 }
 
 /// Says what was wrong with a call; comes back if settings want the program to go on.

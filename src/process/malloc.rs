@@ -10,7 +10,9 @@ use core::alloc::Layout;
 use core::ptr;
 
 use super::begin::begin;
+use super::fork;
 use super::hardened::hardened;
+use super::image;
 use super::plain::PROCESS_HEAP;
 use super::thread;
 use crate::base::addr;
@@ -72,8 +74,12 @@ fn start_of(allocation: Option<Allocation>) -> *mut u8 {
 /// Hands out a block under whatever settings are in force, with what is known of its bytes.
 pub(crate) fn allocate(layout: Layout, built: &Settings) -> Option<Allocation> {
     begin(built);
-    match hardened() {
+    let allocation = match hardened() {
         Some((mut heap, settings)) => heap.allocate(layout, settings),
         None => PROCESS_HEAP.allocate(layout),
-    }
+    };
+    // The heap can be used by now, and no lock is held: both may allocate.
+    fork::register_once();
+    image::pin_once();
+    allocation
 }

@@ -4,17 +4,20 @@
 //! ([`settings::is_plain`](crate::settings::is_plain)). It fails as long as settings are not fixed, and for good where
 //! they concern every call.
 //!
-//! From the ground up: [`word`] and [`thread`] which heap is the calling thread's; [`plain`] the heap without settings;
-//! [`begin`] settings come into force; [`walk`] looking inside; [`hardened`] programs with more checks; [`malloc`],
-//! [`free`], [`realloc`] the calls; [`question`] what else can be asked of a block; `region` what a closure leaves
-//! behind; [`trim`] memory that goes back; [`fork`] the same in the child of a fork; [`c`] the fast paths for C.
+//! From the ground up: [`image`] the program or library that has all of it; [`word`] and [`thread`] which heap is the
+//! calling thread's; [`plain`] the heap without settings; [`begin`] settings come into force; [`walk`] looking inside;
+//! [`hardened`] programs with more checks; [`fork`] what a child needs; [`malloc`], [`free`], [`realloc`] the calls;
+//! [`question`] what else can be asked of a block; `region` what a closure leaves behind; [`trim`] memory that goes
+//! back; [`c`] the fast paths for C.
 
+mod image;
 mod word;
 mod thread;
 pub(crate) mod plain;
 pub(crate) mod begin;
 pub(crate) mod walk;
 mod hardened;
+mod fork;
 pub(crate) mod malloc;
 pub(crate) mod free;
 pub(crate) mod realloc;
@@ -22,7 +25,6 @@ pub(crate) mod question;
 #[cfg(feature = "std")]
 pub(crate) mod region;
 pub(crate) mod trim;
-mod fork;
 pub mod c;
 #[cfg(all(test, feature = "std"))]
 mod tests;

@@ -54,8 +54,8 @@ fn is_locked(mapped: usize) -> bool {
     kib << 10 >= mapped / 2 && kib > 0
 }
 
-/// Gives the whole pages of free slots in the calling thread's slabs back, and in those of threads that ended, until the
-/// system refuses. Returns their bytes. O(slots), with a system call for each run of such pages.
+/// Gives the whole pages of free slots in the calling thread's slabs back, and in those of threads that ended, until
+/// the system refuses. Returns their bytes. O(slots), with a system call for each run of such pages.
 fn purge_slabs() -> usize {
     let mut purge = Purge { given_back: 0, is_refused: false };
     thread::current_or_new().into_iter().for_each(|heap| purge.heap(heap));

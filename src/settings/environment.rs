@@ -17,7 +17,7 @@ use crate::base::os::{Os, System};
 type Apply = fn(&mut Settings, &CStr) -> Result<(), &'static str>;
 
 /// All variables. `MEMS_HARDEN` comes first, so that the others make exceptions from it.
-const VARIABLES: [(&str, Apply); 15] = [
+const VARIABLES: [(&str, Apply); 16] = [
     ("MEMS_HARDEN", |settings, text| {
         if value::flag(text.to_bytes())? {
             *settings = settings.hardened();
@@ -31,6 +31,10 @@ const VARIABLES: [(&str, Apply); 15] = [
     ("MEMS_DECAY_MS", |settings, text| set(&mut settings.decay_ms, value::number, text)),
     ("MEMS_CACHE_BYTES", |settings, text| set(&mut settings.cache_bytes, value::bytes, text)),
     ("MEMS_LIMIT", |settings, text| set(&mut settings.limit_bytes, value::bytes, text)),
+    ("MEMS_RESERVE", |settings, text| {
+        settings.reserve_bytes = Some(value::bytes(text.to_bytes())?);
+        Ok(())
+    }),
     ("MEMS_MISUSE", |settings, text| set(&mut settings.on_misuse, value::on_misuse, text)),
     ("MEMS_NO_HUGE_PAGES", |settings, text| {
         settings.huge_pages = !value::flag(text.to_bytes())?;

@@ -38,14 +38,19 @@ pub(crate) fn fix(built: &Settings, put_in_force: impl FnOnce(&Settings)) -> &'s
     settings
 }
 
+/// Whether the calling thread is fixing settings.
+pub(crate) fn is_mine() -> bool {
+    FIXING.is_mine()
+}
+
 /// Lets nobody fix settings for the time of a fork.
-pub(crate) fn hold_for_fork() {
-    FIXING.hold_for_fork();
+pub(crate) fn hold_for_fork(is_interrupted: bool) {
+    FIXING.hold_for_fork(is_interrupted);
 }
 
 /// Ends [`hold_for_fork`], in the parent and in the child.
-pub(crate) fn release_after_fork() {
-    FIXING.release_after_fork();
+pub(crate) fn release_after_fork(is_child: bool) {
+    FIXING.release_after_fork(is_child);
 }
 
 /// The settings in force, if the heap has been used.

@@ -27,6 +27,8 @@ pub struct Settings {
     /// Bytes that may be mapped for blocks and records at the most; see
     /// [`MemsAlloc::set_limit`](crate::MemsAlloc::set_limit).
     pub limit_bytes: usize,
+    /// Bytes of addresses that are reserved at first; `None` for what the machine could use. They are no memory.
+    pub reserve_bytes: Option<usize>,
     /// What happens on misuse.
     pub on_misuse: OnMisuse,
     /// Whether the kernel may back the heap by huge pages.
@@ -58,6 +60,7 @@ impl Settings {
         decay_ms: 1000,
         cache_bytes: usize::MAX,
         limit_bytes: usize::MAX,
+        reserve_bytes: None,
         on_misuse: OnMisuse::Abort,
         huge_pages: true,
         stats_at_exit: false,

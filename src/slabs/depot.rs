@@ -25,8 +25,8 @@ use crate::base::fatal::debug_law;
 use crate::base::os::System;
 use crate::heap::{GivenUp, HUGE_FROM, Heap};
 
-/// What the process heap reserves at first: 1/8 of the addresses a process has.
-const RESERVATION: usize = 16 << 40;
+/// What the process heap reserves at first, unless [`Heap::set_reservation`] says something else.
+const RESERVATION: usize = 64 << 30;
 /// The least memory for records that is asked for at once.
 const RECORD_STEP: usize = 256 << 10;
 /// The least memory for places that a thread heap asks for at once.

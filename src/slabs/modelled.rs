@@ -250,12 +250,16 @@ impl<T> Lock<T> {
         LockGuard { plain: self.0.lock(), _known: known }
     }
 
-    pub(crate) fn hold_for_fork(&self) {
-        self.0.hold_for_fork();
+    pub(crate) fn is_mine(&self) -> bool {
+        self.0.is_mine()
     }
 
-    pub(crate) fn release_after_fork(&self) {
-        self.0.release_after_fork();
+    pub(crate) fn hold_for_fork(&self, is_interrupted: bool) {
+        self.0.hold_for_fork(is_interrupted);
+    }
+
+    pub(crate) fn release_after_fork(&self, is_child: bool) {
+        self.0.release_after_fork(is_child);
     }
 }
 

@@ -31,8 +31,8 @@ pub(super) fn make_free(state: &AtomicU8, ordering: Ordering) -> Result<(), NotF
     if before == LIVE { Ok(()) } else { Err(NotFreed::NotLive(before)) }
 }
 
-/// Puts the state byte back that [`make_free`] has found where it was not [`LIVE`], unless the slot was handed out since
-/// then.
+/// Puts the state byte back that [`make_free`] has found where it was not [`LIVE`], unless the slot was handed out
+/// since then.
 #[inline]
 pub(super) fn put_back(state: &AtomicU8, before: u8) {
     let relaxed = Ordering::Relaxed;

@@ -17,12 +17,17 @@ pub(in crate::process) fn hardened() -> Option<(LockGuard<'static, Hardened>, &'
     Some((HARDENED.lock(), settings))
 }
 
+/// Whether the calling thread holds its lock.
+pub(in crate::process) fn is_mine() -> bool {
+    HARDENED.is_mine()
+}
+
 /// Takes its lock for the time of a fork.
-pub(in crate::process) fn hold_for_fork() {
-    HARDENED.hold_for_fork();
+pub(in crate::process) fn hold_for_fork(is_interrupted: bool) {
+    HARDENED.hold_for_fork(is_interrupted);
 }
 
 /// Opens it again, in the parent and in the child.
-pub(in crate::process) fn release_after_fork() {
-    HARDENED.release_after_fork();
+pub(in crate::process) fn release_after_fork(is_child: bool) {
+    HARDENED.release_after_fork(is_child);
 }

@@ -11,4 +11,4 @@ mod quarantine;
 mod heap;
 mod gate;
 
-pub(super) use gate::{hardened, hold_for_fork, release_after_fork};
+pub(super) use gate::{hardened, hold_for_fork, is_mine, release_after_fork};
