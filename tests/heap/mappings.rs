@@ -1,5 +1,5 @@
-//! Pages that go back do not use up the mappings that a process may have: not in the child of a fork, not where memory
-//! is locked, and not beside a program that has used them up itself.
+//! What the heap does to the process's mappings. Pages that go back do not use them up: not in the child of a fork, not
+//! where memory is locked, and not beside a program that has used them up itself. And the program's own are left alone.
 #![allow(unsafe_code, reason = "forks, maps, and allocates by hand")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
@@ -114,6 +114,43 @@ fn everything_is_served(freed: usize) -> Result<(), String> {
 fn free_every_second(blocks: &[*mut usize]) -> usize {
     let every_second = blocks.iter().enumerate().step_by(2);
     every_second.map(|(number, block)| free(*block, number)).count()
+}
+
+/// Found on Linux 6.1: after a request that had failed, what the program mapped next lay where the heap grew to.
+fn gap_case() -> Result<Answer, String> {
+    const LEN: usize = 16 * MIB;
+    let text = in_child(|| {
+        // Refused where memory and swap space are smaller, unless everything is granted.
+        let is_refused = Vec::<u8>::new().try_reserve_exact(1 << 40).is_err();
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: maps memory where nothing is.
+        let map = |_| unsafe { libc::mmap(core::ptr::null_mut(), LEN, protection, flags, -1, 0) };
+        let mappings: Vec<_> = (0..8).map(map).collect();
+        let pages = || {
+            let in_mapping = |start: *mut libc::c_void| {
+                (0..LEN).step_by(PAGE).map(move |at| start.cast::<u8>().wrapping_add(at))
+            };
+            mappings.clone().into_iter().flat_map(in_mapping)
+        };
+        for page in pages() {
+            // SAFETY: the byte is in a mapping of this program's.
+            unsafe { page.write(1) };
+        }
+        let blocks: Vec<_> = (0..600).filter_map(|_| allocate_large(100 * MIB)).collect();
+        // SAFETY: the byte is in a mapping of this program's, which the heap may have taken: this is what is asked.
+        let is_gone = |page: &*mut u8| unsafe { page.read() } != 1;
+        let lost = pages().filter(is_gone).count();
+        let said = format!("refused: {is_refused}, {} blocks, {lost} pages lost", blocks.len());
+        if lost > 0 { Err(said) } else { Ok(said) }
+    })?;
+    Ok(Answer::Passed(text))
+}
+
+fn allocate_large(size: usize) -> Option<*mut u8> {
+    // SAFETY: the layout has a size.
+    let block = unsafe { alloc(layout(size, 16)) };
+    (!block.is_null()).then_some(block)
 }
 
 /// A child that frees every second block of what it has inherited, and trims.
@@ -242,6 +279,7 @@ fn main() -> ExitCode {
     let mut trials = Trials::alone();
     // The first one, so that no room is left to take the place of what is lost.
     trials.case("a_trim_that_the_system_refuses_loses_nothing", refused_case);
+    trials.case("a_request_that_fails_leaves_no_gap", gap_case);
     trials.case("a_child_that_frees_every_second_block", holes_case);
     trials.case("a_child_gives_large_runs_back", runs_case);
     trials.case("locked_memory_stays_locked", locked_case);
