@@ -121,7 +121,7 @@ fn gap_case() -> Result<Answer, String> {
     const LEN: usize = 16 * MIB;
     let text = in_child(|| {
         // Refused where memory and swap space are smaller, unless everything is granted.
-        let is_refused = Vec::<u8>::new().try_reserve_exact(1 << 40).is_err();
+        let is_refused = Vec::<u8>::new().try_reserve_exact(20 << 30).is_err();
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: maps memory where nothing is.
@@ -137,7 +137,7 @@ fn gap_case() -> Result<Answer, String> {
             // SAFETY: the byte is in a mapping of this program's.
             unsafe { page.write(1) };
         }
-        let blocks: Vec<_> = (0..600).filter_map(|_| allocate_large(100 * MIB)).collect();
+        let blocks: Vec<_> = (0..250).filter_map(|_| allocate_large(100 * MIB)).collect();
         // SAFETY: the byte is in a mapping of this program's, which the heap may have taken: this is what is asked.
         let is_gone = |page: &*mut u8| unsafe { page.read() } != 1;
         let lost = pages().filter(is_gone).count();
@@ -212,6 +212,8 @@ fn runs_case() -> Result<Answer, String> {
 /// What mlockall(2) has locked stays locked, and is one mapping still.
 fn locked_case() -> Result<Answer, String> {
     let text = in_child(|| {
+        // What others have left goes back now, and not by its age in between.
+        MEMS.trim();
         let blocks: Vec<_> = (0..BLOCKS / 4).filter_map(allocate).collect();
         // SAFETY: no preconditions.
         if unsafe { libc::mlockall(libc::MCL_CURRENT) } != 0 {
