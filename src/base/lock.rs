@@ -29,8 +29,8 @@ const YIELDS: u32 = 64;
 /// The length of a nap.
 const NAP_NANOSECONDS: i64 = 50_000;
 
-/// Tries to take a lock for a fork that interrupts the heap.
-const PATIENT_TRIES: u32 = 20;
+/// Naps in which a lock may open for a fork that interrupts the heap.
+const PATIENT_NAPS: u32 = 20;
 
 /// No thread forks.
 const NO_FORK: u8 = 0;
@@ -103,16 +103,16 @@ impl<T> Lock<T> {
     /// Where a signal handler forks while its thread `is_interrupted` in the middle of a call, a lock that the thread
     /// holds is left as it is, since the same thread goes on in the child; one that another thread holds is waited for
     /// a little while only, since that one may wait for this thread.
+    #[inline(never)]
     pub(crate) fn hold_for_fork(&self, is_interrupted: bool) {
         let state = if !is_interrupted {
             let _guard = ManuallyDrop::new(self.lock());
             HELD
         } else if self.is_mine() {
             OWN
-        } else if self.try_lock_patiently().map(ManuallyDrop::new).is_some() {
-            HELD
         } else {
-            MISSED
+            wait_a_little(&self.owner);
+            if self.try_lock().map(ManuallyDrop::new).is_some() { HELD } else { MISSED }
         };
         self.fork.store(state, Ordering::Relaxed);
     }
@@ -125,17 +125,6 @@ impl<T> Lock<T> {
             MISSED if is_child => self.owner.store(this_thread(), Ordering::Relaxed),
             _ => {}
         }
-    }
-
-    /// Takes the lock, if it opens within a millisecond or so.
-    fn try_lock_patiently(&self) -> Option<LockGuard<'_, T>> {
-        (0..PATIENT_TRIES).find_map(|_| {
-            let guard = self.try_lock();
-            if guard.is_none() {
-                nap();
-            }
-            guard
-        })
     }
 
     #[cold]
@@ -167,6 +156,20 @@ impl<T> Lock<T> {
     }
 }
 
+/// Waits until a lock is open, for a millisecond or so at the most.
+#[cold]
+#[inline(never)]
+fn wait_a_little(owner: &AtomicUsize) {
+    for _ in 0..PATIENT_NAPS {
+        if owner.load(Ordering::Relaxed) == 0 {
+            break;
+        }
+        nap();
+    }
+}
+
+#[cold]
+#[inline(never)]
 fn nap() {
     let nap = rustix::thread::Timespec { tv_sec: 0, tv_nsec: NAP_NANOSECONDS };
     let _ = rustix::thread::nanosleep(&nap);

@@ -6,8 +6,8 @@
 //!
 //! Invariants: **I1** fresh pages are zero; **I2** a failed call leaves every mapping as it was, except
 //! [`Os::commit`] and [`Os::decommit`]: before Linux 6.12 the kernel unmaps a run before it finds that it cannot map it
-//! anew, and the next `mmap` of the program may land there. [`Os::recover`] settles whose the run is;
-//! [`commit`](super::commit) calls it after each failure, and is how all of MeMS commits.
+//! anew, and the next `mmap` of the program may land there. So [`Os::recover`] is called after each such failure: it
+//! settles whose the run is.
 #![allow(unsafe_code, reason = "the door to the operating system")]
 
 use core::ffi::c_void;

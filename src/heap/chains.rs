@@ -53,6 +53,8 @@ pub(super) struct Chains {
     huge: Range<usize>,
     /// Claimed runs whose pages have gone and did not come back: each is committed again before it is handed out.
     uncommitted: [Option<Claim>; MOST_UNCOMMITTED],
+    /// How many there are.
+    uncommitted_count: usize,
 }
 
 /// Runs that wait to be committed again. Further ones stay claimed: addresses are lost, nothing else.
@@ -86,24 +88,27 @@ impl Chains {
             decay: Decay::new(policy),
             huge,
             uncommitted: [const { None }; MOST_UNCOMMITTED],
+            uncommitted_count: 0,
         }
     }
 
     /// Keeps a claimed run without pages.
     pub(super) fn set_aside(&mut self, claim: Claim) {
-        if let Some(place) = self.uncommitted.iter_mut().find(|place| place.is_none()) {
+        if let Some(place) = self.uncommitted.get_mut(self.uncommitted_count) {
             *place = Some(claim);
+            self.uncommitted_count += 1;
         }
     }
 
     /// A claimed run without pages.
     pub(super) fn take_uncommitted(&mut self) -> Option<Claim> {
-        self.uncommitted.iter_mut().find_map(Option::take)
+        self.uncommitted_count = self.uncommitted_count.checked_sub(1)?;
+        self.uncommitted.get_mut(self.uncommitted_count)?.take()
     }
 
     /// Forgets them, where they are claimed anew.
     pub(super) fn forget_uncommitted(&mut self) {
-        self.uncommitted = [const { None }; MOST_UNCOMMITTED];
+        while self.take_uncommitted().is_some() {}
     }
 
     /// Makes sure that the verbs that follow find their nodes, without asking the system.

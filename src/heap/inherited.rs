@@ -24,13 +24,15 @@ pub(super) struct Inherited {
     unit: AtomicUsize,
     /// Start and end of each range.
     ranges: [(AtomicUsize, AtomicUsize); MOST],
+    /// How many there are.
+    count: AtomicUsize,
 }
 
 impl Inherited {
     /// Nothing.
     pub(super) const fn new() -> Self {
         let ranges = [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; MOST];
-        Self { unit: AtomicUsize::new(0), ranges }
+        Self { unit: AtomicUsize::new(0), ranges, count: AtomicUsize::new(0) }
     }
 
     /// Notes, in the child of a fork, that these ranges are inherited. Where there are more than can be told apart, the
@@ -48,10 +50,7 @@ impl Inherited {
             }
             count += 1;
         }
-        for (start, end) in self.ranges.iter().skip(count) {
-            start.store(0, Ordering::Relaxed);
-            end.store(0, Ordering::Relaxed);
-        }
+        self.count.store(count.min(MOST), Ordering::Relaxed);
         let unit = (bytes / MOST_PARTS).next_power_of_two().max(page_size);
         self.unit.store(if count == 0 { 0 } else { unit }, Ordering::Release);
     }
@@ -62,15 +61,16 @@ impl Inherited {
         if unit == 0 {
             return Some((first, len));
         }
+        // A run lies in one zone, so in one range at the most.
         let (mut start, mut end) = (first, first + len);
-        for (inherited_start, inherited_end) in &self.ranges {
-            let from = inherited_start.load(Ordering::Relaxed);
-            let to = inherited_end.load(Ordering::Relaxed);
-            if (from..to).contains(&first) {
-                start = align_up(first, unit)?;
-            }
-            // A run that reaches beyond what is inherited splits nothing there.
-            if from < end && end <= to {
+        let ranges = self.ranges.iter().take(self.count.load(Ordering::Relaxed));
+        let is_touched = |(from, to): &&(AtomicUsize, AtomicUsize)| {
+            from.load(Ordering::Relaxed) < end && start < to.load(Ordering::Relaxed)
+        };
+        if let Some((_, to)) = ranges.into_iter().find(is_touched) {
+            start = align_up(start, unit)?;
+            // What lies behind its end is the child's own, and a run that reaches there splits nothing.
+            if end <= to.load(Ordering::Relaxed) {
                 end = align_down(end, unit);
             }
         }

@@ -17,6 +17,10 @@ const MOST_RESERVED: usize = 16 << 40;
 
 /// The settings in force; those of the static in use, if the heap has not been used before.
 pub(crate) fn begin(built: &Settings) -> &'static Settings {
+    if settings::in_force().is_none() {
+        // Asked before there is a lock: the loader may have to be asked, which has its own.
+        image::is_library();
+    }
     settings::fix(built, |settings| {
         if !settings.huge_pages {
             System.decline_huge_pages();
