@@ -291,13 +291,21 @@ fn never_used_hole(scene: &Scene) {
 
 /// The place behind a block, which is a slot's where blocks of the size lie in slabs.
 fn never_used_slot(scene: &Scene) {
-    let blocks: Vec<usize> =
+    let mut blocks: Vec<usize> =
         (0..TRIES.min((64 << 20) / scene.layout.size() + 1)).map(|_| scene.block()).collect();
-    let behind = blocks.iter().map(|block| {
-        let usable = MEMS.usable_size(core::ptr::without_provenance(*block));
-        block + usable.expect("a live block has a size")
+    // Behind the last one of a row there may be another thread's.
+    let unused = (0..TRIES).find_map(|_| {
+        let behind = blocks.iter().map(|block| {
+            let usable = MEMS.usable_size(core::ptr::without_provenance(*block));
+            block + usable.expect("a live block has a size")
+        });
+        let unused =
+            behind.into_iter().find(|behind| !blocks.contains(behind) && !is_live(*behind));
+        if unused.is_none() {
+            blocks.push(scene.block());
+        }
+        unused
     });
-    let unused = behind.into_iter().find(|address| !blocks.contains(address) && !is_live(*address));
     scene.free_again(unused.expect("some block is the last one of its row"));
 }
 
