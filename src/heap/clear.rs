@@ -30,7 +30,9 @@ impl<O: Os> Heap<O> {
             unsafe { block.start.write_bytes(0, len) };
             return true;
         }
-        let Some((pages, pages_len)) = whole_pages(start, start + len, self.os.page_size()) else {
+        let whole = whole_pages(start, start + len, self.os.page_size());
+        let part = whole.and_then(|(first, bytes)| self.part_to_give_back(first, bytes));
+        let Some((pages, pages_len)) = part else {
             // SAFETY: by the caller's contract.
             unsafe { block.start.write_bytes(0, len) };
             return true;
