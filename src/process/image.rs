@@ -19,7 +19,8 @@ static PATH: AtomicPtr<c_char> = AtomicPtr::new(core::ptr::null_mut());
 /// Whether this code is in a library that may be unloaded. Allocates nothing.
 pub(super) fn is_library() -> bool {
     static IS_LIBRARY: OnceBool = OnceBool::new();
-    IS_LIBRARY.get_or_init(|| !is_in_program() && is_library_to_unload())
+    let is_static = cfg!(target_feature = "crt-static");
+    IS_LIBRARY.get_or_init(|| !is_static && !is_in_program() && is_library_to_unload())
 }
 
 /// Lets a library be unloaded no more, once. The caller has no lock: the loader takes its own, and allocates.
