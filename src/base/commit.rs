@@ -39,17 +39,46 @@ pub(crate) unsafe fn decommit(
     }
 }
 
-/// Maps fresh pages over a run that has pages; tries again where a failure has taken them.
+/// Maps fresh pages over a run whose first page can be written to; tries again where a failure has taken them.
+///
+/// Where the system cannot tell whether the run was left alone, its own bytes do: a mark that is there still.
 ///
 /// # Safety
 ///
 /// See [`Os::commit`].
 pub(crate) unsafe fn renew(os: &impl Os, start: NonNull<u8>, len: usize) -> Result<(), Recovered> {
+    // SAFETY: the run has pages, the first one starts there, and by the caller's contract nobody refers to its bytes.
+    unsafe { start.cast::<Mark>().write(mark_of(start)) };
     // SAFETY: by the caller's contract.
-    let renewed = unsafe { commit(os, start, len) };
-    if renewed == Err(Recovered::Reserved) {
+    match unsafe { commit(os, start, len) } {
         // SAFETY: as above; the run is the caller's still.
-        return unsafe { commit(os, start, len) };
+        Err(Recovered::Reserved) => unsafe { commit(os, start, len) },
+        Err(Recovered::Lost) if is_marked(start) => Err(Recovered::Untouched),
+        renewed => renewed,
     }
-    renewed
+}
+
+/// What marks a run.
+type Mark = [u64; 2];
+
+/// What no other memory has at that address: fresh memory is zero.
+fn mark_of(start: NonNull<u8>) -> Mark {
+    const ODD: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xD1B5_4A32_D192_ED03];
+    ODD.map(|odd| (start.addr().get() as u64 | 1).wrapping_mul(odd))
+}
+
+/// Whether the run that starts there has its mark still. Asks the kernel to read it, as the page may be gone, or be one
+/// that cannot be read.
+#[cold]
+fn is_marked(start: NonNull<u8>) -> bool {
+    let mut mark: Mark = [0; 2];
+    let len = size_of::<Mark>();
+    let here = libc::iovec { iov_base: (&raw mut mark).cast(), iov_len: len };
+    let there = libc::iovec { iov_base: start.as_ptr().cast(), iov_len: len };
+    // SAFETY: no preconditions.
+    let this_process = unsafe { libc::getpid() };
+    // SAFETY: `here` is the place for the answer, and the kernel finds out whether there is something to read.
+    let read =
+        unsafe { libc::process_vm_readv(this_process, &raw const here, 1, &raw const there, 1, 0) };
+    usize::try_from(read) == Ok(len) && mark == mark_of(start)
 }

@@ -9,6 +9,7 @@
 //! a while ([`decay`](super::decay)), or when [`trim`](Heap::trim) is called, which also takes out spans that are all
 //! hole.
 
+use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use super::chains::Chains;
@@ -211,34 +212,39 @@ impl<O: Os> Heap<O> {
 
     /// Gives the whole pages of a claimed run back, or as many as may go back, and makes the run a hole. Returns the
     /// bytes given back.
+    #[expect(unsafe_code, reason = "maps over pages that nobody uses")]
     pub(super) fn give_back_claimed(&self, root: &Root, claim: Claim) -> Result<usize, Refused> {
         let pages = claim.pages(root.page_size);
         let part = pages.and_then(|(first, len)| root.inherited.part(first, len));
-        self.renew_claimed(root, claim, part)
+        // SAFETY: the pages lie in a run of this heap's zones that the caller has claimed, so nobody refers to them.
+        let renew = |start, len| unsafe { commit::renew(&self.os, start, len) };
+        self.settle(root, claim, part, renew)
     }
 
     /// Maps fresh pages over all of a claimed run, which may have none, and makes it a hole.
+    #[expect(unsafe_code, reason = "maps over pages that nobody uses")]
     fn commit_claimed(&self, root: &Root, claim: Claim) -> Result<usize, Refused> {
         let pages = claim.pages(root.page_size);
-        self.renew_claimed(root, claim, pages)
+        // SAFETY: as in `give_back_claimed`.
+        let commit = |start, len| unsafe { commit::commit(&self.os, start, len) };
+        self.settle(root, claim, pages, commit)
     }
 
-    /// Maps fresh pages over a part of a claimed run, and makes the run a hole. Returns the bytes of that part.
-    #[expect(unsafe_code, reason = "maps over pages that nobody uses")]
-    fn renew_claimed(
+    /// Maps fresh pages over a part of a claimed run by `map`, and makes the run a hole. Returns that part's bytes.
+    #[expect(unsafe_code, reason = "clears bytes that nobody uses")]
+    fn settle(
         &self,
         root: &Root,
         claim: Claim,
         part: Option<(usize, usize)>,
+        map: impl FnOnce(NonNull<u8>, usize) -> Result<(), Recovered>,
     ) -> Result<usize, Refused> {
         let Some((first, len)) = part else {
             root.chains.lock().list.settle_claim(claim, false, None);
             return Ok(0);
         };
         if let Some(start) = addr::pointer(first) {
-            // SAFETY: the pages lie in a run of this heap's zones that the caller has claimed, so nobody refers to
-            // them.
-            match unsafe { commit::renew(&self.os, start, len) } {
+            match map(start, len) {
                 Ok(()) => {}
                 Err(Recovered::Untouched) => {
                     root.chains.lock().list.settle_claim(claim, false, None);

@@ -188,6 +188,25 @@ fn no_gap_is_left_for_the_programs_own_mappings() {
     }
 }
 
+/// A kernel that refuses for another reason than before leaves the pages, and nobody knows but those.
+#[test]
+fn what_was_not_given_back_after_all_is_not_lost() {
+    const LEN: usize = 40 * MIB;
+    let os = FaultyOs::default();
+    os.leave_runs_alone();
+    os.say_nothing();
+    let heap = Heap::with_os(&os, 16 << 30);
+    let [block, behind] = [LEN; 2].map(|len| allocate(&heap, len, 16).unwrap());
+    os.refuse_next(1);
+    free(&heap, &block, "its pages stay");
+    assert_eq!(heap.check(), Ok(()));
+    let again = allocate(&heap, LEN, 16).unwrap();
+    assert_eq!(again.start, block.start);
+    [again, behind].iter().for_each(|entry| free(&heap, entry, "at the end"));
+    drop(heap);
+    assert_eq!(os.held(), 0);
+}
+
 /// A system that takes pages back and gives no fresh ones for them.
 #[test]
 fn what_could_not_be_given_back_is_had_again() {

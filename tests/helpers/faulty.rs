@@ -2,7 +2,7 @@
 //!
 //! Where it should map over a run, it refuses as Linux before 6.12 does: it has unmapped the run by then, and if told
 //! so, lets a mapping of somebody else's land there before the heap can do anything about it. Or it refuses as Linux
-//! does since then: the run is as it was, and it says so.
+//! does since then: the run is as it was, and it says so, or not.
 #![allow(unsafe_code, reason = "implements Os")]
 
 use core::ops::Range;
@@ -25,6 +25,7 @@ pub(crate) struct FaultyOs {
     /// Bytes of foreign mappings in the gap that a refusal leaves.
     intrusion: AtomicUsize,
     leaves_runs_alone: AtomicBool,
+    says_nothing: AtomicBool,
     intruders: Mutex<Vec<(usize, usize)>>,
 }
 
@@ -41,6 +42,11 @@ impl FaultyOs {
     /// From now on a refusal changes nothing.
     pub(crate) fn leave_runs_alone(&self) {
         self.leaves_runs_alone.store(true, Relaxed);
+    }
+
+    /// From now on a refusal does not tell whether it has changed anything.
+    pub(crate) fn say_nothing(&self) {
+        self.says_nothing.store(true, Relaxed);
     }
 
     /// How many mappings of others lie where a refusal left room for them, and whether all have kept their bytes.
@@ -179,7 +185,7 @@ unsafe impl Os for FaultyOs {
     }
 
     unsafe fn recover(&self, start: NonNull<u8>, len: usize) -> Recovered {
-        if self.leaves_runs_alone.load(Relaxed) {
+        if self.leaves_runs_alone.load(Relaxed) && !self.says_nothing.load(Relaxed) {
             return Recovered::Untouched;
         }
         // SAFETY: by the caller's contract; what is not mapped was the run's, as this is no kernel that refuses first.
