@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tests=("$@")
-[ ${#tests[@]} -gt 0 ] || tests=(heap_budget heap_mappings heap_faults)
+[ ${#tests[@]} -gt 0 ] || tests=(heap_budget heap_mappings)
 work=target/old-kernel
 root=$work/root
 target=x86_64-unknown-linux-gnu
