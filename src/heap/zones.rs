@@ -207,6 +207,7 @@ impl Zones {
         if need.checked_add(self.sums().0).is_none_or(|sum| sum > limit) {
             return Err(OutOfMemory);
         }
+        let is_huge = is_huge && self.has_huge_room(what, need);
         let mut gave_up = false;
         for kind in [Use::Blocks, Use::Nodes] {
             for zone in self.all_mut(kind) {
@@ -218,6 +219,11 @@ impl Zones {
             return Err(OutOfMemory);
         }
         self.commit_once(os, what, is_huge, need, most).map_err(|_| OutOfMemory)
+    }
+
+    /// Whether a zone for huge blocks alone has room for `need` bytes.
+    fn has_huge_room(&self, what: Use, need: usize) -> bool {
+        self.all(what).iter().any(|zone| zone.is_huge && zone.room() >= need)
     }
 
     /// Bytes that may still be committed under the limit that the heap was given.
@@ -234,9 +240,9 @@ impl Zones {
         need: usize,
         most: usize,
     ) -> Result<Run, Refusal> {
-        let has_room = |zone: &Zone, is_huge| zone.is_huge == is_huge && zone.room() >= need;
-        let is_huge = is_huge && self.all(what).iter().any(|zone| has_room(zone, true));
-        let index = match self.all(what).iter().position(|zone| has_room(zone, is_huge)) {
+        let is_huge = is_huge && self.has_huge_room(what, need);
+        let has_room = |zone: &Zone| zone.is_huge == is_huge && zone.room() >= need;
+        let index = match self.all(what).iter().position(has_room) {
             Some(index) => index,
             None => self.chain(os, what, need).map_err(|OutOfMemory| Refusal::Refused)?,
         };

@@ -118,6 +118,17 @@ fn lower_in_mid_run(size: usize, room: usize) {
     MEMS.check().unwrap();
 }
 
+/// A huge block makes the zone grow that there is, where a lowered limit has to be met by giving addresses up.
+fn lower_for_huge() {
+    let used = status_bytes("VmSize") - MEMS.stats().retained;
+    child::set_limit(libc::RLIMIT_AS, (used + 64 * MIB) as u64);
+    let spans = MEMS.spans().count();
+    let huge = Piece::new(12 * MIB, 8, 1).expect("memory below the limit");
+    assert_eq!(MEMS.spans().count(), spans, "no further zone");
+    huge.free();
+    MEMS.check().unwrap();
+}
+
 /// A limit of MeMS's own, `room` above what is mapped, is met, lifted, and set below what is mapped.
 fn own_limit(size: usize, room: usize) {
     let pieces = Vec::with_capacity(100_000);
@@ -201,6 +212,7 @@ fn part(name: &str) -> ExitCode {
         "lower-large" => lower_in_mid_run(MIB, 64 * MIB),
         "lower-small" => lower_in_mid_run(4000, 64 * MIB),
         "lower-little" => lower_in_mid_run(4000, 4 * MIB),
+        "lower-huge" => lower_for_huge(),
         "lower-threads" => lower_among_threads(|| {
             let used = status_bytes("VmSize") - MEMS.stats().retained;
             child::set_limit(libc::RLIMIT_AS, (used + 32 * MIB) as u64);
@@ -267,6 +279,9 @@ fn main() -> ExitCode {
             passed(child::run(name))
         });
     }
+    trials.case("limit_lowered_further_lower_huge", || {
+        passed(child::run_limited("lower-huge", 2 << 30, 1))
+    });
     trials.case("freed_blocks_serve_again_at_any_limit", freed_blocks_serve_again);
     for name in ["own-large", "own-small", "own-little", "own-threads", "own-small-then-large"] {
         trials.case(format!("limit_of_the_heap_{}", name.replace('-', "_")), move || {
