@@ -8,16 +8,30 @@ use core::ptr::NonNull;
 
 use super::os::{Os, OutOfMemory, Recovered};
 
-/// Maps fresh pages over a run; an error says what became of it.
+/// Maps pages over a run that is reserved and may have none. An error says whether it is reserved still, or lost.
 ///
 /// # Safety
 ///
 /// See [`Os::commit`].
 pub(crate) unsafe fn commit(os: &impl Os, start: NonNull<u8>, len: usize) -> Result<(), Recovered> {
     // SAFETY: by the caller's contract.
-    let committed = unsafe { os.commit(start, len) };
+    unsafe { map_over(os, start, len) }.map_err(|refused| match refused {
+        // What had no pages has none.
+        Recovered::Untouched => Recovered::Reserved,
+        other => other,
+    })
+}
+
+/// Maps fresh pages over a run; an error says what became of it.
+///
+/// # Safety
+///
+/// See [`Os::commit`].
+unsafe fn map_over(os: &impl Os, start: NonNull<u8>, len: usize) -> Result<(), Recovered> {
+    // SAFETY: by the caller's contract.
+    let mapped = unsafe { os.commit(start, len) };
     // SAFETY: the run was the caller's.
-    committed.map_err(|OutOfMemory| unsafe { os.recover(start, len) })
+    mapped.map_err(|OutOfMemory| unsafe { os.recover(start, len) })
 }
 
 /// Makes a run untouchable; an error says what became of it. That it is reserved is none.
@@ -50,7 +64,7 @@ pub(crate) unsafe fn renew(os: &impl Os, start: NonNull<u8>, len: usize) -> Resu
     // SAFETY: the run has pages, the first one starts there, and by the caller's contract nobody refers to its bytes.
     unsafe { start.cast::<Mark>().write(mark_of(start)) };
     // SAFETY: by the caller's contract.
-    match unsafe { commit(os, start, len) } {
+    match unsafe { map_over(os, start, len) } {
         // SAFETY: as above; the run is the caller's still.
         Err(Recovered::Reserved) => unsafe { commit(os, start, len) },
         Err(Recovered::Lost) if is_marked(start) => Err(Recovered::Untouched),

@@ -83,14 +83,17 @@ impl Zone {
         let start = addr::pointer(run.start).ok_or(OutOfMemory)?;
         // SAFETY: the run is the untouched tail of this zone's own reservation (I1).
         match unsafe { commit::commit(os, start, len) } {
-            Ok(()) => self.committed += len,
-            Err(Recovered::Untouched | Recovered::Reserved) => return Err(OutOfMemory),
-            Err(Recovered::Lost) => {
-                self.end_before(os, run);
-                return Err(OutOfMemory);
+            Ok(()) => {
+                self.committed += len;
+                Ok(run)
+            }
+            Err(refused) => {
+                if refused == Recovered::Lost {
+                    self.end_before(os, run);
+                }
+                Err(OutOfMemory)
             }
         }
-        Ok(run)
     }
 
     /// Ends the zone for good before a run that is lost, the one behind what is committed. What is reserved behind the

@@ -96,7 +96,7 @@ fn round(failing: Range<usize>, reservation: usize, refusal: Refusal) -> (usize,
     let when = format!("calls {failing:?} failing ({refusal:?}), reservation {reservation}");
     let os = FaultyOs::failing(failing);
     match refusal {
-        Refusal::Clean => os.leave_runs_alone(),
+        Refusal::Clean => os.leave_gaps(0),
         Refusal::Gap => {}
         Refusal::Intruder(len) => os.let_somebody_in(len),
     }
@@ -193,7 +193,7 @@ fn no_gap_is_left_for_the_programs_own_mappings() {
 fn what_was_not_given_back_after_all_is_not_lost() {
     const LEN: usize = 40 * MIB;
     let os = FaultyOs::default();
-    os.leave_runs_alone();
+    os.leave_gaps(0);
     os.say_nothing();
     let heap = Heap::with_os(&os, 16 << 30);
     let [block, behind] = [LEN; 2].map(|len| allocate(&heap, len, 16).unwrap());
@@ -211,8 +211,9 @@ fn what_was_not_given_back_after_all_is_not_lost() {
 #[test]
 fn what_could_not_be_given_back_is_had_again() {
     const LEN: usize = 40 * MIB;
-    for refused in [1, 2] {
+    for (refused, gaps) in [(1, 1), (2, 2), (2, 1)] {
         let os = FaultyOs::default();
+        os.leave_gaps(gaps);
         let heap = Heap::with_os(&os, 16 << 30);
         let [block, behind] = [LEN; 2].map(|len| allocate(&heap, len, 16).unwrap());
         os.refuse_next(refused);

@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use mems::os::{Os, OutOfMemory, Recovered, System};
 
 /// [`System`], but the calls of a range of numbers fail.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FaultyOs {
     calls: AtomicUsize,
     fail_from: AtomicUsize,
@@ -24,13 +24,34 @@ pub(crate) struct FaultyOs {
     held: AtomicUsize,
     /// Bytes of foreign mappings in the gap that a refusal leaves.
     intrusion: AtomicUsize,
-    leaves_runs_alone: AtomicBool,
+    /// Refusals that still leave a gap.
+    gaps: AtomicUsize,
+    /// Whether the last refusal changed nothing.
+    was_clean: AtomicBool,
     says_nothing: AtomicBool,
     intruders: Mutex<Vec<(usize, usize)>>,
 }
 
 /// What somebody else's memory is full of.
 const FOREIGN: u8 = 0xF0;
+
+impl Default for FaultyOs {
+    fn default() -> Self {
+        Self {
+            calls: AtomicUsize::new(0),
+            fail_from: AtomicUsize::new(0),
+            fail_to: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            unmaps_refused: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            intrusion: AtomicUsize::new(0),
+            gaps: AtomicUsize::new(usize::MAX),
+            was_clean: AtomicBool::new(false),
+            says_nothing: AtomicBool::new(false),
+            intruders: Mutex::default(),
+        }
+    }
+}
 
 impl FaultyOs {
     /// From now on somebody maps memory of `len` bytes, or as many as there is room for, into each gap that a refusal
@@ -39,9 +60,9 @@ impl FaultyOs {
         self.intrusion.store(len, Relaxed);
     }
 
-    /// From now on a refusal changes nothing.
-    pub(crate) fn leave_runs_alone(&self) {
-        self.leaves_runs_alone.store(true, Relaxed);
+    /// The next `count` refusals leave gaps, and further ones change nothing.
+    pub(crate) fn leave_gaps(&self, count: usize) {
+        self.gaps.store(count, Relaxed);
     }
 
     /// From now on a refusal does not tell whether it has changed anything.
@@ -58,9 +79,12 @@ impl FaultyOs {
 
     /// Leaves a gap, as a refused map over a run does, and perhaps somebody in it.
     fn leave_gap(&self, start: NonNull<u8>, len: usize) {
-        if self.leaves_runs_alone.load(Relaxed) {
+        let left = self.gaps.load(Relaxed);
+        self.was_clean.store(left == 0, Relaxed);
+        if left == 0 {
             return;
         }
+        self.gaps.store(left - 1, Relaxed);
         // SAFETY: the run belongs to the heap that asked for it to be mapped over.
         unsafe { System.unmap(start, len) }.expect("the system takes it");
         let foreign = self.intrusion.load(Relaxed).min(len);
@@ -185,7 +209,7 @@ unsafe impl Os for FaultyOs {
     }
 
     unsafe fn recover(&self, start: NonNull<u8>, len: usize) -> Recovered {
-        if self.leaves_runs_alone.load(Relaxed) && !self.says_nothing.load(Relaxed) {
+        if self.was_clean.load(Relaxed) && !self.says_nothing.load(Relaxed) {
             return Recovered::Untouched;
         }
         // SAFETY: by the caller's contract; what is not mapped was the run's, as this is no kernel that refuses first.
