@@ -8,6 +8,7 @@ mod helpers;
 
 use std::alloc::{alloc, dealloc};
 use std::fs;
+use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use helpers::piece::{MEMS, layout};
@@ -32,6 +33,13 @@ fn mappings() -> usize {
 fn most_mappings() -> usize {
     let text = fs::read_to_string("/proc/sys/vm/max_map_count").expect("a number");
     text.trim().parse().expect("a number")
+}
+
+/// How many mappings there are now, if no more than a quarter of what a process may have has come.
+fn few_mappings(before: usize) -> Result<usize, String> {
+    let after = mappings();
+    let is_few = after <= before + most_mappings() / 4 + 100;
+    if is_few { Ok(after) } else { Err(format!("{before} mappings, then {after}")) }
 }
 
 /// A block of a page, with its number in it.
@@ -59,9 +67,7 @@ fn allocate_all() -> Vec<*mut usize> {
 
 /// Runs `life` in a child that inherits what there is. Answers what it says.
 fn in_child(life: impl FnOnce() -> Result<String, String>) -> Result<String, String> {
-    let [mut ends, mut status] = [[0; 2], [0; 2]];
-    // SAFETY: there is room for two descriptors.
-    assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+    let (mut reader, mut writer) = io::pipe().expect("a pipe");
     // SAFETY: there is no other thread.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
@@ -70,44 +76,43 @@ fn in_child(life: impl FnOnce() -> Result<String, String>) -> Result<String, Str
             Ok(text) => (0, text),
             Err(text) => (1, text),
         };
-        // SAFETY: the text is readable.
-        unsafe { libc::write(ends[1], text.as_ptr().cast(), text.len()) };
+        writer.write_all(text.as_bytes()).expect("the parent reads");
         child::exit_now(code);
     }
+    drop(writer);
+    let (mut text, mut status) = (String::new(), 0);
+    reader.read_to_string(&mut text).expect("what the child says");
     // SAFETY: `status` is a place for the answer.
-    unsafe { libc::waitpid(pid, status.as_mut_ptr(), 0) };
-    let mut text = vec![0; 1000];
-    // SAFETY: the descriptor is ours.
-    unsafe { libc::close(ends[1]) };
-    // SAFETY: the buffer is that long.
-    let len = unsafe { libc::read(ends[0], text.as_mut_ptr().cast(), text.len()) };
-    // SAFETY: the descriptor is ours.
-    unsafe { libc::close(ends[0]) };
-    text.truncate(usize::try_from(len).unwrap_or(0));
-    let text = String::from_utf8_lossy(&text).into_owned();
-    if status[0] == 0 { Ok(text) } else { Err(format!("status {:#x}: {text}", status[0])) }
+    unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    if status == 0 { Ok(text) } else { Err(format!("status {status:#x}: {text}")) }
+}
+
+/// Maps `len` bytes where nothing is.
+fn map(len: usize, protection: i32) -> Option<*mut u8> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: without an address the kernel maps over nothing.
+    let start = unsafe { libc::mmap(core::ptr::null_mut(), len, protection, flags, -1, 0) };
+    (start != libc::MAP_FAILED).then_some(start.cast())
+}
+
+/// Gives back what [`map`] gave.
+fn unmap(start: *mut u8, len: usize) {
+    // SAFETY: the mapping is this program's, and nothing refers to it.
+    assert_eq!(unsafe { libc::munmap(start.cast(), len) }, 0);
 }
 
 /// Whether everything that needs a mapping, and all that was freed, can still be had.
 fn everything_is_served(freed: usize) -> Result<(), String> {
-    // SAFETY: maps and unmaps a page of its own.
-    let page = unsafe {
-        libc::mmap(
-            core::ptr::null_mut(),
-            PAGE,
-            libc::PROT_READ,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        )
-    };
-    if page == libc::MAP_FAILED {
-        return Err("mmap fails".into());
-    }
+    unmap(map(PAGE, libc::PROT_READ).ok_or("mmap fails")?, PAGE);
     let thread = std::thread::Builder::new().spawn(|| allocate(7).map(|block| free(block, 7)));
     thread.map_err(|error| error.to_string())?.join().map_err(|_| "a thread died")?;
     let served = (0..freed).take_while(|number| allocate(*number).is_some()).count();
     if served < freed { Err(format!("{served} of {freed} blocks are served")) } else { Ok(()) }
+}
+
+/// Frees blocks, the first of which has the number `first`.
+fn free_all(blocks: &[*mut usize], first: usize) {
+    blocks.iter().enumerate().for_each(|(more, block)| free(*block, first + more));
 }
 
 /// Frees every second block, and says how many.
@@ -122,15 +127,11 @@ fn gap_case() -> Result<Answer, String> {
     let text = in_child(|| {
         // Refused where memory and swap space are smaller, unless everything is granted.
         let is_refused = Vec::<u8>::new().try_reserve_exact(20 << 30).is_err();
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: maps memory where nothing is.
-        let map = |_| unsafe { libc::mmap(core::ptr::null_mut(), LEN, protection, flags, -1, 0) };
-        let mappings: Vec<_> = (0..8).map(map).collect();
+        let mappings: Vec<_> = (0..8).filter_map(|_| map(LEN, protection)).collect();
         let pages = || {
-            let in_mapping = |start: *mut libc::c_void| {
-                (0..LEN).step_by(PAGE).map(move |at| start.cast::<u8>().wrapping_add(at))
-            };
+            let in_mapping =
+                |start: *mut u8| (0..LEN).step_by(PAGE).map(move |at| start.wrapping_add(at));
             mappings.clone().into_iter().flat_map(in_mapping)
         };
         for page in pages() {
@@ -161,10 +162,7 @@ fn holes_case() -> Result<Answer, String> {
         let freed = free_every_second(&blocks);
         let mapped = MEMS.stats().mapped;
         let given_back: usize = (0..3).map(|_| MEMS.trim()).sum();
-        let after = mappings();
-        if after > before + most_mappings() / 4 + 100 {
-            return Err(format!("{before} mappings, then {after}"));
-        }
+        let after = few_mappings(before)?;
         everything_is_served(freed)?;
         if MEMS.stats().mapped > mapped + MIB {
             return Err("what was freed was lost".into());
@@ -172,7 +170,7 @@ fn holes_case() -> Result<Answer, String> {
         MEMS.check().map_err(|broken| broken.to_string())?;
         Ok(format!("{before} -> {after} mappings, {} MiB back", given_back / MIB))
     })?;
-    blocks.iter().enumerate().for_each(|(number, block)| free(*block, number));
+    free_all(&blocks, 0);
     Ok(Answer::Passed(text))
 }
 
@@ -182,7 +180,7 @@ fn runs_case() -> Result<Answer, String> {
     let text = in_child(|| {
         let before = mappings();
         let (first, rest) = blocks.split_at(BLOCKS / 2);
-        first.iter().enumerate().for_each(|(number, block)| free(*block, number));
+        free_all(first, 0);
         let resident = status_bytes("VmRSS:");
         MEMS.trim();
         let gone = resident.saturating_sub(status_bytes("VmRSS:"));
@@ -191,21 +189,16 @@ fn runs_case() -> Result<Answer, String> {
             return Err(format!("{gone} of {wanted} bytes went back"));
         }
         for _ in 0..scaled(20, 60) {
-            let own = allocate_all();
-            own.iter().enumerate().for_each(|(number, block)| free(*block, number));
+            free_all(&allocate_all(), 0);
             MEMS.trim();
         }
-        let after = mappings();
-        if after > before + most_mappings() / 4 + 100 {
-            return Err(format!("{before} mappings, then {after}"));
-        }
-        let number = BLOCKS / 2;
-        rest.iter().enumerate().for_each(|(more, block)| free(*block, number + more));
+        let after = few_mappings(before)?;
+        free_all(rest, BLOCKS / 2);
         MEMS.trim();
         let left = status_bytes("VmRSS:");
         Ok(format!("{before} -> {after} mappings, {} MiB left", left / MIB))
     })?;
-    blocks.iter().enumerate().for_each(|(number, block)| free(*block, number));
+    free_all(&blocks, 0);
     Ok(Answer::Passed(text))
 }
 
@@ -236,18 +229,11 @@ fn locked_case() -> Result<Answer, String> {
 }
 
 /// Maps single pages, no two of which the kernel can merge, until it gives no more.
-fn use_up_mappings() -> Vec<*mut libc::c_void> {
+fn use_up_mappings() -> Vec<*mut u8> {
     let mut pages = Vec::with_capacity(1 << 20);
-    loop {
-        let readable = if pages.len() % 2 == 0 { libc::PROT_READ } else { libc::PROT_NONE };
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: maps a page where nothing is.
-        let page = unsafe { libc::mmap(core::ptr::null_mut(), PAGE, readable, flags, -1, 0) };
-        if page == libc::MAP_FAILED {
-            return pages;
-        }
-        pages.push(page);
-    }
+    let protections = [libc::PROT_READ, libc::PROT_NONE];
+    pages.extend(protections.iter().cycle().map_while(|protection| map(PAGE, *protection)));
+    pages
 }
 
 /// A trim that the system refuses loses nothing.
@@ -260,10 +246,7 @@ fn refused_case() -> Result<Answer, String> {
             let in_runs = |number: &usize| number % 8 < 4;
             let freed = (0..blocks.len()).filter(in_runs).map(|at| free(blocks[at], at)).count();
             let (mapped, given_back) = (MEMS.stats().mapped, MEMS.trim());
-            for page in &pages {
-                // SAFETY: the page is ours.
-                unsafe { libc::munmap(*page, PAGE) };
-            }
+            pages.iter().for_each(|page| unmap(*page, PAGE));
             everything_is_served(freed)?;
             MEMS.check().map_err(|broken| broken.to_string())?;
             let more = MEMS.stats().mapped - mapped;
