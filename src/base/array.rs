@@ -1,4 +1,4 @@
-//! An array in a mapping of its own: memory for what is noted about a heap, out of reach of that heap's blocks.
+//! An array in a mapping of its own, between guards: memory for what is noted about a heap, out of reach of its blocks.
 //!
 //! Invariants: **I1** the first `len` items are initialised and the mapping has room for `capacity`; **I2** nothing
 //! here touches the heap, so an array may grow while a walk is under way, though not under one of the heap's locks.
@@ -10,6 +10,7 @@ use core::ptr::{self, NonNull};
 use core::slice;
 use core::sync::atomic::{AtomicU8, AtomicU64};
 
+use super::guarded;
 use super::os::{Os, OutOfMemory, System};
 use super::round::round_up;
 
@@ -76,7 +77,7 @@ impl<T: Copy> Array<T> {
         let bytes = capacity.checked_mul(Self::ITEM_BYTES).ok_or(OutOfMemory)?;
         // Whole pages, so that less than an item's bytes of the last one stay unused.
         let bytes = round_up(bytes, System.page_size()).ok_or(OutOfMemory)?;
-        let start = System.map(bytes)?.cast::<T>();
+        let start = guarded::map(&System, bytes)?.cast::<T>();
         Ok(Self { start, len: 0, capacity: bytes / Self::ITEM_BYTES })
     }
 
@@ -123,7 +124,7 @@ impl<T: Copy> Drop for Array<T> {
         if self.capacity > 0 {
             let bytes = (self.capacity * Self::ITEM_BYTES).next_multiple_of(System.page_size());
             // SAFETY: the mapping came from `System`, this long, and nobody refers to it any more.
-            let unmapped = unsafe { System.unmap(self.start.cast(), bytes) };
+            let unmapped = unsafe { guarded::unmap(&System, self.start.cast(), bytes) };
             // Where the system refuses, the memory stays mapped until the process ends.
             let _ = unmapped;
         }

@@ -1,7 +1,7 @@
 //! What everything else stands on and what knows nothing of blocks.
 //!
-//! [`os`] is the only place that maps and unmaps, and [`commit`] how the floors above map over what they have reserved;
-//! [`addr`] is the only one where a number becomes a pointer.
+//! [`os`] is the only place that maps and unmaps, [`commit`] how the floors above map over what they have reserved,
+//! and [`guarded`] where what is noted about a heap lies; [`addr`] is the only one where a number becomes a pointer.
 
 pub(crate) mod addr;
 pub(crate) mod round;
@@ -13,5 +13,6 @@ pub(crate) mod fatal;
 pub(crate) mod lock;
 pub mod os;
 pub(crate) mod commit;
+pub(crate) mod guarded;
 pub(crate) mod array;
 pub(crate) mod bump;

@@ -127,6 +127,12 @@ impl<O: Os> Heap<O> {
         root.zones.lock().all(Use::Blocks).first().map(|zone| (zone.start, zone.reserved))
     }
 
+    /// Bytes by which records elsewhere may lie apart by chance, so that no block tells where they are; 0 where
+    /// addresses are scarce.
+    pub(crate) fn spread(&self) -> usize {
+        self.root().map_or(0, |root| root.zones.lock().spread)
+    }
+
     /// Whether there was a limit on the process's addresses when the heap began, or there is one on the heap.
     pub(crate) fn has_limit(&self) -> bool {
         self.root().is_some_and(|root| root.zones.lock().has_limit())

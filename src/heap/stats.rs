@@ -19,7 +19,7 @@ pub struct HeapStats {
     pub resident: usize,
     /// Readable and writable: spans and metadata.
     pub mapped: usize,
-    /// Addresses reserved for growth, without memory.
+    /// Addresses without memory, reserved for growth or to keep things apart.
     pub retained: usize,
     /// In MeMS's own records.
     pub metadata: usize,

@@ -6,6 +6,8 @@
 //! land, and a later commit would destroy it. Where a failed commit leaves a gap and somebody is in it, the zone ends.
 #![allow(unsafe_code, reason = "commits and gives back what it owns")]
 
+use core::ops::Range;
+
 use super::lost::LostRuns;
 use crate::base::addr;
 use crate::base::commit;
@@ -19,6 +21,10 @@ pub(super) struct Zone {
     pub(super) start: usize,
     pub(super) reserved: usize,
     pub(super) committed: usize,
+    /// Bytes of addresses in front of it that are never committed, so that nothing else lies there.
+    before: usize,
+    /// The same, behind it.
+    behind: usize,
     /// Whether it is for huge blocks alone.
     pub(super) is_huge: bool,
 }
@@ -41,7 +47,24 @@ impl Run {
 
 impl Zone {
     /// No addresses.
-    pub(super) const NONE: Self = Self { start: 0, reserved: 0, committed: 0, is_huge: false };
+    pub(super) const NONE: Self =
+        Self { start: 0, reserved: 0, committed: 0, before: 0, behind: 0, is_huge: false };
+
+    /// A zone that starts at `start`, within a run of reserved addresses, and ends `behind` bytes before the run does.
+    pub(super) const fn within(run: Range<usize>, start: usize, behind: usize) -> Self {
+        let (reserved, before) = (run.end - behind - start, start - run.start);
+        Self { start, reserved, committed: 0, before, behind, is_huge: false }
+    }
+
+    /// The same zone, for huge blocks alone.
+    pub(super) const fn for_huge(self) -> Self {
+        Self { is_huge: true, ..self }
+    }
+
+    /// The addresses that it owns.
+    pub(super) const fn owned(&self) -> Range<usize> {
+        self.start - self.before..self.start + self.reserved + self.behind
+    }
 
     /// Whether `address` is committed.
     pub(super) const fn contains(&self, address: usize) -> bool {
@@ -56,6 +79,16 @@ impl Zone {
     /// Bytes that can still be committed.
     pub(super) const fn room(&self) -> usize {
         self.reserved - self.committed
+    }
+
+    /// Bytes of addresses in front of it that it can do without: there are guards on both sides or on none.
+    const fn spare_front(&self) -> usize {
+        self.before.saturating_sub(self.behind)
+    }
+
+    /// Bytes of addresses that it can do without.
+    pub(super) const fn spare(&self) -> usize {
+        self.spare_front() + self.room()
     }
 
     /// Commits `need` bytes more, or up to `wish` if the system gives them; both are whole pages.
@@ -100,14 +133,14 @@ impl Zone {
     /// run goes back.
     #[cold]
     fn end_before(&mut self, os: &impl Os, lost: Run) {
-        let behind = self.start + self.reserved - lost.end();
+        let behind = self.owned().end - lost.end();
         if let Some(start) = addr::pointer(lost.end()).filter(|_| behind > 0) {
             // SAFETY: the bytes lie behind everything committed (I1), so nothing refers to them.
             let unmapped = unsafe { os.unmap(start, behind) };
             // Where the system refuses, the addresses stay reserved until the process ends.
             let _ = unmapped;
         }
-        self.reserved = self.committed;
+        (self.reserved, self.behind) = (self.committed, 0);
     }
 
     /// Forgets the last commit, which nobody has used: the next one maps over it.
@@ -124,23 +157,44 @@ impl Zone {
             let dropped = unsafe { commit::decommit(os, start, self.committed) };
             // What is untouched the next commit maps over.
             if dropped == Err(Recovered::Lost) {
+                // What lies in front of it stays reserved until the process ends.
                 self.start += self.committed;
                 self.reserved -= self.committed;
+                self.before = 0;
             }
         }
         self.committed = 0;
     }
 
-    /// Gives the addresses behind the committed ones, but for `keep` bytes, back for good. Returns whether there were
-    /// any. Helps where a limit on the address space was lowered while the program ran.
-    pub(super) fn give_up_tail(&mut self, os: &impl Os, keep: usize) -> bool {
+    /// Gives what it can do without back for good: the addresses in front of it, and those behind the committed ones
+    /// but for `keep` bytes. Guards stay. Returns whether there were any. Helps where a limit on the address space was
+    /// lowered while the program ran.
+    pub(super) fn give_up_rest(&mut self, os: &impl Os, keep: usize) -> bool {
+        let front = self.give_up_front(os);
+        self.give_up_tail(os, keep) || front
+    }
+
+    fn give_up_front(&mut self, os: &impl Os) -> bool {
+        let len = self.spare_front();
+        let Some(front) = addr::pointer(self.owned().start).filter(|_| len > 0) else {
+            return false;
+        };
+        // SAFETY: the addresses are the zone's own, and nothing is ever committed there.
+        let gone = unsafe { os.unmap(front, len) }.is_ok();
+        if gone {
+            self.before -= len;
+        }
+        gone
+    }
+
+    fn give_up_tail(&mut self, os: &impl Os, keep: usize) -> bool {
         let Some(kept) = align_up(self.committed.saturating_add(keep), os.page_size()) else {
             return false;
         };
         if kept >= self.reserved {
             return false;
         }
-        let Some(tail) = addr::pointer(self.start + kept) else { return false };
+        let Some(tail) = addr::pointer(self.start + kept + self.behind) else { return false };
         // SAFETY: the tail lies behind everything committed (I1), so nothing refers to it.
         let gone = unsafe { os.unmap(tail, self.reserved - kept) }.is_ok();
         if gone {
@@ -151,7 +205,7 @@ impl Zone {
 
     /// Gives all addresses back but those of runs that are lost.
     pub(super) fn release(self, os: &impl Os, lost: &LostRuns) {
-        let (mut start, end) = (self.start, self.start + self.reserved);
+        let Range { mut start, end } = self.owned();
         while let Some((kept, next)) = lost.next_piece(start, end) {
             if let Some(piece) = addr::pointer(start).filter(|_| start < kept) {
                 // SAFETY: the zone is given up as a whole; the caller vouches that nobody uses its memory any more.

@@ -1,8 +1,7 @@
 //! All zones of a heap: where spans and nodes get their pages, and what happens when a limit is met.
 //!
-//! Owns: the reservations. The first one is divided: nodes (and the root record) at its front, blocks behind them, so
-//! that a block's overflow does not reach a node. When a zone is full, a further one is chained to it. Locked by the
-//! root's `zones` lock, under which alone MeMS makes system calls that grow the heap.
+//! Owns: the reservations. How the first one is divided, [`Division`] says. When a zone is full, a further one is
+//! chained to it. Locked by the root's `zones` lock, under which alone MeMS makes system calls that grow the heap.
 //!
 //! The ladder: a reservation is tried at the size wished for and then at a quarter of it, and so on, because some
 //! environments (valgrind, address-space limits) refuse large ones.
@@ -10,6 +9,7 @@
 use core::ops::Range;
 
 use super::bounds::Bounds;
+use super::division::Division;
 use super::lost::LostRuns;
 use super::zone::{Run, Zone};
 use crate::base::addr;
@@ -25,8 +25,6 @@ const MIN_RESERVATION: usize = 4 << 20;
 const MAX_RESERVATION: usize = 64 << 40;
 /// What a further zone reserves at the least, if nothing limits it.
 const CHAINED_RESERVATION: usize = 64 << 30;
-/// The part of a reservation that is for nodes: with blocks of 16 bytes nodes can take more; then a zone is chained.
-const NODE_SHARE: usize = 16;
 /// The least that is committed at once, for blocks and for nodes.
 const MIN_STEP: usize = 256 << 10;
 /// The most that is committed at once beyond the need: 1/8 of the zone, up to this.
@@ -60,6 +58,8 @@ pub(super) struct Zones {
     limit: Option<usize>,
     /// Bytes that may be committed.
     pub(super) limit_bytes: usize,
+    /// Bytes by which records elsewhere may lie apart by chance; 0 where addresses are scarce.
+    pub(super) spread: usize,
 }
 
 /// A part of the address-space limit, if there is one (RLIMIT_AS).
@@ -69,14 +69,14 @@ fn address_limit() -> Option<usize> {
 }
 
 /// Reserves `wish` bytes or, down a ladder, as many as the system gives, at least `least`.
-fn reserve(os: &impl Os, wish: usize, least: usize) -> Result<Zone, OutOfMemory> {
+fn reserve(os: &impl Os, wish: usize, least: usize) -> Result<Range<usize>, OutOfMemory> {
     let mut len = wish.max(least);
     loop {
         let whole = align_up(len, os.page_size()).ok_or(OutOfMemory)?;
         match os.reserve(whole) {
             Ok(start) => {
                 let start = addr::expose(start);
-                return Ok(Zone { start, reserved: whole, ..Zone::NONE });
+                return Ok(start..start + whole);
             }
             Err(OutOfMemory) if len == least => return Err(OutOfMemory),
             Err(OutOfMemory) => len = (len / 4).max(least),
@@ -97,22 +97,17 @@ impl Zones {
         let most = limit.map_or(MAX_RESERVATION, |limit| limit / 2);
         let wish = wish.min(most).max(MIN_RESERVATION);
         let whole = reserve(os, wish, MIN_RESERVATION)?;
-        let nodes = align_down(whole.reserved / NODE_SHARE, os.page_size().max(MIN_STEP));
-        let (zones, counts) = ([[Zone::NONE; MAX_ZONES]; 2], [1, 1]);
-        let mut zones = Self { zones, counts, limit, limit_bytes };
-        zones.zones[Use::Nodes as usize][0] = Zone { reserved: nodes, ..whole };
-        let is_ample = limit.is_none() && whole.reserved >= bounds.huge_zone_from;
-        let huge = if is_ample { align_down(whole.reserved / 2, os.page_size()) } else { 0 };
-        let blocks = whole.reserved - nodes - huge;
-        zones.zones[Use::Blocks as usize][0] =
-            Zone { start: whole.start + nodes, reserved: blocks, ..whole };
-        if is_ample {
-            let start = whole.start + nodes + blocks;
-            let huge_zone = Zone { start, reserved: huge, is_huge: true, ..whole };
-            zones.zones[Use::Blocks as usize][1] = huge_zone;
-            zones.counts[Use::Blocks as usize] = 2;
+        let is_ample = limit.is_none();
+        let Division { nodes, blocks, huge, spread } =
+            Division::of(&whole, bounds, is_ample, os.page_size());
+        let (mut zones, mut counts) = ([[Zone::NONE; MAX_ZONES]; 2], [1, 1]);
+        zones[Use::Nodes as usize][0] = nodes;
+        zones[Use::Blocks as usize][0] = blocks;
+        if let Some(huge) = huge {
+            zones[Use::Blocks as usize][1] = huge;
+            counts[Use::Blocks as usize] = 2;
         }
-        Ok(zones)
+        Ok(Self { zones, counts, limit, limit_bytes, spread })
     }
 
     /// Whether there was a limit on the process's addresses when the heap began, or there is one on what is committed.
@@ -157,7 +152,7 @@ impl Zones {
     /// Whether `address` is reserved for blocks.
     pub(super) fn reserves_block_address(&self, address: usize) -> bool {
         let zones = self.all(Use::Blocks);
-        zones.iter().any(|zone| address.wrapping_sub(zone.start) < zone.reserved)
+        zones.iter().any(|zone| zone.owned().contains(&address))
     }
 
     /// Whether `address` is committed for blocks.
@@ -212,7 +207,7 @@ impl Zones {
         for kind in [Use::Blocks, Use::Nodes] {
             for zone in self.all_mut(kind) {
                 let is_wanted = kind == what && zone.is_huge == is_huge && zone.room() >= need;
-                gave_up |= zone.give_up_tail(os, if is_wanted { need } else { 0 });
+                gave_up |= zone.give_up_rest(os, if is_wanted { need } else { 0 });
             }
         }
         if !gave_up {
@@ -268,7 +263,11 @@ impl Zones {
         }
         let so_far = self.all(what).iter().map(|zone| zone.reserved).sum();
         let wish = self.limit.map_or(CHAINED_RESERVATION.max(so_far), |limit| limit / 8);
-        self.zones[what as usize][count] = reserve(os, wish, need.max(os.page_size()))?;
+        // Nodes have guards, and blocks need none.
+        let guard = if what == Use::Nodes { os.page_size() } else { 0 };
+        let least = need.max(os.page_size()).checked_add(2 * guard).ok_or(OutOfMemory)?;
+        let whole = reserve(os, wish, least)?;
+        self.zones[what as usize][count] = Zone::within(whole.clone(), whole.start + guard, guard);
         self.counts[what as usize] = count + 1;
         Ok(count)
     }
@@ -305,7 +304,7 @@ impl Zones {
     /// Bytes committed and bytes reserved beyond them.
     pub(super) fn sums(&self) -> (usize, usize) {
         let all = || [Use::Blocks, Use::Nodes].into_iter().flat_map(|what| self.all(what));
-        (all().map(|zone| zone.committed).sum(), all().map(Zone::room).sum())
+        (all().map(|zone| zone.committed).sum(), all().map(Zone::spare).sum())
     }
 
     /// Bytes committed for nodes.

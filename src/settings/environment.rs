@@ -11,7 +11,8 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use super::record::Settings;
 use super::value;
 use crate::base::fatal;
-use crate::base::os::{Os, System};
+use crate::base::guarded;
+use crate::base::os::System;
 
 /// Changes settings by a variable's value, or says what kind of value was expected.
 type Apply = fn(&mut Settings, &CStr) -> Result<(), &'static str>;
@@ -139,7 +140,8 @@ fn kept_path(text: &CStr) -> Result<&'static CStr, &'static str> {
     if bytes.len() < 2 {
         return Err("a path");
     }
-    let copy = System.map(bytes.len()).map_err(|_| "a path for which there is memory")?;
+    let copy =
+        guarded::map(&System, bytes.len()).map_err(|_| "a path for which there is memory")?;
     // SAFETY: the mapping is fresh, nobody else's, and at least as long as the text.
     unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), copy.as_ptr(), bytes.len()) };
     // SAFETY: a string that ends with a zero byte was just written there, and is never changed or unmapped.

@@ -207,7 +207,7 @@ impl Depot {
     fn is_open_for(&self, pool: &mut Pool, class: Class) -> bool {
         if !self.map.has_begun() {
             let Some((start, len)) = self.heap.block_range() else { return false };
-            if self.map.begin(start, len).is_err() {
+            if self.map.begin(start, len, self.heap.spread()).is_err() {
                 return false;
             }
         }

@@ -14,7 +14,8 @@ use super::slab::Slab;
 use super::sync::{AtomicPtr, AtomicUsize, Ordering};
 use crate::base::commit;
 use crate::base::fatal::debug_law;
-use crate::base::os::{Os, OutOfMemory, Recovered, System};
+use crate::base::guarded;
+use crate::base::os::{OutOfMemory, Recovered, System};
 use crate::base::round::align_up;
 
 /// The table grows by this many bytes at the least: words for 128 MiB.
@@ -48,10 +49,11 @@ impl SlabMap {
         }
     }
 
-    /// Reserves the table for `len` bytes of addresses from `base` on. One thread at a time, once.
-    pub(super) fn begin(&self, base: usize, len: usize) -> Result<(), OutOfMemory> {
+    /// Reserves the table for `len` bytes of addresses from `base` on, somewhere in a run that is longer by `spread`
+    /// bytes. One thread at a time, once.
+    pub(super) fn begin(&self, base: usize, len: usize, spread: usize) -> Result<(), OutOfMemory> {
         let bytes = align_up(len / SLAB_GRANULE * WORD_BYTES, STEP).ok_or(OutOfMemory)?;
-        let words = System.reserve(bytes)?;
+        let words = guarded::reserve(&System, bytes, spread)?;
         self.words.store(words.cast().as_ptr(), Ordering::Relaxed);
         self.base.store(align_up(base, SLAB_GRANULE).ok_or(OutOfMemory)?, Ordering::Relaxed);
         self.limit.store(bytes / WORD_BYTES * SLAB_GRANULE, Ordering::Relaxed);
@@ -154,7 +156,7 @@ impl SlabMap {
         let bytes = self.limit.load(Ordering::Relaxed) / SLAB_GRANULE * WORD_BYTES;
         let Some(words) = NonNull::new(self.words.load(Ordering::Relaxed)) else { return };
         // SAFETY: it is the table's own reservation, of which by the caller's contract nobody knows any more.
-        let result = unsafe { System.unmap(words.cast(), bytes) };
+        let result = unsafe { guarded::unmap(&System, words.cast(), bytes) };
         assert!(result.is_ok(), "it goes back");
     }
 
@@ -179,7 +181,7 @@ mod tests {
     fn a_run_that_ends_where_the_table_begins_is_not_covered() {
         let map = SlabMap::new();
         let base = 1 << 40;
-        map.begin(base, 1 << 30).expect("a table");
+        map.begin(base, 1 << 30, 0).expect("a table");
         assert_eq!(map.cover(base - SLAB_GRANULE, SLAB_GRANULE), Err(OutOfMemory));
         assert_eq!(map.cover(base - 2 * SLAB_GRANULE, 4 * SLAB_GRANULE), Err(OutOfMemory));
         assert_eq!(map.cover(0, SLAB_GRANULE), Err(OutOfMemory));

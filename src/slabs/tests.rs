@@ -153,7 +153,7 @@ fn the_map_ends_where_it_ends() {
     }
     // As on a machine whose pages are smaller than a granule: the range begins in the middle of one.
     let (base, len) = (NOWHERE + 4096, 3 << 30);
-    map.begin(base, len).expect("addresses");
+    map.begin(base, len, 0).expect("addresses");
     assert!(map.has_begun() && map.all().next().is_none());
     let first = NOWHERE + SLAB_GRANULE;
     assert!(map.find(first).is_none(), "nothing is covered yet");
