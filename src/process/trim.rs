@@ -62,12 +62,7 @@ fn purge_slabs() -> usize {
     if let Some(shared) = *PROCESS_HEAP.shared.lock() {
         purge.heap(shared);
     }
-    let mut retired = DEPOT.take_retired();
-    while let Some(heap) = retired {
-        retired = heap.next_retired.take();
-        purge.heap(heap);
-        DEPOT.retire_heap(heap);
-    }
+    DEPOT.with_each_retired(|heap| purge.heap(heap));
     purge.given_back
 }
 

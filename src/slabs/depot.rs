@@ -69,8 +69,9 @@ pub(super) struct HeapNames {
     pub(super) count: u64,
     /// The one that was made last.
     pub(super) made: Option<HeapName>,
-    /// The first of those whose threads have ended.
-    pub(super) retired: Option<HeapName>,
+    /// Of those whose threads have ended, the one that retired last, and the one that did first.
+    pub(super) newest_retired: Option<HeapName>,
+    pub(super) oldest_retired: Option<HeapName>,
     /// The one to look at next for slabs to adopt, so that all have their turn.
     pub(super) looked_at: Option<HeapName>,
 }
@@ -80,7 +81,13 @@ impl Pool {
         Self {
             records: Bump::EMPTY,
             failures: 0,
-            heaps: HeapNames { count: 0, made: None, retired: None, looked_at: None },
+            heaps: HeapNames {
+                count: 0,
+                made: None,
+                newest_retired: None,
+                oldest_retired: None,
+                looked_at: None,
+            },
         }
     }
 

@@ -121,14 +121,9 @@ impl Run {
                 self.threads[thread] = heap;
             }
             Step::Tidy => self.depot.tidy_retired(),
-            Step::TakeRetired => {
-                let mut next = self.depot.take_retired();
-                while let Some(heap) = next {
-                    next = heap.next_retired.take();
-                    heap.flush_and_end_slabs();
-                    self.depot.retire_heap(heap);
-                }
-            }
+            Step::TakeRetired => self.depot.with_each_retired(|heap| {
+                heap.flush_and_end_slabs();
+            }),
         }
         self.check()
     }

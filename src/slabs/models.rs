@@ -90,7 +90,8 @@ fn spawn_deliverers(heaps: [Heap; 2], blocks: [usize; 2]) -> [thread::JoinHandle
 fn show_retired(ended: Heap, heaps: &[Heap], blocks: &[usize]) -> Followed {
     let followed = show(heaps, blocks);
     let lists = ended.list(class());
-    assert!(!ended.drain() && ended.is_retired.get() && ended.next_retired.get().is_none());
+    assert!(!ended.drain() && ended.is_retired.get());
+    assert!(ended.next_retired.get().is_none() && ended.prev_retired.get().is_none());
     assert!(lists.listed.get().is_some() && lists.empty.get() == 0 && lists.count.get() == 1);
     followed
 }
@@ -111,7 +112,8 @@ fn show(heaps: &[Heap], blocks: &[usize]) -> Followed {
         slab.notice.clear();
     }
     for heap in heaps {
-        assert!(!heap.drain() && !heap.is_retired.get() && heap.next_retired.get().is_none());
+        assert!(!heap.drain() && !heap.is_retired.get());
+        assert!(heap.next_retired.get().is_none() && heap.prev_retired.get().is_none());
         assert!(heap.depot.flushes.load(Ordering::Relaxed) == 0);
         drop(heap.depot.pool.lock());
     }
@@ -317,19 +319,22 @@ fn a_retired_heap_goes_to_one_thread() {
         depot.retire_heap(heaps[0]);
         let retiring = spawn(move || depot.retire_heap(heaps[1]));
         let taking = spawn(move || {
-            let first = depot.take_retired();
-            core::iter::successors(first, |heap| heap.next_retired.get())
-                .map(ThreadHeap::name)
-                .collect::<Vec<_>>()
+            let mut taken = Vec::new();
+            depot.with_each_retired(|heap| {
+                assert!(!heap.is_retired.get());
+                taken.push(heap.name());
+            });
+            taken
         });
         let acquired = depot.acquire_heap().expect("memory");
         retiring.join().expect("it ends");
         let taken = taking.join().expect("it ends");
         drop(followed);
-        assert!(!acquired.is_retired.get() && !taken.contains(&acquired.name()));
-        let left = depot.pool.lock().all_retired().count();
+        assert!(!acquired.is_retired.get() && taken.len() <= 2);
+        let left: Vec<_> = depot.pool.lock().all_retired().map(ThreadHeap::name).collect();
         let is_new = !heaps.iter().any(|heap| heap.name() == acquired.name());
-        assert_eq!(taken.len() + left + usize::from(!is_new), 2, "each is in one hand");
+        assert!(!left.contains(&acquired.name()));
+        assert_eq!(left.len() + usize::from(!is_new), 2, "each is in one hand");
     });
 }
 

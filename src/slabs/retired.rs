@@ -23,26 +23,42 @@ impl Pool {
         ThreadHeap::all_from(self.heaps.made.map(ThreadHeap::named))
     }
 
-    /// The first of the retired heaps, which are linked by `next_retired`.
-    fn first_retired(&self) -> Option<&'static ThreadHeap> {
-        self.heaps.retired.map(ThreadHeap::named)
+    /// The heap that retired last. Behind it come, by `next_retired`, those that did before.
+    fn newest_retired(&self) -> Option<&'static ThreadHeap> {
+        self.heaps.newest_retired.map(ThreadHeap::named)
     }
 
     /// The heaps whose threads have ended.
     pub(crate) fn all_retired(&self) -> impl Iterator<Item = &'static ThreadHeap> + use<> {
-        core::iter::successors(self.first_retired(), |heap| heap.next_retired.get())
-    }
-
-    fn set_first_retired(&mut self, heap: Option<&'static ThreadHeap>) {
-        self.heaps.retired = heap.map(ThreadHeap::name);
+        core::iter::successors(self.newest_retired(), |heap| heap.next_retired.get())
     }
 
     /// Takes a heap without a thread.
     pub(crate) fn retire(&mut self, heap: &'static ThreadHeap) {
         debug_law!(!heap.is_retired.get() && !heap.is_nobody(), "a heap retires once");
         heap.is_retired.set(true);
-        heap.next_retired.set(self.first_retired());
-        self.set_first_retired(Some(heap));
+        let next = self.newest_retired();
+        heap.next_retired.set(next);
+        self.heaps.newest_retired = Some(heap.name());
+        match next {
+            Some(next) => next.prev_retired.set(Some(heap)),
+            None => self.heaps.oldest_retired = Some(heap.name()),
+        }
+    }
+
+    /// Takes a heap off the list: it is the caller's.
+    fn revive(&mut self, heap: &'static ThreadHeap) {
+        debug_law!(heap.is_retired.get(), "what comes off a list is there");
+        heap.is_retired.set(false);
+        let (prev, next) = (heap.prev_retired.take(), heap.next_retired.take());
+        match prev {
+            Some(prev) => prev.next_retired.set(next),
+            None => self.heaps.newest_retired = next.map(ThreadHeap::name),
+        }
+        match next {
+            Some(next) => next.prev_retired.set(prev),
+            None => self.heaps.oldest_retired = prev.map(ThreadHeap::name),
+        }
     }
 }
 
@@ -50,9 +66,8 @@ impl Depot {
     /// A heap for a thread: that of one that ended, or a new one.
     pub(crate) fn acquire_heap(&'static self) -> Option<&'static ThreadHeap> {
         let mut pool = self.pool.lock();
-        if let Some(heap) = pool.first_retired() {
-            pool.set_first_retired(heap.next_retired.take());
-            heap.is_retired.set(false);
+        if let Some(heap) = pool.newest_retired() {
+            pool.revive(heap);
             return Some(heap);
         }
         self.make_heap(&mut pool)
@@ -73,20 +88,12 @@ impl Depot {
     #[cfg(feature = "std")]
     pub(crate) fn acquire_empty_heap(&'static self) -> Option<&'static ThreadHeap> {
         let mut pool = self.pool.lock();
-        let (mut before, mut next) = (None::<&ThreadHeap>, pool.first_retired());
-        for _ in 0..EMPTY_TRIES {
-            let Some(heap) = next else { break };
+        for heap in pool.all_retired().take(EMPTY_TRIES) {
             self.tidy(&mut pool, heap);
             if !self.map.all().any(|slab| heap.owns(slab)) {
-                let behind = heap.next_retired.take();
-                match before {
-                    Some(before) => before.next_retired.set(behind),
-                    None => pool.set_first_retired(behind),
-                }
-                heap.is_retired.set(false);
+                pool.revive(heap);
                 return Some(heap);
             }
-            (before, next) = (next, heap.next_retired.get());
         }
         self.make_heap(&mut pool)
     }
@@ -101,14 +108,21 @@ impl Depot {
         heap.end_empty_slabs(|slab| self.end_slab_locked(pool, slab));
     }
 
-    /// All heaps whose threads have ended, the caller's until it gives each to [`Depot::retire_heap`].
-    pub(crate) fn take_retired(&self) -> Option<&'static ThreadHeap> {
-        let mut pool = self.pool.lock();
-        let first = pool.first_retired();
-        pool.set_first_retired(None);
-        core::iter::successors(first, |heap| heap.next_retired.get())
-            .for_each(|heap| heap.is_retired.set(false));
-        first
+    /// Does something with each heap whose thread has ended, the longest ago first. Each is the caller's meanwhile, and
+    /// all others can be had by threads that start: a thread that finds none makes one, which stays for ever.
+    pub(crate) fn with_each_retired(&self, mut action: impl FnMut(&'static ThreadHeap)) {
+        let count = self.pool.lock().all_retired().count();
+        for _ in 0..count {
+            let oldest = {
+                let mut pool = self.pool.lock();
+                let oldest = pool.heaps.oldest_retired.map(ThreadHeap::named);
+                oldest.inspect(|heap| pool.revive(heap))
+            };
+            let Some(heap) = oldest else { break };
+            action(heap);
+            // To the other end, so that the next one is one that was not done yet.
+            self.retire_heap(heap);
+        }
     }
 
     /// Takes the heap of a thread that ended, its caches flushed.
@@ -119,19 +133,17 @@ impl Depot {
     /// Ends the empty slabs of all heaps whose threads have ended.
     pub(crate) fn tidy_retired(&self) {
         let mut pool = self.pool.lock();
-        let mut next = pool.first_retired();
-        while let Some(heap) = next {
+        for heap in pool.all_retired() {
             self.tidy(&mut pool, heap);
-            next = heap.next_retired.get();
         }
     }
 
     /// Adopts a slab with free slots from a heap whose thread has ended.
     pub(super) fn adopt(&self, owner: &'static ThreadHeap, class: Class) -> Option<&'static Slab> {
         let mut pool = self.pool.lock();
-        // Heaps come and go at the front of the list, so one that is retired no more has nobody in front of it.
+        // One that is retired no more may have been anywhere on the list.
         let looked_at = pool.heaps.looked_at.map(ThreadHeap::named);
-        let mut next = looked_at.filter(|heap| heap.is_retired.get()).or(pool.first_retired());
+        let mut next = looked_at.filter(|heap| heap.is_retired.get()).or(pool.newest_retired());
         let mut adopted = None;
         for _ in 0..ADOPT_TRIES {
             let Some(heap) = next else { break };
@@ -143,7 +155,7 @@ impl Depot {
                 break;
             }
             // Behind the last one comes the first, so that each has its turn.
-            next = heap.next_retired.get().or(pool.first_retired());
+            next = heap.next_retired.get().or(pool.newest_retired());
         }
         pool.heaps.looked_at = next.map(ThreadHeap::name);
         let slab = adopted?;

@@ -54,7 +54,9 @@ pub(crate) struct ThreadHeap {
     pub(super) idle_at: Cell<u64>,
     /// Whether its thread has ended: then empty slabs stay until somebody with the pool's lock takes them.
     pub(crate) is_retired: Cell<bool>,
-    pub(crate) next_retired: Cell<Option<&'static ThreadHeap>>,
+    /// Its neighbours among those.
+    pub(super) next_retired: Cell<Option<&'static ThreadHeap>>,
+    pub(super) prev_retired: Cell<Option<&'static ThreadHeap>>,
     /// What it notes while it serves a region.
     pub(crate) notes: Notes,
     /// The heap that its thread used before the region.
@@ -104,6 +106,7 @@ impl ThreadHeap {
             idle_at: Cell::new(0),
             is_retired: Cell::new(false),
             next_retired: Cell::new(None),
+            prev_retired: Cell::new(None),
             notes: Notes::off(),
             outer: Cell::new(None),
             inner: Cell::new(None),

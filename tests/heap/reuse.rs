@@ -9,8 +9,10 @@ mod helpers;
 use core::alloc::Layout;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::time::Duration;
 use std::sync::{Barrier, Mutex};
 use std::thread;
+use std::time::Instant;
 
 use helpers::piece::{MEMS, Piece};
 use helpers::scaled;
@@ -155,7 +157,7 @@ fn a_check_is_not_alarmed_by_slabs_that_come_and_go() {
         let checker = scope.spawn(|| {
             // A pause between two checks, in which the other thread, asleep before an unfair lock, wakes and takes it.
             let mut checks = core::iter::repeat_with(|| {
-                thread::sleep(core::time::Duration::from_micros(200));
+                thread::sleep(Duration::from_micros(200));
                 MEMS.check()
             });
             checks.find(|check| check.is_err() || is_done.load(Ordering::Relaxed))
@@ -195,5 +197,40 @@ fn the_heap_does_not_grow_while_it_is_trimmed() {
     });
     let grown = MEMS.stats().mapped.saturating_sub(before);
     assert!(grown <= 64 * MIB, "{grown} bytes more for 5 blocks of 1 MiB");
+    assert_eq!(MEMS.check(), Ok(()));
+}
+
+/// Blocks of many sizes, one in eight of those that were there: trims have something to do.
+fn sparse_pieces() -> Vec<Piece> {
+    let all = (1..200).flat_map(|size| pieces(40, 40 * size)).enumerate();
+    let (kept, freed): (Vec<_>, Vec<_>) = all.partition(|(index, _)| index % 8 == 0);
+    freed.into_iter().for_each(|(_, piece)| piece.free());
+    kept.into_iter().map(|(_, piece)| piece).collect()
+}
+
+/// While `trim` had the heaps of all threads that ended in its hands, each thread that started got a new one, and those
+/// stay for ever.
+#[test]
+fn trims_beside_threads_that_come_and_go_make_no_heaps() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    const STARTERS: usize = 4;
+    let heaps = || mems::snapshot().expect("memory").threads().len();
+    let before = heaps();
+    let end = Instant::now() + Duration::from_millis(scaled(2_000, 6_000) as u64);
+    thread::scope(|scope| {
+        for _ in 0..STARTERS {
+            scope.spawn(move || {
+                while Instant::now() < end {
+                    let kept = thread::spawn(sparse_pieces).join().unwrap();
+                    thread::spawn(|| kept.into_iter().for_each(Piece::free)).join().unwrap();
+                }
+            });
+        }
+        while Instant::now() < end {
+            MEMS.trim();
+        }
+    });
+    // Starters, their threads, one that waits to be joined by each, this thread and the harness's.
+    assert!(heaps() <= before.max(3 * STARTERS + 8), "{before} heaps, then {}", heaps());
     assert_eq!(MEMS.check(), Ok(()));
 }
