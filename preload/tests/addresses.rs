@@ -14,6 +14,9 @@ use support::{build, run_preloaded};
 
 const RUNS: usize = 6;
 
+/// A test of the program at a path.
+type Test = fn(&Path) -> Result<Answer, String>;
+
 /// No mapping of the program's lies flush against one of the heap's.
 fn nothing_lies_beside_the_heap(program: &Path) -> Result<Answer, String> {
     let outcome = run_preloaded(Command::new(program).arg("guards"));
@@ -49,7 +52,7 @@ fn every_run_has_other_distances(program: &Path) -> Result<Answer, String> {
 
 fn main() -> ExitCode {
     let mut trials = Trials::side_by_side();
-    let tests: [(&str, fn(&Path) -> Result<Answer, String>); 2] = [
+    let tests: [(&str, Test); 2] = [
         ("nothing_lies_beside_the_heap", nothing_lies_beside_the_heap),
         ("every_run_has_other_distances", every_run_has_other_distances),
     ];

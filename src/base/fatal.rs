@@ -1,31 +1,100 @@
 //! The end of a program that misused the heap: one line on standard error, then `SIGABRT`.
 //!
-//! Owns: the line, built on the stack, and the call of abort(3). Touches no lock and no heap, so it may be called from
-//! anywhere, with any lock held.
+//! Owns: the line, built on the stack, where it goes, and the call of abort(3). Touches no lock and no heap, so it may
+//! be called from anywhere, with any lock held. A debugger shows the last line as `mems_last_line`.
 #![allow(unsafe_code, reason = "the door to abort(3) and to file descriptor 2")]
 
+use core::ffi::{CStr, c_char};
 use core::fmt::{self, Write};
+use core::iter;
 use core::mem::ManuallyDrop;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
+use rustix::fd::AsFd;
+use rustix::fs::{Mode, OFlags};
+
+use super::path::PathText;
 use super::text::{StackText, write_all};
 
 /// The longest line, in bytes; what does not fit is cut.
 const LINE_BYTES: usize = 512;
+/// The longest path of a log, with the zero behind it. Not longer, as a line may come from a small stack.
+pub(crate) const LOG_PATH_BYTES: usize = 1024;
 
-/// Writes `mems: ` and the message as one line to standard error.
+/// Where each line goes beside standard error, if anywhere.
+static LOG: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
+
+// The last line, for those who find a core file and nothing else. The symbol has a name that a debugger finds without
+// debug information, and is weak, as a program may have two versions of this crate in it.
+core::arch::global_asm!(
+    ".pushsection .bss.mems_last_line,\"aw\",@nobits",
+    ".weak mems_last_line",
+    ".hidden mems_last_line",
+    ".type mems_last_line, %object",
+    ".size mems_last_line, {bytes}",
+    "mems_last_line:",
+    ".skip {bytes}",
+    ".popsection",
+    bytes = const LINE_BYTES,
+);
+
+unsafe extern "C" {
+    /// Zero behind the line.
+    #[link_name = "mems_last_line"]
+    safe static LAST_LINE: [AtomicU8; LINE_BYTES];
+}
+
+/// Writes `mems: ` and the message as one line to standard error, and to the log.
 #[cold]
 pub(crate) fn complain(message: fmt::Arguments<'_>) {
     let mut line = StackText::<LINE_BYTES>::new();
     let _ = write!(line, "mems: {message}");
     line.truncate(LINE_BYTES - 1);
+    keep(line.as_bytes());
     let _ = line.write_str("\n");
-    // SAFETY: nothing here closes descriptor 2; where the program has closed it, the write fails, which nobody could be
-    // told.
+    // SAFETY: nothing here closes descriptor 2; where the program has closed it, the write fails, and the log and a
+    // core file have the line.
     let stderr = unsafe { rustix::stdio::stderr() };
     let _ = write_all(stderr, line.as_bytes());
+    append_to_log(line.as_bytes());
 }
 
-/// Writes `mems: ` and the message as one line to standard error and ends the process with `SIGABRT`.
+/// Keeps a line in [`LAST_LINE`].
+fn keep(line: &[u8]) {
+    let bytes = line.iter().copied().chain(iter::repeat(0));
+    LAST_LINE.iter().zip(bytes).for_each(|(place, byte)| place.store(byte, Ordering::Relaxed));
+}
+
+/// Lets each line from now on go to a log as well. `%p` in its path is the number of the process that writes.
+pub(crate) fn set_log(path: &'static CStr) {
+    LOG.store(path.as_ptr().cast_mut(), Ordering::Release);
+}
+
+/// The log is opened for each line: a program may close all its descriptors, or leave its folder, and what it starts
+/// shall not hold it open.
+fn append_to_log(line: &[u8]) {
+    let path = LOG.load(Ordering::Acquire);
+    if path.is_null() {
+        return;
+    }
+    // SAFETY: it is a string, and stays.
+    let pattern = unsafe { CStr::from_ptr(path) };
+    let Some(path) = PathText::<LOG_PATH_BYTES>::expanded(pattern) else { return };
+    // Waits for nobody who would read it, and becomes nobody's terminal.
+    let flags = OFlags::WRONLY
+        | OFlags::APPEND
+        | OFlags::CREATE
+        | OFlags::CLOEXEC
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY;
+    if let Ok(file) = rustix::fs::open(path.as_c_str(), flags, Mode::RUSR | Mode::WUSR) {
+        let _ = write_all(file.as_fd(), line);
+    }
+}
+
+/// Does what [`complain`] does, and ends the process with `SIGABRT`.
 #[cold]
 #[inline(never)]
 pub(crate) fn die(message: fmt::Arguments<'_>) -> ! {

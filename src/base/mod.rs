@@ -9,6 +9,7 @@ pub(crate) mod law;
 pub(crate) mod clock;
 pub(crate) mod random;
 pub(crate) mod text;
+pub(crate) mod path;
 pub(crate) mod fatal;
 pub(crate) mod lock;
 pub mod os;

@@ -27,6 +27,11 @@ impl<const N: usize> StackText<N> {
         self.len = self.len.min(len);
     }
 
+    /// Takes all of `bytes` or as many as fit; an `Err` says that some were dropped.
+    pub(crate) fn write_bytes(&mut self, bytes: &[u8]) -> fmt::Result {
+        if self.take(bytes) == bytes.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+
     /// Takes as much of `text` as fits and says how many bytes that was.
     fn take(&mut self, text: &[u8]) -> usize {
         let room = self.bytes.get_mut(self.len..).unwrap_or_default();
@@ -38,9 +43,9 @@ impl<const N: usize> StackText<N> {
 }
 
 impl<const N: usize> Write for StackText<N> {
-    /// Takes the whole of `text` or as much as fits; an `Err` says that something was dropped.
+    /// See [`StackText::write_bytes`].
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.take(text.as_bytes()) == text.len() { Ok(()) } else { Err(fmt::Error) }
+        self.write_bytes(text.as_bytes())
     }
 }
 

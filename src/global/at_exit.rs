@@ -4,12 +4,18 @@
 //! may allocate. Handlers run in reverse order, so this one sees what those of the program have left.
 #![allow(unsafe_code, reason = "registers a handler with libc")]
 
+use core::ffi::CStr;
+
 use crate::base::fatal;
+use crate::base::path::PathText;
 use crate::process::begin::complain_of;
 use crate::process::plain::PROCESS_HEAP;
 use crate::process::question;
-use crate::report;
+use crate::report::files::{WriteError, write_heap_map_to, write_snapshot_to};
 use crate::settings::{self, Settings};
+
+/// The longest path, with the zero behind it.
+const PATH_BYTES: usize = 4096;
 
 /// Something that may be due at exit. It runs without any lock of the heap and allocates nothing.
 type Action = fn(&Settings);
@@ -33,18 +39,22 @@ fn write_stats(settings: &Settings) {
 }
 
 fn write_heap_map(settings: &Settings) {
-    if let Some(path) = settings.heapmap_at_exit
-        && let Err(error) = report::files::write_heap_map_to(path)
-    {
-        fatal::complain(format_args!("MEMS_HEAPMAP_AT_EXIT: {error}"));
-    }
+    write_to("MEMS_HEAPMAP_AT_EXIT", settings.heapmap_at_exit, write_heap_map_to);
 }
 
 fn write_snapshot(settings: &Settings) {
-    if let Some(path) = settings.snapshot_at_exit
-        && let Err(error) = report::files::write_snapshot_to(path)
-    {
-        fatal::complain(format_args!("MEMS_SNAPSHOT_AT_EXIT: {error}"));
+    write_to("MEMS_SNAPSHOT_AT_EXIT", settings.snapshot_at_exit, write_snapshot_to);
+}
+
+/// Writes to the file that `pattern` stands for in this process, if there is one.
+fn write_to(name: &str, pattern: Option<&CStr>, write: fn(&CStr) -> Result<(), WriteError>) {
+    let Some(pattern) = pattern else { return };
+    let written = match PathText::<PATH_BYTES>::numbered(pattern) {
+        Some(path) => write(path.as_c_str()),
+        None => Err(WriteError::Create(libc::ENAMETOOLONG)),
+    };
+    if let Err(error) = written {
+        fatal::complain(format_args!("{name}: {error}"));
     }
 }
 

@@ -77,19 +77,27 @@ impl Builder {
         self
     }
 
+    /// Sets [`Settings::log`]. The file is appended to, or made with mode 0600, and opened for each line: it has them
+    /// in a program that has closed standard error. `%p` in the path is the number of the process.
+    pub const fn log(mut self, path: &'static CStr) -> Self {
+        self.0.log = Some(path);
+        self
+    }
+
     /// Sets [`Settings::stats_at_exit`].
     pub const fn stats_at_exit(mut self, on: bool) -> Self {
         self.0.stats_at_exit = on;
         self
     }
 
-    /// Sets [`Settings::heapmap_at_exit`].
+    /// Sets [`Settings::heapmap_at_exit`]. `%p` in the path is the number of the process; where there is none, a dot
+    /// and the number are appended, as a program may start others. The file has mode 0600, and appears as a whole.
     pub const fn heapmap_at_exit(mut self, path: &'static CStr) -> Self {
         self.0.heapmap_at_exit = Some(path);
         self
     }
 
-    /// Sets [`Settings::snapshot_at_exit`].
+    /// Sets [`Settings::snapshot_at_exit`], with a path as for [`heapmap_at_exit`](Builder::heapmap_at_exit).
     pub const fn snapshot_at_exit(mut self, path: &'static CStr) -> Self {
         self.0.snapshot_at_exit = Some(path);
         self

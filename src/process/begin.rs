@@ -25,6 +25,7 @@ pub(crate) fn begin(built: &Settings) -> &'static Settings {
         if !settings.huge_pages {
             System.decline_huge_pages();
         }
+        settings.log.into_iter().for_each(fatal::set_log);
         let Settings { decay_ms, retained_bytes, reserve_bytes, .. } = *settings;
         DEPOT.heap.set_reservation(reserve_bytes.unwrap_or_else(usable_bytes));
         DEPOT.heap.set_policy(Policy { decay_ms, retained_bytes });

@@ -6,10 +6,11 @@
 use core::ffi::CStr;
 use core::fmt;
 
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::base::path::{PathText, this_process};
 use crate::base::text::{FdText, write_all};
 use crate::inspect::{Snapshot, snapshot};
 
@@ -37,14 +38,57 @@ impl fmt::Display for WriteError {
 
 impl core::error::Error for WriteError {}
 
-fn create(path: &CStr) -> Result<OwnedFd, WriteError> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+/// The longest path of a file that is not whole yet.
+const DRAFT_PATH_BYTES: usize = 4096;
+/// Files of that name that may be there already.
+const DRAFT_TRIES: u32 = 100;
+
+fn open(path: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOCTTY;
     loop {
-        match rustix::fs::open(path, flags, Mode::from_raw_mode(0o666)) {
+        match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
             Err(Errno::INTR) => {}
-            opened => return opened.map_err(|errno| WriteError::Create(errno.raw_os_error())),
+            opened => return opened,
         }
     }
+}
+
+/// Makes the file at `path` anew, for its owner only, with what `write` writes. It appears as a whole, in the place of
+/// one that was there. What is no file, such as a terminal or a pipe, is written to; a symbolic link is refused.
+fn write_file(
+    path: &CStr,
+    write: impl FnOnce(BorrowedFd<'_>) -> fmt::Result,
+) -> Result<(), WriteError> {
+    let cannot = |errno: Errno| WriteError::Create(errno.raw_os_error());
+    match rustix::fs::lstat(path).map(|found| FileType::from_raw_mode(found.st_mode)) {
+        Ok(FileType::RegularFile) | Err(Errno::NOENT) => {}
+        Ok(_) => {
+            let file = open(path, OFlags::empty()).map_err(cannot)?;
+            return write(file.as_fd()).map_err(|_| WriteError::Write);
+        }
+        Err(errno) => return Err(cannot(errno)),
+    }
+    let (file, draft) = create_draft(path).map_err(cannot)?;
+    let written = write(file.as_fd()).map_err(|_| WriteError::Write);
+    let named = written.and_then(|()| rustix::fs::rename(draft.as_c_str(), path).map_err(cannot));
+    if named.is_err() {
+        // Where it cannot be removed, it stays.
+        let _ = rustix::fs::unlink(draft.as_c_str());
+    }
+    named
+}
+
+/// A file beside that at `path`, with a name of its own.
+fn create_draft(path: &CStr) -> Result<(OwnedFd, PathText<DRAFT_PATH_BYTES>), Errno> {
+    for number in 0..DRAFT_TRIES {
+        let suffix = format_args!(".{}-{number}.part", this_process());
+        let draft = PathText::appended(path, suffix).ok_or(Errno::NAMETOOLONG)?;
+        match open(draft.as_c_str(), OFlags::CREATE | OFlags::EXCL) {
+            Err(Errno::EXIST) => {}
+            opened => return opened.map(|file| (file, draft)),
+        }
+    }
+    Err(Errno::EXIST)
 }
 
 /// Writes what `write` writes to a file.
@@ -53,18 +97,18 @@ fn write_text_to(
     write: impl FnOnce(&Snapshot, &mut FdText<'_>) -> fmt::Result,
 ) -> Result<(), WriteError> {
     let snapshot = snapshot().map_err(|_| WriteError::OutOfMemory)?;
-    let file = create(path)?;
-    let mut out = FdText::new(file.as_fd());
-    let written = write(&snapshot, &mut out).and_then(|()| out.flush());
-    written.map_err(|_| WriteError::Write)
+    write_file(path, |file| {
+        let mut out = FdText::new(file);
+        write(&snapshot, &mut out).and_then(|()| out.flush())
+    })
 }
 
-/// Takes a snapshot and writes it as a page ([`Snapshot::write_html`]) to the file at `path`, made anew. Allocates
-/// nothing from the heap.
+/// Takes a snapshot and writes it as a page ([`Snapshot::write_html`]) to the file at `path`, made anew with mode 0600.
+/// Allocates nothing from the heap.
 ///
 /// # Errors
 ///
-/// [`WriteError`]; the file may be there, and not whole.
+/// [`WriteError`]; then what was there before is there still. A symbolic link is refused.
 pub fn write_heap_map_to(path: &CStr) -> Result<(), WriteError> {
     write_text_to(path, |snapshot, out| snapshot.write_html(out))
 }
@@ -85,9 +129,7 @@ pub fn write_heap_picture_to(path: &CStr) -> Result<(), WriteError> {
 /// See [`write_heap_map_to`].
 pub fn write_snapshot_to(path: &CStr) -> Result<(), WriteError> {
     let snapshot = snapshot().map_err(|_| WriteError::OutOfMemory)?;
-    let file = create(path)?;
-    let written = snapshot.write_bytes(|bytes| write_all(file.as_fd(), bytes));
-    written.map_err(|_| WriteError::Write)
+    write_file(path, |file| snapshot.write_bytes(|bytes| write_all(file, bytes)))
 }
 
 /// Lets text go to a [`std::io::Write`], which has errors of its own.

@@ -17,8 +17,9 @@ use crate::base::os::System;
 /// Changes settings by a variable's value, or says what kind of value was expected.
 type Apply = fn(&mut Settings, &CStr) -> Result<(), &'static str>;
 
+const VARIABLE_COUNT: usize = 17;
 /// All variables. `MEMS_HARDEN` comes first, so that the others make exceptions from it.
-const VARIABLES: [(&str, Apply); 16] = [
+const VARIABLES: [(&str, Apply); VARIABLE_COUNT] = [
     ("MEMS_HARDEN", |settings, text| {
         if value::flag(text.to_bytes())? {
             *settings = settings.hardened();
@@ -39,6 +40,10 @@ const VARIABLES: [(&str, Apply); 16] = [
     ("MEMS_MISUSE", |settings, text| set(&mut settings.on_misuse, value::on_misuse, text)),
     ("MEMS_NO_HUGE_PAGES", |settings, text| {
         settings.huge_pages = !value::flag(text.to_bytes())?;
+        Ok(())
+    }),
+    ("MEMS_LOG", |settings, text| {
+        settings.log = Some(kept_path(text)?);
         Ok(())
     }),
     ("MEMS_STATS_AT_EXIT", |settings, text| set(&mut settings.stats_at_exit, value::flag, text)),
@@ -67,20 +72,35 @@ fn set<T>(
     Ok(())
 }
 
-/// Settings as the environment wants them.
-pub(super) fn override_by_environment(mut settings: Settings) -> Settings {
-    if is_secure() {
-        return settings;
-    }
-    for (name, _) in VARIABLES {
-        if let Some(text) = find(name)
-            && let Some(Err(expected)) = set_variable(&mut settings, name, text)
-        {
-            let text = text.to_bytes().escape_ascii();
-            fatal::complain(format_args!("{name}={text} is not {expected}; it is ignored"));
+/// Settings as the environment wants them, and which of its values it cannot have.
+pub(super) fn override_by_environment(mut settings: Settings) -> (Settings, Mistakes) {
+    let mut mistakes = Mistakes([None; VARIABLE_COUNT]);
+    if !is_secure() {
+        for ((name, apply), mistake) in VARIABLES.iter().zip(&mut mistakes.0) {
+            if let Some(text) = find(name) {
+                *mistake = apply(&mut settings, text).err();
+            }
         }
     }
-    settings
+    (settings, mistakes)
+}
+
+/// For each variable what was expected, if that is not what it has.
+#[must_use]
+pub(super) struct Mistakes([Option<&'static str>; VARIABLE_COUNT]);
+
+impl Mistakes {
+    /// Says what is wrong, a line each.
+    pub(super) fn complain(&self) {
+        for ((name, _), mistake) in VARIABLES.iter().zip(&self.0) {
+            if let Some(expected) = mistake
+                && let Some(text) = find(name)
+            {
+                let text = text.to_bytes().escape_ascii();
+                fatal::complain(format_args!("{name}={text} is not {expected}; it is ignored"));
+            }
+        }
+    }
 }
 
 /// Sets what the variable `name` stands for to the value that `text` has, or says what kind of value was expected.
@@ -137,8 +157,8 @@ fn find(name: &str) -> Option<&'static CStr> {
 /// A copy of a path that stays for ever, in pages of its own.
 fn kept_path(text: &CStr) -> Result<&'static CStr, &'static str> {
     let bytes = text.to_bytes_with_nul();
-    if bytes.len() < 2 {
-        return Err("a path");
+    if bytes.len() < 2 || bytes.len() > fatal::LOG_PATH_BYTES {
+        return Err("a path of 1 to 1023 bytes");
     }
     let copy =
         guarded::map(&System, bytes.len()).map_err(|_| "a path for which there is memory")?;

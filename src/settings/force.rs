@@ -27,8 +27,9 @@ pub(crate) fn fix(built: &Settings, put_in_force: impl FnOnce(&Settings)) -> &'s
     let settings = IN_FORCE.get().unwrap_or_else(|| {
         let _fixing = FIXING.lock();
         IN_FORCE.call_once(|| {
-            let settings = environment::override_by_environment(*built);
+            let (settings, mistakes) = environment::override_by_environment(*built);
             put_in_force(&settings);
+            mistakes.complain();
             settings
         })
     });

@@ -33,11 +33,13 @@ pub struct Settings {
     pub on_misuse: OnMisuse,
     /// Whether the kernel may back the heap by huge pages.
     pub huge_pages: bool,
+    /// A file to which each line on standard error goes as well; see [`Builder::log`](crate::Builder::log).
+    pub log: Option<&'static CStr>,
     /// Whether the sums are written to standard error at exit.
     pub stats_at_exit: bool,
-    /// Where a picture of the heap is written at exit.
+    /// Where the heap map's page is written at exit; see [`Builder::heapmap_at_exit`](crate::Builder::heapmap_at_exit).
     pub heapmap_at_exit: Option<&'static CStr>,
-    /// Where a snapshot of the heap is written at exit.
+    /// Where a snapshot of the heap is written at exit, as [`heapmap_at_exit`](Settings::heapmap_at_exit) is.
     pub snapshot_at_exit: Option<&'static CStr>,
     /// Whether the bytes of a block are cleared when it is freed.
     pub zero_on_free: bool,
@@ -63,6 +65,7 @@ impl Settings {
         reserve_bytes: None,
         on_misuse: OnMisuse::Abort,
         huge_pages: true,
+        log: None,
         stats_at_exit: false,
         heapmap_at_exit: None,
         snapshot_at_exit: None,

@@ -297,8 +297,9 @@ fn what_is_in_force(trials: &mut Trials) {
             ("MEMS_LIMIT", "512M"),
             ("MEMS_RESERVE", "2G"),
             ("MEMS_MISUSE", "report"),
-            ("MEMS_SNAPSHOT_AT_EXIT", concat!(env!("CARGO_TARGET_TMPDIR"), "/some path")),
-            ("MEMS_HEAPMAP_AT_EXIT", concat!(env!("CARGO_TARGET_TMPDIR"), "/map.html")),
+            ("MEMS_LOG", "/dev/null"),
+            ("MEMS_SNAPSHOT_AT_EXIT", concat!(env!("CARGO_TARGET_TMPDIR"), "/some path-%p")),
+            ("MEMS_HEAPMAP_AT_EXIT", concat!(env!("CARGO_TARGET_TMPDIR"), "/map-%p.html")),
         ];
         let words = [
             "decay_ms: 5,",
@@ -307,8 +308,9 @@ fn what_is_in_force(trials: &mut Trials) {
             "limit_bytes: 536870912",
             "reserve_bytes: Some(2147483648)",
             "on_misuse: Report",
-            concat!("snapshot_at_exit: Some(\"", env!("CARGO_TARGET_TMPDIR"), "/some path\")"),
-            concat!("heapmap_at_exit: Some(\"", env!("CARGO_TARGET_TMPDIR"), "/map.html\")"),
+            "log: Some(\"/dev/null\")",
+            concat!("snapshot_at_exit: Some(\"", env!("CARGO_TARGET_TMPDIR"), "/some path-%p\")"),
+            concat!("heapmap_at_exit: Some(\"", env!("CARGO_TARGET_TMPDIR"), "/map-%p.html\")"),
         ];
         says("show", &variables, &words)
     });
