@@ -8,14 +8,15 @@
 //! which is right for everybody. If the library was loaded by dlopen(3), the program goes on with libc's functions, and
 //! ours are called by those who ask for them: they serve their own heap.
 //!
-//! This file names the functions of `cxx` and `family`, and they call what it found: the circle is the loader's, which
-//! fills one table for all of them.
+//! This file names the functions of `cxx_new`, `cxx_delete` and `family`, and they call what it found: the circle is
+//! the loader's, which fills one table for all of them.
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{cxx, engine, family};
+use crate::cxx_new::{self, New, NewAligned};
+use crate::{cxx_delete, engine, family};
 
 /// A function that takes a block back.
 type Free = extern "C" fn(*mut c_void);
@@ -31,16 +32,24 @@ struct Functions {
     delete_array: Free,
     delete_aligned: FreeAligned,
     delete_array_aligned: FreeAligned,
+    new: New,
+    new_array: New,
+    new_aligned: NewAligned,
+    new_array_aligned: NewAligned,
 }
 
 /// What the loader found.
 static FOUND: Functions = Functions {
     free: family::free,
     realloc: family::realloc,
-    delete: cxx::delete,
-    delete_array: cxx::delete_array,
-    delete_aligned: cxx::delete_aligned,
-    delete_array_aligned: cxx::delete_array_aligned,
+    delete: cxx_delete::delete,
+    delete_array: cxx_delete::delete_array,
+    delete_aligned: cxx_delete::delete_aligned,
+    delete_array_aligned: cxx_delete::delete_array_aligned,
+    new: cxx_new::new,
+    new_array: cxx_new::new_array,
+    new_aligned: cxx_new::new_aligned,
+    new_array_aligned: cxx_new::new_array_aligned,
 };
 
 /// Whether `free` and `realloc` are ours.
@@ -111,6 +120,20 @@ pub(crate) extern "C" fn delete_array_aligned(pointer: *mut c_void, align: usize
     (found().delete_array_aligned)(pointer, align);
 }
 
+/// The program's `operator new`.
+#[cold]
+#[inline(never)]
+pub(crate) fn new(size: usize) -> *mut c_void {
+    (found().new)(size)
+}
+
+/// The program's `operator new` with an alignment.
+#[cold]
+#[inline(never)]
+pub(crate) fn new_aligned(size: usize, align: usize) -> *mut c_void {
+    (found().new_aligned)(size, align)
+}
+
 /// The first address of the program or library that has `function`; 0 for none.
 fn home_of(function: *const c_void) -> usize {
     let mut info = MaybeUninit::<libc::Dl_info>::uninit();
@@ -130,12 +153,18 @@ extern "C" fn learn() {
     let free = found.free as *const c_void;
     // In libc: we were loaded late.
     let c = home_of(free) == libc || is_ours(free) && is_ours(found.realloc as *const c_void);
-    let cxx = is_ours(found.delete as *const c_void)
-        && is_ours(found.delete_array as *const c_void)
-        && is_ours(found.delete_aligned as *const c_void)
-        && is_ours(found.delete_array_aligned as *const c_void);
+    let cxx = [
+        found.delete as *const c_void,
+        found.delete_array as *const c_void,
+        found.delete_aligned as *const c_void,
+        found.delete_array_aligned as *const c_void,
+        found.new as *const c_void,
+        found.new_array as *const c_void,
+        found.new_aligned as *const c_void,
+        found.new_array_aligned as *const c_void,
+    ];
     C_IS_OURS.store(c, Ordering::Relaxed);
-    CXX_IS_OURS.store(c && cxx, Ordering::Relaxed);
+    CXX_IS_OURS.store(c && cxx.into_iter().all(is_ours), Ordering::Relaxed);
 }
 
 /// The loader calls what this section points to.

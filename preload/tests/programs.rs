@@ -102,6 +102,13 @@ if __name__ == \"__main__\":
         "seq 1000 | openssl sha256 && \
          seq 100000 | openssl enc -aes-128-cbc -K 00 -iv 00 2> /dev/null | cksum",
     ),
+    (
+        "php",
+        "php",
+        "php -r '$a = []; for ($i = 0; $i < 50000; $i++) $a[md5((string)($i % 977))] = str_repeat(\"x\", $i % 100);
+         echo count($a), strlen(json_encode($a)), preg_match_all(\"/x+/\", implode(\" \", $a)), \"\\n\";
+         echo iconv(\"UTF-8\", \"ASCII//TRANSLIT\", \"abc\"), strlen(gzcompress(implode($a))), \"\\n\";'",
+    ),
     ("xz", "xz", "seq 200000 | xz -T2 | xz -d | cksum"),
 ];
 

@@ -44,13 +44,43 @@ fn run_all(trials: &mut Trials, program: &Path) {
     trials.case("loaded_late_beside_another_malloc", move || judge(&run(&mut command)));
 }
 
+/// A program that opens an extension, which opens another library.
+fn deepbind() -> Result<Command, String> {
+    let extension = build(
+        "deepbind_extension.c",
+        &["-shared", "-fPIC", "-Wl,-rpath,$ORIGIN,--enable-new-dtags"],
+    )?;
+    build("deepbind_other.c", &["-shared", "-fPIC"])?;
+    let mut program = Command::new(build("deepbind.c", &[])?);
+    program.arg(extension);
+    Ok(program)
+}
+
+/// A program with a library whose operators come behind ours.
+fn library_operators() -> Result<Command, String> {
+    let library = build("library_operators.cpp", &["-shared", "-fPIC"])?;
+    let flags = ["-std=c++17", "-Wl,--no-as-needed", &library.display().to_string()];
+    build("use_operators.cpp", &flags).map(Command::new)
+}
+
+fn says_ok(program: Result<Command, String>) -> Result<Answer, String> {
+    match program {
+        Ok(mut program) => {
+            let outcome = run_preloaded(&mut program);
+            if outcome.stdout == "ok\n" { judge(&outcome) } else { Err(outcome.describe()) }
+        }
+        Err(why) => Ok(Answer::Skipped(why)),
+    }
+}
+
 fn main() -> ExitCode {
     let mut trials = Trials::side_by_side();
     match build("semantics.c", &[]) {
         Ok(program) => run_all(&mut trials, &program),
         Err(why) => trials.case("semantics.c", || Ok(Answer::Skipped(why))),
     }
-    for (source, expected) in [("own_operators.cpp", "0\n"), ("own_malloc.cpp", "ok\n")] {
+    let programs = [("own_operators.cpp", "0\n"), ("own_malloc.cpp", "ok\n"), ("new.cpp", "ok\n")];
+    for (source, expected) in programs {
         trials.case(source, move || match build(source, &["-std=c++17"]) {
             Ok(program) => {
                 let outcome = run_preloaded(&mut Command::new(program));
@@ -59,5 +89,7 @@ fn main() -> ExitCode {
             Err(why) => Ok(Answer::Skipped(why)),
         });
     }
+    trials.case("extensions_opened_with_deepbind", || says_ok(deepbind()));
+    trials.case("a_library_with_operators_of_its_own", || says_ok(library_operators()));
     trials.finish()
 }

@@ -1,4 +1,4 @@
-//! C++'s `operator delete`, in all its forms. `operator new` stays libstdc++'s, which calls `malloc`.
+//! C++'s `operator delete`, in all its forms.
 //!
 //! A form that knows a size or an alignment is refused if the block is another, unless the program has a form of its
 //! own: then every form ends there, as the standard demands.
