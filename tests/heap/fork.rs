@@ -74,6 +74,10 @@ fn child_life(inherited: Vec<Piece>, number: usize) -> i32 {
         }
         victim.free();
     }
+    let left_nothing = || mems::region(|| ()).is_ok_and(|((), left)| left.is_nothing());
+    if number.is_multiple_of(10) && !left_nothing() {
+        return 15;
+    }
     if number.is_multiple_of(50) && fork_child(Vec::new(), number + 1) != 0 {
         return 13;
     }
@@ -119,6 +123,27 @@ fn churn(seed: u64, shall_stop: &AtomicBool) -> usize {
     operations
 }
 
+/// As [`churn`], in regions within regions, of which each leaves something behind.
+fn churn_in_regions(seed: u64, shall_stop: &AtomicBool) -> usize {
+    let (mut rng, mut operations) = (Rng::quiet(seed), 0);
+    let mut some = |count| -> Vec<Piece> {
+        operations += count;
+        (0..count).filter_map(|_| Piece::new(rng.size(14), 8, rng.next())).collect()
+    };
+    while !shall_stop.load(Ordering::Relaxed) {
+        let (kept, _) = mems::region(|| {
+            let mut kept = some(20);
+            let (inner, _) = mems::region(|| some(10)).expect("there is memory");
+            kept.drain(..10).for_each(Piece::free);
+            kept.extend(inner);
+            kept
+        })
+        .expect("there is memory");
+        kept.into_iter().for_each(Piece::free);
+    }
+    operations
+}
+
 /// Forks `count` children, one after the other, each with some blocks of this process.
 fn fork_many(first: usize, count: usize) -> Result<(), String> {
     let mut rng = Rng::quiet(first as u64);
@@ -134,7 +159,7 @@ fn fork_many(first: usize, count: usize) -> Result<(), String> {
 }
 
 /// Forks from `forkers` threads while others allocate.
-fn fork_case(forkers: usize) -> Result<Answer, String> {
+fn fork_case(forkers: usize, churn: fn(u64, &AtomicBool) -> usize) -> Result<Answer, String> {
     println!("seeds: 1 to {THREADS}, and the children's numbers");
     let shall_stop = AtomicBool::new(false);
     let count = scaled(CHILDREN / 2, CHILDREN);
@@ -219,7 +244,8 @@ fn main() -> ExitCode {
     let mut trials = Trials::alone();
     trials.case("handlers_that_allocate", handlers_case);
     trials.case("slots_that_a_vanished_thread_had_cached", vanished_caches_case);
-    trials.case("fork_from_main_while_others_allocate", || fork_case(0));
-    trials.case("fork_from_threads_while_others_allocate", || fork_case(2));
+    trials.case("fork_from_main_while_others_allocate", || fork_case(0, churn));
+    trials.case("fork_from_threads_while_others_allocate", || fork_case(2, churn));
+    trials.case("fork_while_others_are_in_regions", || fork_case(0, churn_in_regions));
     trials.finish()
 }
