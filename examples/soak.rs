@@ -16,11 +16,11 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::process::ExitCode;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use fastrand::Rng;
+use spin::Mutex;
 
 #[global_allocator]
 static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
@@ -198,15 +198,10 @@ struct Soak {
     wrong: Mutex<Option<String>>,
 }
 
-/// The value of a lock, whatever happened to others who held it.
-fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Soak {
     fn fail(&self, wrong: String) {
         self.is_over.store(true, Ordering::Relaxed);
-        locked(&self.wrong).get_or_insert(wrong);
+        self.wrong.lock().get_or_insert(wrong);
     }
 
     /// One thread's life.
@@ -232,12 +227,12 @@ impl Soak {
                 4..6 => {
                     let other = Held::new(random)?;
                     let place = &self.places[random.usize(..PLACES)];
-                    let other = core::mem::replace(&mut *locked(place), other);
+                    let other = core::mem::replace(&mut *place.lock(), other);
                     other.map_or(Ok(()), Held::free)?;
                 }
                 6 => {
                     let place = &self.places[random.usize(..PLACES)];
-                    kept.extend(locked(place).take());
+                    kept.extend(place.lock().take());
                 }
                 7 if !kept.is_empty() => {
                     let index = random.usize(..kept.len());
@@ -252,7 +247,7 @@ impl Soak {
         }
         // Some end with all their blocks in other hands, so that these outlive the thread.
         for held in kept {
-            let other = locked(&self.places[random.usize(..PLACES)]).replace(held);
+            let other = self.places[random.usize(..PLACES)].lock().replace(held);
             other.map_or(Ok(()), Held::free)?;
         }
         Ok(())
@@ -355,7 +350,7 @@ fn main() -> ExitCode {
     let threads = usize::try_from(threads).unwrap_or(usize::MAX);
     let lives = run(&soak, Duration::from_secs(seconds), threads, seed);
     for place in &soak.places {
-        if let Some(Err(wrong)) = locked(place).take().map(Held::free) {
+        if let Some(Err(wrong)) = place.lock().take().map(Held::free) {
             soak.fail(wrong.to_string());
         }
     }
@@ -364,7 +359,7 @@ fn main() -> ExitCode {
     let (operations, kib) = (soak.operations.load(Ordering::Relaxed), peak_kib());
     let check_text = check.map_or_else(|broken| broken.to_string(), |()| "every law holds".into());
     println!("{operations} operations by {lives} threads, peak RSS {kib} KiB, check: {check_text}");
-    match locked(&soak.wrong).take() {
+    match soak.wrong.lock().take() {
         Some(wrong) => {
             eprintln!("WRONG: {wrong}");
             ExitCode::FAILURE

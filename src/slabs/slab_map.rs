@@ -129,7 +129,8 @@ impl SlabMap {
     pub(crate) fn find(&self, address: usize) -> Option<&'static Slab> {
         let word = self.word(self.granule(address)?);
         // SAFETY: the word lies in the committed part of the table (I1), which is never unmapped.
-        let number = unsafe { &*word }.load(Ordering::Relaxed);
+        // Whoever asks about an address that nobody gave it, a walk or a wrong free, sees a descriptor as it was made.
+        let number = unsafe { &*word }.load(Ordering::Acquire);
         // SAFETY: the table's words are zero at first, and then `set` puts names' numbers there (I2).
         unsafe { SlabName::from_number(number) }.map(Slab::named)
     }

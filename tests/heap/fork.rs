@@ -159,10 +159,13 @@ fn fork_many(first: usize, count: usize) -> Result<(), String> {
 }
 
 /// Forks from `forkers` threads while others allocate.
-fn fork_case(forkers: usize, churn: fn(u64, &AtomicBool) -> usize) -> Result<Answer, String> {
+fn fork_case(
+    forkers: usize,
+    count: usize,
+    churn: fn(u64, &AtomicBool) -> usize,
+) -> Result<Answer, String> {
     println!("seeds: 1 to {THREADS}, and the children's numbers");
     let shall_stop = AtomicBool::new(false);
-    let count = scaled(CHILDREN / 2, CHILDREN);
     let (ends, operations) = std::thread::scope(|scope| {
         let churners: Vec<_> = (1..=THREADS)
             .map(|seed| {
@@ -244,8 +247,11 @@ fn main() -> ExitCode {
     let mut trials = Trials::alone();
     trials.case("handlers_that_allocate", handlers_case);
     trials.case("slots_that_a_vanished_thread_had_cached", vanished_caches_case);
-    trials.case("fork_from_main_while_others_allocate", || fork_case(0, churn));
-    trials.case("fork_from_threads_while_others_allocate", || fork_case(2, churn));
-    trials.case("fork_while_others_are_in_regions", || fork_case(0, churn_in_regions));
+    let count = scaled(CHILDREN / 2, CHILDREN);
+    trials.case("fork_from_main_while_others_allocate", move || fork_case(0, count, churn));
+    trials.case("fork_from_threads_while_others_allocate", move || fork_case(2, count, churn));
+    trials.case("fork_while_others_are_in_regions", move || {
+        fork_case(0, count / 4, churn_in_regions)
+    });
     trials.finish()
 }
