@@ -1,5 +1,6 @@
 //! Random numbers that nobody outside of the process can foretell.
-#![allow(unsafe_code, reason = "asks the system for random bytes")]
+
+use rustix::rand::GetRandomFlags;
 
 /// A generator (SplitMix64, Steele, Lea and Flood 2014), seeded by the system.
 #[derive(Debug)]
@@ -8,13 +9,10 @@ pub(crate) struct Random(u64);
 impl Random {
     /// A generator with a seed of its own.
     pub(crate) fn seeded() -> Self {
-        let mut seed = 0_u64;
-        // SAFETY: the 8 bytes of `seed` may be written; the call does not wait.
-        let got = unsafe {
-            libc::getrandom((&raw mut seed).cast(), size_of::<u64>(), libc::GRND_NONBLOCK)
-        };
+        let mut seed = [0; 8];
+        let got = rustix::rand::getrandom(&mut seed, GetRandomFlags::NONBLOCK);
         // Where the system has nothing random yet, early at boot, the address of the stack must do.
-        Self(if got == 8 { seed } else { (&raw const seed).addr() as u64 })
+        Self(if got == Ok(8) { u64::from_ne_bytes(seed) } else { (&raw const seed).addr() as u64 })
     }
 
     /// A number from 0 to `limit - 1`. `limit` is not 0.

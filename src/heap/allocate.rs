@@ -7,7 +7,7 @@ use super::chains::{Allocation, For, Request};
 use super::handle::Heap;
 use super::root::Root;
 use super::sizes::{GRANULE, HUGE_FROM, block_size};
-use super::zones::Use;
+use super::zone::Use;
 use crate::base::os::Os;
 use crate::chain::free_list::Nodes;
 

@@ -8,10 +8,11 @@
 //! who knows the address of a block knows none of a node or of a huge block. Where addresses are scarce nothing but
 //! the guards is left out.
 
+use core::iter;
 use core::ops::Range;
 
 use super::bounds::Bounds;
-use super::zone::Zone;
+use super::zone::{Use, Zone};
 use crate::base::random::Random;
 use crate::base::round::align_down;
 
@@ -66,6 +67,12 @@ impl Division {
         let huge =
             has_huge.then(|| Zone::within(middle..end, place(middle, HUGE_ALIGN), 0).for_huge());
         Self { nodes, blocks, huge, spread }
+    }
+
+    /// The zones, and what each is for.
+    pub(super) fn zones(&self) -> impl Iterator<Item = (Use, Zone)> {
+        let blocks = [self.blocks].into_iter().chain(self.huge);
+        iter::once((Use::Nodes, self.nodes)).chain(blocks.map(|zone| (Use::Blocks, zone)))
     }
 }
 

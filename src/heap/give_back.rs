@@ -15,7 +15,7 @@ use core::sync::atomic::Ordering;
 use super::chains::Chains;
 use super::handle::Heap;
 use super::root::Root;
-use super::zones::Use;
+use super::zone::Use;
 use crate::base::addr;
 use crate::base::commit;
 use crate::base::lock::LockGuard;

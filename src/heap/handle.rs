@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use super::bounds::Bounds;
 use super::decay::Policy;
 use super::root::Root;
-use super::zones::Use;
+use super::zone::Use;
 use crate::base::lock::Lock;
 use crate::base::os::{Os, OutOfMemory, System};
 

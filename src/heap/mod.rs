@@ -6,9 +6,9 @@
 //!
 //! From the ground up: [`sizes`] of blocks; [`misuse`] wrong addresses; [`decay`] when pages go back; [`bounds`] what a
 //! heap starts with; [`lost`] runs that are nobody's; [`inherited`] what a fork's child may give back; [`zone`],
-//! [`division`] and [`zones`] the reserved addresses; [`chains`] what one lock guards; [`root`] the record that all
-//! hangs off; [`handle`] the way to it; [`give_back`] pages that go back to the OS; [`allocate`], [`release`] and
-//! [`resize`] the verbs; [`clear`] zero bytes; [`walk`] and [`stats`] looking inside.
+//! [`division`], [`zone_table`] and [`zones`] the reserved addresses; [`chains`] what one lock guards; [`root`] the
+//! record that all hangs off; [`handle`] the way to it; [`give_back`] pages that go back to the OS; [`allocate`],
+//! [`release`] and [`resize`] the verbs; [`clear`] zero bytes; [`walk`] and [`stats`] looking inside.
 //!
 //! Invariants: **I1** no system call is made under the `chains` lock; **I2** pointers handed out are made from the
 //! heap's own numbers, so they never carry the provenance of a pointer that was freed.
@@ -21,6 +21,7 @@ mod lost;
 mod inherited;
 mod zone;
 mod division;
+mod zone_table;
 mod zones;
 mod chains;
 mod root;

@@ -10,7 +10,7 @@ use super::handle::Heap;
 use super::misuse::Misuse;
 use super::root::Root;
 use super::sizes::{HUGE_FROM, block_size};
-use super::zones::Use;
+use super::zone::Use;
 use crate::base::os::Os;
 use crate::chain::free_list::{Claim, Nodes};
 use crate::chain::segment::Segment;

@@ -11,7 +11,7 @@ use super::chains::Chains;
 use super::inherited::Inherited;
 use super::lost::LostRuns;
 use super::misuse::Misuse;
-use super::zones::{Use, Zones};
+use super::zones::{FirstRun, Zones};
 use crate::base::addr;
 use crate::base::lock::Lock;
 use crate::base::os::{Os, OutOfMemory};
@@ -35,19 +35,10 @@ impl Root {
     /// Reserves a heap's first zones and puts its root record at their start.
     #[expect(unsafe_code, reason = "places the record in memory that was just committed")]
     pub(super) fn create(os: &impl Os, bounds: &Bounds) -> Result<NonNull<Self>, OutOfMemory> {
-        let mut zones = Zones::new(os, bounds)?;
-        let run = match zones.commit(os, Use::Nodes, size_of::<Self>()) {
-            Ok(run) => run,
-            Err(error) => {
-                zones.release(os, &LostRuns::new());
-                return Err(error);
-            }
-        };
-        let place = addr::pointer(run.start).ok_or(OutOfMemory)?.cast::<Self>();
+        let (zones, FirstRun { record, nodes }) = Zones::new(os, bounds, size_of::<Self>())?;
+        let place = addr::pointer(record).ok_or(OutOfMemory)?.cast::<Self>();
         let page_size = os.page_size();
-        let first_node = run.start + size_of::<Self>().next_multiple_of(64);
-        let chains =
-            Chains::new(page_size, first_node..run.end(), zones.huge_range(), bounds.policy);
+        let chains = Chains::new(page_size, nodes, zones.huge_range(), bounds.policy);
         let root = Self {
             page_size,
             zones: Lock::new(zones),

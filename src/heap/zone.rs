@@ -15,6 +15,16 @@ use crate::base::fatal::debug_law;
 use crate::base::os::{Os, OutOfMemory, Recovered};
 use crate::base::round::align_up;
 
+/// What a zone is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum Use {
+    /// Spans, and so blocks.
+    Blocks,
+    /// Nodes and the root record.
+    Nodes,
+}
+
 /// A run of reserved addresses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Zone {
@@ -46,10 +56,6 @@ impl Run {
 }
 
 impl Zone {
-    /// No addresses.
-    pub(super) const NONE: Self =
-        Self { start: 0, reserved: 0, committed: 0, before: 0, behind: 0, is_huge: false };
-
     /// A zone that starts at `start`, within a run of reserved addresses, and ends `behind` bytes before the run does.
     pub(super) const fn within(run: Range<usize>, start: usize, behind: usize) -> Self {
         let (reserved, before) = (run.end - behind - start, start - run.start);
@@ -204,7 +210,7 @@ impl Zone {
     }
 
     /// Gives all addresses back but those of runs that are lost.
-    pub(super) fn release(self, os: &impl Os, lost: &LostRuns) {
+    pub(super) fn release(&self, os: &impl Os, lost: &LostRuns) {
         let Range { mut start, end } = self.owned();
         while let Some((kept, next)) = lost.next_piece(start, end) {
             if let Some(piece) = addr::pointer(start).filter(|_| start < kept) {

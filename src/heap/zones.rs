@@ -11,14 +11,12 @@ use core::ops::Range;
 use super::bounds::Bounds;
 use super::division::Division;
 use super::lost::LostRuns;
-use super::zone::{Run, Zone};
+use super::zone::{Run, Use, Zone};
+use super::zone_table::ZoneTable;
 use crate::base::addr;
 use crate::base::os::{Os, OutOfMemory};
 use crate::base::round::{align_down, align_up};
 
-/// Zones of one kind. Each further one has as many addresses as all before it, or what the limits leave, so this is
-/// ample.
-const MAX_ZONES: usize = 128;
 /// The smallest first reservation.
 const MIN_RESERVATION: usize = 4 << 20;
 /// The largest: half of the addresses that a process has.
@@ -30,16 +28,6 @@ const MIN_STEP: usize = 256 << 10;
 /// The most that is committed at once beyond the need: 1/8 of the zone, up to this.
 const MAX_STEP: usize = 64 << 20;
 
-/// What a zone is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(super) enum Use {
-    /// Spans, and so blocks.
-    Blocks,
-    /// Nodes and the root record.
-    Nodes,
-}
-
 /// Why no more was committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
@@ -49,11 +37,19 @@ enum Refusal {
     ZoneEnded,
 }
 
+/// What was committed at first.
+#[derive(Debug)]
+pub(super) struct FirstRun {
+    /// Where the root record goes: a multiple of the page size.
+    pub(super) record: usize,
+    /// Memory for nodes.
+    pub(super) nodes: Range<usize>,
+}
+
 /// The zones of a heap.
 #[derive(Debug)]
 pub(super) struct Zones {
-    zones: [[Zone; MAX_ZONES]; 2],
-    counts: [usize; 2],
+    tables: [ZoneTable; 2],
     /// Bytes of reservations, one half of the address-space limit at the most.
     limit: Option<usize>,
     /// Bytes that may be committed.
@@ -91,23 +87,41 @@ fn step(zone: &Zone, need: usize, os: &impl Os) -> Result<usize, OutOfMemory> {
 }
 
 impl Zones {
-    /// Reserves the first zones, for a heap with these bounds.
-    pub(super) fn new(os: &impl Os, bounds: &Bounds) -> Result<Self, OutOfMemory> {
+    /// Reserves the first zones, for a heap with these bounds, and commits the first run for nodes: `record_bytes` at
+    /// its front are for the root record.
+    #[expect(unsafe_code, reason = "puts the tables into memory that was just committed")]
+    pub(super) fn new(
+        os: &impl Os,
+        bounds: &Bounds,
+        record_bytes: usize,
+    ) -> Result<(Self, FirstRun), OutOfMemory> {
         let (wish, limit_bytes, limit) = (bounds.reservation, bounds.limit_bytes, address_limit());
-        let most = limit.map_or(MAX_RESERVATION, |limit| limit / 2);
-        let wish = wish.min(most).max(MIN_RESERVATION);
-        let whole = reserve(os, wish, MIN_RESERVATION)?;
-        let is_ample = limit.is_none();
-        let Division { nodes, blocks, huge, spread } =
-            Division::of(&whole, bounds, is_ample, os.page_size());
-        let (mut zones, mut counts) = ([[Zone::NONE; MAX_ZONES]; 2], [1, 1]);
-        zones[Use::Nodes as usize][0] = nodes;
-        zones[Use::Blocks as usize][0] = blocks;
-        if let Some(huge) = huge {
-            zones[Use::Blocks as usize][1] = huge;
-            counts[Use::Blocks as usize] = 2;
+        let tables_at = record_bytes.next_multiple_of(64);
+        let need = align_up(tables_at + 2 * ZoneTable::BYTES, os.page_size()).ok_or(OutOfMemory)?;
+        if need > limit_bytes {
+            return Err(OutOfMemory);
         }
-        Ok(Self { zones, counts, limit, limit_bytes, spread })
+        let most = limit.map_or(MAX_RESERVATION, |limit| limit / 2);
+        let whole = reserve(os, wish.min(most).max(MIN_RESERVATION), MIN_RESERVATION)?;
+        let mut division = Division::of(&whole, bounds, limit.is_none(), os.page_size());
+        let wish = step(&division.nodes, need, os)?.min(align_down(limit_bytes, os.page_size()));
+        let Ok(run) = division.nodes.commit(os, need, wish) else {
+            division.zones().for_each(|(_, zone)| zone.release(os, &LostRuns::new()));
+            return Err(OutOfMemory);
+        };
+        let tables = run.start + tables_at;
+        let table = |number: usize| {
+            let place = addr::pointer(tables + number * ZoneTable::BYTES).ok_or(OutOfMemory)?;
+            // SAFETY: the memory was just committed, is aligned to 64, and nobody else's.
+            Ok(unsafe { ZoneTable::at(place) })
+        };
+        let tables = [table(0)?, table(1)?];
+        let mut zones = Self { tables, limit, limit_bytes, spread: division.spread };
+        for (what, zone) in division.zones() {
+            zones.tables[what as usize].push(zone)?;
+        }
+        let nodes = run.start + tables_at + 2 * ZoneTable::BYTES..run.end();
+        Ok((zones, FirstRun { record: run.start, nodes }))
     }
 
     /// Whether there was a limit on the process's addresses when the heap began, or there is one on what is committed.
@@ -117,7 +131,7 @@ impl Zones {
 
     /// The zones of one use.
     pub(super) fn all(&self, what: Use) -> &[Zone] {
-        self.zones[what as usize].get(..self.counts[what as usize]).unwrap_or_default()
+        self.tables[what as usize].all()
     }
 
     /// The zone for huge blocks, at the end of all addresses if there is none. It ends where its tail was given up.
@@ -161,7 +175,7 @@ impl Zones {
     }
 
     fn all_mut(&mut self, what: Use) -> impl Iterator<Item = &mut Zone> {
-        self.zones[what as usize].iter_mut().take(self.counts[what as usize])
+        self.tables[what as usize].all_mut().iter_mut()
     }
 
     /// Commits at least `need` bytes more for one use, and more if that is cheap. When a limit is in the way, gives the
@@ -257,8 +271,7 @@ impl Zones {
     /// Puts a further zone behind the last one of a use, and says which it is.
     #[cold]
     fn chain(&mut self, os: &impl Os, what: Use, need: usize) -> Result<usize, OutOfMemory> {
-        let count = self.counts[what as usize];
-        if count == MAX_ZONES {
+        if self.tables[what as usize].is_full() {
             return Err(OutOfMemory);
         }
         let so_far = self.all(what).iter().map(|zone| zone.reserved).sum();
@@ -267,19 +280,16 @@ impl Zones {
         let guard = if what == Use::Nodes { os.page_size() } else { 0 };
         let least = need.max(os.page_size()).checked_add(2 * guard).ok_or(OutOfMemory)?;
         let whole = reserve(os, wish, least)?;
-        self.zones[what as usize][count] = Zone::within(whole.clone(), whole.start + guard, guard);
-        self.counts[what as usize] = count + 1;
-        Ok(count)
+        self.tables[what as usize].push(Zone::within(whole.clone(), whole.start + guard, guard))?;
+        Ok(self.all(what).len() - 1)
     }
 
     /// Gives the addresses of a chained zone back, of which no page is committed or in use.
     fn remove(&mut self, os: &impl Os, what: Use, index: usize) {
-        let (zones, count) = (&mut self.zones[what as usize], &mut self.counts[what as usize]);
-        let Some(zone) = zones.get(index) else { return };
-        // What is lost was never a part of a span that is all hole.
-        zone.release(os, &LostRuns::new());
-        zones.copy_within(index + 1..*count, index);
-        *count -= 1;
+        if let Some(zone) = self.tables[what as usize].remove(index) {
+            // What is lost was never a part of a span that is all hole.
+            zone.release(os, &LostRuns::new());
+        }
     }
 
     /// Forgets the last commit of a use, which nobody has used.
@@ -312,12 +322,11 @@ impl Zones {
         self.all(Use::Nodes).iter().map(|zone| zone.committed).sum()
     }
 
-    /// Gives all addresses back but those of runs that are lost.
+    /// Gives all addresses back but those of runs that are lost: at last the zone in which the tables are.
     pub(super) fn release(&self, os: &impl Os, lost: &LostRuns) {
-        for what in [Use::Blocks, Use::Nodes] {
-            for zone in self.all(what) {
-                zone.release(os, lost);
-            }
-        }
+        let first = self.all(Use::Nodes).first().copied();
+        self.all(Use::Blocks).iter().for_each(|zone| zone.release(os, lost));
+        self.all(Use::Nodes).iter().skip(1).for_each(|zone| zone.release(os, lost));
+        first.into_iter().for_each(|zone| zone.release(os, lost));
     }
 }

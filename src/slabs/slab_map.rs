@@ -129,7 +129,7 @@ impl SlabMap {
     pub(crate) fn find(&self, address: usize) -> Option<&'static Slab> {
         let word = self.word(self.granule(address)?);
         // SAFETY: the word lies in the committed part of the table (I1), which is never unmapped.
-        // Whoever asks about an address that nobody gave it, a walk or a wrong free, sees a descriptor as it was made.
+        // A walk, or a free of an address that is not the caller's, has no other edge to what the descriptor holds.
         let number = unsafe { &*word }.load(Ordering::Acquire);
         // SAFETY: the table's words are zero at first, and then `set` puts names' numbers there (I2).
         unsafe { SlabName::from_number(number) }.map(Slab::named)

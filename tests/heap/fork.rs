@@ -123,7 +123,7 @@ fn churn(seed: u64, shall_stop: &AtomicBool) -> usize {
     operations
 }
 
-/// As [`churn`], in regions within regions, of which each leaves something behind.
+/// Allocates and frees in regions within regions, of which each leaves something behind, until told to stop.
 fn churn_in_regions(seed: u64, shall_stop: &AtomicBool) -> usize {
     let (mut rng, mut operations) = (Rng::quiet(seed), 0);
     let mut some = |count| -> Vec<Piece> {
