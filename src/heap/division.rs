@@ -5,8 +5,8 @@
 //! ```
 //!
 //! So a block that overflows, or memory of the program that lies beside the reservation, does not reach a node; and
-//! who knows the address of a block knows none of a node or of a huge block. Where addresses are scarce nothing but
-//! the guards is left out.
+//! who knows the address of a block knows none of a node or of a huge block. Where addresses are scarce there are
+//! the guards alone.
 
 use core::iter;
 use core::ops::Range;

@@ -1,4 +1,4 @@
-//! The root record: everything a heap knows hangs off it, and it lies at the very start of the heap's reservation.
+//! The root record: everything a heap knows hangs off it, and it lies where the first zone for nodes begins.
 //!
 //! Locks, in the order in which they may be taken: `zones` (growing; system calls are made under it) before `chains`
 //! (spans, segments and their nodes; no system call is made under it, every operation takes it in one place).
@@ -32,7 +32,7 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// Reserves a heap's first zones and puts its root record at their start.
+    /// Reserves a heap's first zones and puts its root record into them.
     #[expect(unsafe_code, reason = "places the record in memory that was just committed")]
     pub(super) fn create(os: &impl Os, bounds: &Bounds) -> Result<NonNull<Self>, OutOfMemory> {
         let (zones, FirstRun { record, nodes }) = Zones::new(os, bounds, size_of::<Self>())?;

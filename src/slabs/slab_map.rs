@@ -53,7 +53,8 @@ impl SlabMap {
     /// bytes. One thread at a time, once.
     pub(super) fn begin(&self, base: usize, len: usize, spread: usize) -> Result<(), OutOfMemory> {
         let bytes = align_up(len / SLAB_GRANULE * WORD_BYTES, STEP).ok_or(OutOfMemory)?;
-        let words = guarded::reserve(&System, bytes, spread)?;
+        let words = guarded::reserve(&System, bytes, spread)
+            .or_else(|OutOfMemory| guarded::reserve(&System, bytes, 0))?;
         self.words.store(words.cast().as_ptr(), Ordering::Relaxed);
         self.base.store(align_up(base, SLAB_GRANULE).ok_or(OutOfMemory)?, Ordering::Relaxed);
         self.limit.store(bytes / WORD_BYTES * SLAB_GRANULE, Ordering::Relaxed);
