@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 use rustix::fd::AsFd;
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::path::PathText;
 use super::text::{StackText, write_all};
@@ -57,7 +58,11 @@ pub(crate) fn complain(message: fmt::Arguments<'_>) {
     // core file have the line.
     let stderr = unsafe { rustix::stdio::stderr() };
     let _ = write_all(stderr, line.as_bytes());
-    append_to_log(line.as_bytes());
+    if let Err(errno) = append_to_log(line.as_bytes()) {
+        line.truncate(0);
+        let _ = writeln!(line, "mems: the log cannot be written (error {})", errno.raw_os_error());
+        let _ = write_all(stderr, line.as_bytes());
+    }
 }
 
 /// Keeps a line in [`LAST_LINE`].
@@ -73,14 +78,14 @@ pub(crate) fn set_log(path: &'static CStr) {
 
 /// The log is opened for each line: a program may close all its descriptors, or leave its folder, and what it starts
 /// shall not hold it open.
-fn append_to_log(line: &[u8]) {
+fn append_to_log(line: &[u8]) -> Result<(), Errno> {
     let path = LOG.load(Ordering::Acquire);
     if path.is_null() {
-        return;
+        return Ok(());
     }
     // SAFETY: it is a string, and stays.
     let pattern = unsafe { CStr::from_ptr(path) };
-    let Some(path) = PathText::<LOG_PATH_BYTES>::expanded(pattern) else { return };
+    let path = PathText::<LOG_PATH_BYTES>::expanded(pattern).ok_or(Errno::NAMETOOLONG)?;
     // Waits for nobody who would read it, and becomes nobody's terminal.
     let flags = OFlags::WRONLY
         | OFlags::APPEND
@@ -89,9 +94,8 @@ fn append_to_log(line: &[u8]) {
         | OFlags::NOFOLLOW
         | OFlags::NONBLOCK
         | OFlags::NOCTTY;
-    if let Ok(file) = rustix::fs::open(path.as_c_str(), flags, Mode::RUSR | Mode::WUSR) {
-        let _ = write_all(file.as_fd(), line);
-    }
+    let file = rustix::fs::open(path.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
+    write_all(file.as_fd(), line).map_err(|fmt::Error| Errno::IO)
 }
 
 /// Does what [`complain`] does, and ends the process with `SIGABRT`.

@@ -74,8 +74,8 @@ fn child_life(inherited: Vec<Piece>, number: usize) -> i32 {
         }
         victim.free();
     }
-    let left_nothing = || mems::region(|| ()).is_ok_and(|((), left)| left.is_nothing());
-    if number.is_multiple_of(10) && !left_nothing() {
+    #[cfg(feature = "std")]
+    if number.is_multiple_of(10) && !mems::region(|| ()).is_ok_and(|((), left)| left.is_nothing()) {
         return 15;
     }
     if number.is_multiple_of(50) && fork_child(Vec::new(), number + 1) != 0 {
@@ -124,6 +124,7 @@ fn churn(seed: u64, shall_stop: &AtomicBool) -> usize {
 }
 
 /// Allocates and frees in regions within regions, of which each leaves something behind, until told to stop.
+#[cfg(feature = "std")]
 fn churn_in_regions(seed: u64, shall_stop: &AtomicBool) -> usize {
     let (mut rng, mut operations) = (Rng::quiet(seed), 0);
     let mut some = |count| -> Vec<Piece> {
@@ -250,6 +251,7 @@ fn main() -> ExitCode {
     let count = scaled(CHILDREN / 2, CHILDREN);
     trials.case("fork_from_main_while_others_allocate", move || fork_case(0, count, churn));
     trials.case("fork_from_threads_while_others_allocate", move || fork_case(2, count, churn));
+    #[cfg(feature = "std")]
     trials.case("fork_while_others_are_in_regions", move || {
         fork_case(0, count / 4, churn_in_regions)
     });

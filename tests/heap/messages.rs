@@ -174,9 +174,11 @@ fn log_cases(trials: &mut Trials) {
         fs::write(folder.join("file"), "mine").expect("a file");
         symlink("file", folder.join("link")).expect("a link");
         let long = "x/".repeat(600);
-        for log in ["link", "no/folder", ".", "/dev/full", &long] {
+        for log in ["link", "no/folder", ".", "/dev/full", &*long] {
             let outcome = output_of(&mut command("double-free", &folder, &[("MEMS_LOG", log)]));
-            if !outcome.status.success() && outcome.stderr.contains(LINE) {
+            // The last one is too long for a setting, and ignored.
+            let says_so = outcome.stderr.contains("mems: the log cannot be written (error ");
+            if outcome.stderr.contains(LINE) && says_so == (log != long) {
                 continue;
             }
             return Err(format!("{log}: {outcome:?}"));
