@@ -76,15 +76,10 @@ impl ChunkSource for NodeSpace {
 
 impl Chains {
     /// No spans; nodes lie in `nodes`, which is committed, and huge blocks in `huge`.
-    pub(super) fn new(
-        page_size: usize,
-        nodes: Range<usize>,
-        huge: Range<usize>,
-        policy: Policy,
-    ) -> Self {
+    pub(super) fn new(page_size: usize, nodes: Bump, huge: Range<usize>, policy: Policy) -> Self {
         Self {
             list: FreeList::new(Units { granule: GRANULE, page: page_size }),
-            nodes: NodeSpace(Bump::of(&nodes)),
+            nodes: NodeSpace(nodes),
             decay: Decay::new(policy),
             huge,
             uncommitted: [const { None }; MOST_UNCOMMITTED],

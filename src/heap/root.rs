@@ -1,4 +1,4 @@
-//! The root record: everything a heap knows hangs off it, and it lies where the first zone for nodes begins.
+//! The root record: everything a heap knows hangs off it, and it lies near the start of the first zone for nodes.
 //!
 //! Locks, in the order in which they may be taken: `zones` (growing; system calls are made under it) before `chains`
 //! (spans, segments and their nodes; no system call is made under it, every operation takes it in one place).
@@ -11,7 +11,7 @@ use super::chains::Chains;
 use super::inherited::Inherited;
 use super::lost::LostRuns;
 use super::misuse::Misuse;
-use super::zones::{FirstRun, Zones};
+use super::zones::Zones;
 use crate::base::addr;
 use crate::base::lock::Lock;
 use crate::base::os::{Os, OutOfMemory};
@@ -35,10 +35,11 @@ impl Root {
     /// Reserves a heap's first zones and puts its root record into them.
     #[expect(unsafe_code, reason = "places the record in memory that was just committed")]
     pub(super) fn create(os: &impl Os, bounds: &Bounds) -> Result<NonNull<Self>, OutOfMemory> {
-        let (zones, FirstRun { record, nodes }) = Zones::new(os, bounds, size_of::<Self>())?;
-        let place = addr::pointer(record).ok_or(OutOfMemory)?.cast::<Self>();
+        let (zones, mut memory) = Zones::new(os, bounds, size_of::<Self>() + align_of::<Self>())?;
+        let place = memory.take(size_of::<Self>(), align_of::<Self>()).ok_or(OutOfMemory)?;
+        let place = addr::pointer(place.get()).ok_or(OutOfMemory)?.cast::<Self>();
         let page_size = os.page_size();
-        let chains = Chains::new(page_size, nodes, zones.huge_range(), bounds.policy);
+        let chains = Chains::new(page_size, memory, zones.huge_range(), bounds.policy);
         let root = Self {
             page_size,
             zones: Lock::new(zones),
@@ -47,7 +48,7 @@ impl Root {
             inherited: Inherited::new(),
             next_tick: AtomicU64::new(0),
         };
-        // SAFETY: the run was just committed, is page-aligned, at least as long as the record, and nobody else's.
+        // SAFETY: the place was just committed, is aligned, as long as the record, and nobody else's.
         unsafe { place.write(root) };
         Ok(place)
     }
@@ -63,5 +64,3 @@ impl Root {
         }
     }
 }
-
-const _: () = assert!(align_of::<Root>() <= 4096, "a record fits the start of a page");

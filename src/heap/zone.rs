@@ -26,7 +26,7 @@ pub(super) enum Use {
 }
 
 /// A run of reserved addresses.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Zone {
     pub(super) start: usize,
     pub(super) reserved: usize,

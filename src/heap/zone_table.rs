@@ -1,12 +1,14 @@
 //! The zones of one use, in memory of the heap's own: too many for a small stack, and most places stay untouched.
 //!
-//! Invariant: **I1** `zones` has room for [`MAX_ZONES`], which are initialised; zero is one.
+//! Invariant: **I1** `zones` has room for [`MAX_ZONES`], which are initialised, as fresh memory is zero and zero is one.
 #![allow(unsafe_code, reason = "an array in the heap's own memory")]
 
 use core::ptr::NonNull;
 use core::slice;
 
 use super::zone::Zone;
+use crate::base::addr;
+use crate::base::bump::Bump;
 use crate::base::os::OutOfMemory;
 
 /// Each further zone has as many addresses as all before it, or what the limits leave, so this is ample.
@@ -26,14 +28,15 @@ impl ZoneTable {
     /// Bytes of memory that a table takes.
     pub(super) const BYTES: usize = MAX_ZONES * size_of::<Zone>();
 
-    /// An empty table.
+    /// An empty table, in memory that it takes.
     ///
     /// # Safety
     ///
-    /// From `place` on there are [`ZoneTable::BYTES`] zero bytes, aligned for a zone, which nobody else uses as long as
-    /// the table is.
-    pub(super) const unsafe fn at(place: NonNull<u8>) -> Self {
-        Self { zones: place.cast(), count: 0 }
+    /// `memory` is zero, committed, and nobody else's as long as the table is.
+    pub(super) unsafe fn within(memory: &mut Bump) -> Result<Self, OutOfMemory> {
+        let start = memory.take(Self::BYTES, align_of::<Zone>()).ok_or(OutOfMemory)?;
+        let zones = addr::pointer(start.get()).ok_or(OutOfMemory)?.cast();
+        Ok(Self { zones, count: 0 })
     }
 
     /// All zones.

@@ -14,6 +14,7 @@ use super::lost::LostRuns;
 use super::zone::{Run, Use, Zone};
 use super::zone_table::ZoneTable;
 use crate::base::addr;
+use crate::base::bump::Bump;
 use crate::base::os::{Os, OutOfMemory};
 use crate::base::round::{align_down, align_up};
 
@@ -35,15 +36,6 @@ enum Refusal {
     Refused,
     /// The system refuses, and the zone has ended: see [`Zone::commit`].
     ZoneEnded,
-}
-
-/// What was committed at first.
-#[derive(Debug)]
-pub(super) struct FirstRun {
-    /// Where the root record goes: a multiple of the page size.
-    pub(super) record: usize,
-    /// Memory for nodes.
-    pub(super) nodes: Range<usize>,
 }
 
 /// The zones of a heap.
@@ -87,17 +79,17 @@ fn step(zone: &Zone, need: usize, os: &impl Os) -> Result<usize, OutOfMemory> {
 }
 
 impl Zones {
-    /// Reserves the first zones, for a heap with these bounds, and commits the first run for nodes: `record_bytes` at
-    /// its front are for the root record.
+    /// Reserves the first zones, for a heap with these bounds, and commits the first memory for nodes: `record_bytes`
+    /// and more of it are left.
     #[expect(unsafe_code, reason = "puts the tables into memory that was just committed")]
     pub(super) fn new(
         os: &impl Os,
         bounds: &Bounds,
         record_bytes: usize,
-    ) -> Result<(Self, FirstRun), OutOfMemory> {
+    ) -> Result<(Self, Bump), OutOfMemory> {
         let (wish, limit_bytes, limit) = (bounds.reservation, bounds.limit_bytes, address_limit());
-        let tables_at = record_bytes.next_multiple_of(64);
-        let need = align_up(tables_at + 2 * ZoneTable::BYTES, os.page_size()).ok_or(OutOfMemory)?;
+        let need = 2 * ZoneTable::BYTES + record_bytes;
+        let need = align_up(need, os.page_size()).ok_or(OutOfMemory)?;
         if need > limit_bytes {
             return Err(OutOfMemory);
         }
@@ -109,19 +101,15 @@ impl Zones {
             division.zones().for_each(|(_, zone)| zone.release(os, &LostRuns::new()));
             return Err(OutOfMemory);
         };
-        let tables = run.start + tables_at;
-        let table = |number: usize| {
-            let place = addr::pointer(tables + number * ZoneTable::BYTES).ok_or(OutOfMemory)?;
-            // SAFETY: the memory was just committed, is aligned to 64, and nobody else's.
-            Ok(unsafe { ZoneTable::at(place) })
-        };
-        let tables = [table(0)?, table(1)?];
+        let mut memory = Bump::of(&(run.start..run.end()));
+        // SAFETY: the run was just committed, and goes back with the zones, after the tables were read.
+        let mut table = || unsafe { ZoneTable::within(&mut memory) };
+        let tables = [table()?, table()?];
         let mut zones = Self { tables, limit, limit_bytes, spread: division.spread };
         for (what, zone) in division.zones() {
             zones.tables[what as usize].push(zone)?;
         }
-        let nodes = run.start + tables_at + 2 * ZoneTable::BYTES..run.end();
-        Ok((zones, FirstRun { record: run.start, nodes }))
+        Ok((zones, memory))
     }
 
     /// Whether there was a limit on the process's addresses when the heap began, or there is one on what is committed.
