@@ -12,9 +12,10 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 use rustix::fd::AsFd;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::file;
 use super::path::PathText;
 use super::text::{StackText, write_all};
 
@@ -86,15 +87,9 @@ fn append_to_log(line: &[u8]) -> Result<(), Errno> {
     // SAFETY: it is a string, and stays.
     let pattern = unsafe { CStr::from_ptr(path) };
     let path = PathText::<LOG_PATH_BYTES>::expanded(pattern).ok_or(Errno::NAMETOOLONG)?;
-    // Waits for nobody who would read it, and becomes nobody's terminal.
-    let flags = OFlags::WRONLY
-        | OFlags::APPEND
-        | OFlags::CREATE
-        | OFlags::CLOEXEC
-        | OFlags::NOFOLLOW
-        | OFlags::NONBLOCK
-        | OFlags::NOCTTY;
-    let file = rustix::fs::open(path.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
+    // Waits for nobody who would read it.
+    let flags = OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
+    let file = file::open(path.as_c_str(), flags)?;
     write_all(file.as_fd(), line).map_err(|fmt::Error| Errno::IO)
 }
 

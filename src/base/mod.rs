@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod random;
 pub(crate) mod text;
 pub(crate) mod path;
+pub(crate) mod file;
 pub(crate) mod fatal;
 pub(crate) mod lock;
 pub mod os;

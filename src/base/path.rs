@@ -5,6 +5,9 @@ use core::fmt::{self, Write};
 
 use super::text::StackText;
 
+/// What a path of the system's may have at the most, with the zero behind it.
+pub(crate) const PATH_BYTES: usize = 4096;
+
 /// A path of less than `N` bytes.
 #[derive(Debug)]
 pub(crate) struct PathText<const N: usize>(StackText<N>);
@@ -13,27 +16,16 @@ impl<const N: usize> PathText<N> {
     /// The path that `pattern` stands for: `%p` is the number of this process, and `%%` a `%`. `None` if it is too
     /// long.
     pub(crate) fn expanded(pattern: &CStr) -> Option<Self> {
-        let mut path = StackText::new();
-        let mut rest = pattern.to_bytes();
-        while let Some((first, behind)) = rest.split_first() {
-            let (taken, behind) = match (first, behind.split_first()) {
-                (b'%', Some((b'p', behind))) => (write!(path, "{}", this_process()), behind),
-                (b'%', Some((b'%', behind))) => (path.write_bytes(b"%"), behind),
-                _ => (path.write_bytes(&[*first]), behind),
-            };
-            taken.ok()?;
-            rest = behind;
-        }
-        Self::ended(path)
+        Self::ended(expand(pattern)?.0)
     }
 
     /// The path that `pattern` stands for, with the number of this process behind it if it is not in it.
     pub(crate) fn numbered(pattern: &CStr) -> Option<Self> {
-        let expanded = Self::expanded(pattern)?;
-        if has_number(pattern) {
-            return Some(expanded);
+        let (mut path, has_number) = expand(pattern)?;
+        if !has_number {
+            write!(path, ".{}", this_process()).ok()?;
         }
-        Self::appended(expanded.as_c_str(), format_args!(".{}", this_process()))
+        Self::ended(path)
     }
 
     /// A path with something behind it.
@@ -56,17 +48,23 @@ impl<const N: usize> PathText<N> {
     }
 }
 
-/// Whether a pattern has `%p` in it.
-fn has_number(pattern: &CStr) -> bool {
+/// What a pattern stands for, and whether the number of this process is in it.
+fn expand<const N: usize>(pattern: &CStr) -> Option<(StackText<N>, bool)> {
+    let (mut path, mut has_number) = (StackText::new(), false);
     let mut rest = pattern.to_bytes();
     while let Some((first, behind)) = rest.split_first() {
-        match (first, behind) {
-            (b'%', [b'p', ..]) => return true,
-            (b'%', [b'%', behind @ ..]) => rest = behind,
-            _ => rest = behind,
-        }
+        let taken;
+        (taken, rest) = match (first, behind) {
+            (b'%', [b'p', behind @ ..]) => {
+                has_number = true;
+                (write!(path, "{}", this_process()), behind)
+            }
+            (b'%', [b'%', behind @ ..]) => (path.write_bytes(b"%"), behind),
+            _ => (path.write_bytes(&[*first]), behind),
+        };
+        taken.ok()?;
     }
-    false
+    Some((path, has_number))
 }
 
 /// The number of this process.

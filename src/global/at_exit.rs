@@ -7,15 +7,12 @@
 use core::ffi::CStr;
 
 use crate::base::fatal;
-use crate::base::path::PathText;
+use crate::base::path::{PATH_BYTES, PathText};
 use crate::process::begin::complain_of;
 use crate::process::plain::PROCESS_HEAP;
 use crate::process::question;
 use crate::report::files::{WriteError, write_heap_map_to, write_snapshot_to};
 use crate::settings::{self, Settings};
-
-/// The longest path, with the zero behind it.
-const PATH_BYTES: usize = 4096;
 
 /// Something that may be due at exit. It runs without any lock of the heap and allocates nothing.
 type Action = fn(&Settings);

@@ -1,6 +1,6 @@
 //! The zones of one use, in memory of the heap's own: too many for a small stack, and most places stay untouched.
 //!
-//! Invariant: **I1** `zones` has room for [`MAX_ZONES`], which are initialised, as fresh memory is zero and zero is one.
+//! Invariant: **I1** `zones` has room for [`MAX_ZONES`], which are initialised, as zero is one.
 #![allow(unsafe_code, reason = "an array in the heap's own memory")]
 
 use core::ptr::NonNull;

@@ -7,10 +7,11 @@ use core::ffi::CStr;
 use core::fmt;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
-use crate::base::path::{PathText, this_process};
+use crate::base::file;
+use crate::base::path::{PATH_BYTES, PathText, this_process};
 use crate::base::text::{FdText, write_all};
 use crate::inspect::{Snapshot, snapshot};
 
@@ -38,20 +39,8 @@ impl fmt::Display for WriteError {
 
 impl core::error::Error for WriteError {}
 
-/// The longest path of a file that is not whole yet.
-const DRAFT_PATH_BYTES: usize = 4096;
 /// Files of that name that may be there already.
 const DRAFT_TRIES: u32 = 100;
-
-fn open(path: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let flags = flags | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOCTTY;
-    loop {
-        match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
-            Err(Errno::INTR) => {}
-            opened => return opened,
-        }
-    }
-}
 
 /// Makes the file at `path` anew, for its owner only, with what `write` writes. It appears as a whole, in the place of
 /// one that was there. What is no file, such as a terminal or a pipe, is written to; a symbolic link is refused.
@@ -63,7 +52,7 @@ fn write_file(
     match rustix::fs::lstat(path).map(|found| FileType::from_raw_mode(found.st_mode)) {
         Ok(FileType::RegularFile) | Err(Errno::NOENT) => {}
         Ok(_) => {
-            let file = open(path, OFlags::empty()).map_err(cannot)?;
+            let file = file::open(path, OFlags::empty()).map_err(cannot)?;
             return write(file.as_fd()).map_err(|_| WriteError::Write);
         }
         Err(errno) => return Err(cannot(errno)),
@@ -79,11 +68,11 @@ fn write_file(
 }
 
 /// A file beside that at `path`, with a name of its own.
-fn create_draft(path: &CStr) -> Result<(OwnedFd, PathText<DRAFT_PATH_BYTES>), Errno> {
+fn create_draft(path: &CStr) -> Result<(OwnedFd, PathText<PATH_BYTES>), Errno> {
     for number in 0..DRAFT_TRIES {
         let suffix = format_args!(".{}-{number}.part", this_process());
         let draft = PathText::appended(path, suffix).ok_or(Errno::NAMETOOLONG)?;
-        match open(draft.as_c_str(), OFlags::CREATE | OFlags::EXCL) {
+        match file::open(draft.as_c_str(), OFlags::CREATE | OFlags::EXCL) {
             Err(Errno::EXIST) => {}
             opened => return opened.map(|file| (file, draft)),
         }

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use helpers::child::{self, Outcome, output_of, this_program};
 use helpers::misuses::{KINDS, NOT_STOPPED, Scene, live_in};
 use helpers::piece::{MEMS, Piece, layout};
-use helpers::trials::{Answer, Trials};
+use helpers::trials::{Answer, Trials, ensure};
 use helpers::{Rng, scaled};
 use mems::{MemsAlloc, MisuseKind, OnMisuse};
 
@@ -263,11 +263,6 @@ fn all_misuse_is_stopped(mode: (&str, &str)) -> Result<Answer, String> {
         }
     }
     Ok(Answer::Passed(format!("{} kinds", KINDS.len())))
-}
-
-/// An error unless a condition holds.
-fn ensure(holds: bool, outcome: &Outcome) -> Result<Answer, String> {
-    if holds { Ok(Answer::Passed(String::new())) } else { Err(format!("{outcome:?}")) }
 }
 
 /// The child ends well and says this.

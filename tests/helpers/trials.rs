@@ -15,6 +15,11 @@ pub(crate) enum Answer {
     Skipped(String),
 }
 
+/// An error that shows `what` was found, unless a condition holds.
+pub(crate) fn ensure(holds: bool, what: impl core::fmt::Debug) -> Result<Answer, String> {
+    if holds { Ok(Answer::Passed(String::new())) } else { Err(format!("{what:?}")) }
+}
+
 /// The cases of a binary, collected until they run.
 #[derive(Debug)]
 pub(crate) struct Trials {
