@@ -79,6 +79,7 @@ fn guarded_len(os: &impl Os, len: usize) -> Result<usize, OutOfMemory> {
 mod tests {
     use super::super::os::System;
     use super::*;
+    use core::cell::Cell;
     use std::collections::BTreeSet;
 
     /// What may be done with the page that has `address`, as the system writes it.
@@ -108,6 +109,64 @@ mod tests {
         }
         assert_eq!(map(&System, usize::MAX), Err(OutOfMemory));
         assert_eq!(map(&System, isize::MAX as usize), Err(OutOfMemory));
+    }
+
+    /// A system that refuses to commit: what becomes of the run, and what went back.
+    struct Refusing {
+        recovered: Recovered,
+        unmapped: Cell<usize>,
+    }
+
+    // SAFETY: mappings come from `System`, which keeps the contract.
+    unsafe impl Os for Refusing {
+        fn page_size(&self) -> usize {
+            System.page_size()
+        }
+
+        fn map(&self, len: usize) -> Result<NonNull<u8>, OutOfMemory> {
+            System.map(len)
+        }
+
+        fn reserve(&self, len: usize) -> Result<NonNull<u8>, OutOfMemory> {
+            System.reserve(len)
+        }
+
+        /// As kernels before 6.12 refuse.
+        unsafe fn commit(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
+            if self.recovered != Recovered::Untouched {
+                // SAFETY: by the contract.
+                unsafe { System.unmap(start, len) }.expect("it goes");
+            }
+            Err(OutOfMemory)
+        }
+
+        unsafe fn decommit(&self, _start: NonNull<u8>, _len: usize) -> Result<(), OutOfMemory> {
+            Err(OutOfMemory)
+        }
+
+        unsafe fn recover(&self, start: NonNull<u8>, len: usize) -> Recovered {
+            // SAFETY: by the contract.
+            let recovered = || unsafe { System.recover(start, len) };
+            if self.recovered == Recovered::Reserved { recovered() } else { self.recovered }
+        }
+
+        unsafe fn unmap(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
+            self.unmapped.set(self.unmapped.get() + len);
+            // SAFETY: by the contract.
+            unsafe { System.unmap(start, len) }
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_committed_goes_back_unless_it_is_lost() {
+        let (page_size, len) = (System.page_size(), 3 * System.page_size());
+        for recovered in [Recovered::Untouched, Recovered::Reserved, Recovered::Lost] {
+            let os = Refusing { recovered, unmapped: Cell::new(0) };
+            assert_eq!(map(&os, len), Err(OutOfMemory));
+            let is_lost = recovered == Recovered::Lost;
+            let expected = if is_lost { 0 } else { len + 2 * page_size };
+            assert_eq!(os.unmapped.get(), expected, "{recovered:?}");
+        }
     }
 
     #[test]

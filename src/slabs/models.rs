@@ -322,11 +322,14 @@ fn a_retired_heap_goes_to_one_thread() {
             let mut taken = Vec::new();
             depot.with_each_retired(|heap| {
                 assert!(!heap.is_retired.get());
+                // Were it in another thread's hands, loom would see two at its cells.
+                heap.large_bytes.set(1);
                 taken.push(heap.name());
             });
             taken
         });
         let acquired = depot.acquire_heap().expect("memory");
+        acquired.large_bytes.set(2);
         retiring.join().expect("it ends");
         let taken = taking.join().expect("it ends");
         drop(followed);
