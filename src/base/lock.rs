@@ -14,6 +14,7 @@
 )]
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -49,11 +50,41 @@ pub struct Lock<T> {
     value: SpinMutex<T>,
 }
 
-/// The right to use the value until it is dropped.
+/// The right to use the value until it is dropped, on the thread that took it.
+///
+/// Threads may share it only if they may share the value:
+///
+/// ```compile_fail,E0277
+/// use mems::internal::LockGuard;
+///
+/// fn share<T: Sync>() {}
+/// share::<LockGuard<'static, core::cell::Cell<u8>>>();
+/// ```
+///
+/// And no other thread may give the lock back:
+///
+/// ```compile_fail,E0277
+/// use mems::internal::LockGuard;
+///
+/// fn send<T: Send>() {}
+/// send::<LockGuard<'static, u8>>();
+/// ```
 pub struct LockGuard<'a, T> {
     lock: &'a Lock<T>,
     /// Whether an outer holder, the thread that forks, goes on holding the lock (I2).
     is_inner: bool,
+    /// It is a `&mut T` that stays on its thread.
+    not_send: PhantomData<*mut T>,
+}
+
+// SAFETY: a shared guard gives shared references to the value, and nothing else.
+unsafe impl<T: Sync> Sync for LockGuard<'_, T> {}
+
+impl<'a, T> LockGuard<'a, T> {
+    /// The right that the calling thread has just taken, or has while it forks.
+    const fn new(lock: &'a Lock<T>, is_inner: bool) -> Self {
+        Self { lock, is_inner, not_send: PhantomData }
+    }
 }
 
 /// A number that no other living thread has. No system call.
@@ -89,7 +120,7 @@ impl<T> Lock<T> {
         self.owner.compare_exchange(0, this_thread(), Ordering::Acquire, Ordering::Relaxed).ok()?;
         // Open, since the one who holds it would be the owner (I1).
         SpinMutexGuard::leak(self.value.lock());
-        Some(LockGuard { lock: self, is_inner: false })
+        Some(LockGuard::new(self, false))
     }
 
     /// Whether the calling thread holds the lock.
@@ -121,7 +152,7 @@ impl<T> Lock<T> {
     /// child, where its holder has vanished: who asks for it is told.
     pub(crate) fn release_after_fork(&self, is_child: bool) {
         match self.fork.swap(NO_FORK, Ordering::Relaxed) {
-            HELD => drop(LockGuard { lock: self, is_inner: false }),
+            HELD => drop(LockGuard::new(self, false)),
             MISSED if is_child => self.owner.store(this_thread(), Ordering::Relaxed),
             _ => {}
         }
@@ -132,7 +163,7 @@ impl<T> Lock<T> {
     fn lock_slow(&self) -> LockGuard<'_, T> {
         if self.is_mine() {
             if self.fork.load(Ordering::Relaxed) == HELD {
-                return LockGuard { lock: self, is_inner: true };
+                return LockGuard::new(self, true);
             }
             met_own_lock();
         }
@@ -244,6 +275,15 @@ mod tests {
             }
         });
         assert_eq!(*lock.lock(), 80_000);
+    }
+
+    #[test]
+    fn threads_share_what_a_guard_shows() {
+        let lock = Lock::new(7);
+        let guard = lock.lock();
+        thread::scope(|scope| {
+            (0..2).for_each(|_| drop(scope.spawn(|| assert_eq!(*guard, 7))));
+        });
     }
 
     #[test]
