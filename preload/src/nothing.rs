@@ -5,8 +5,9 @@
 //! across `fork`. The search goes round the range, so an address comes back as late as possible, and until then a
 //! second free of it is recognised.
 //!
-//! What it costs: 64 MiB of addresses from the first such block on, and a byte for 8 blocks. When all [`PLACES`] are
-//! live, or there are no addresses for the range, a block of 0 bytes is an ordinary one of 16.
+//! What it costs: 64 MiB of addresses from the first such block on, and a byte for 8 blocks. When [`MOST_LIVE`] are
+//! live, or the next [`MOST_WORDS`] have no place, or there are no addresses for the range, a block of 0 bytes is an
+//! ordinary one of 16.
 //!
 //! Invariant: **I1** the bit of a place is set exactly while its address is handed out.
 
@@ -16,8 +17,15 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use mems::Misuse;
 use mems::os::{Os, System};
 
-/// Blocks that there can be at a time.
+/// Places for blocks.
 const PLACES: usize = 1 << 22;
+/// Blocks that there can be at a time: fewer than places, so that free ones are found soon.
+const MOST_LIVE: usize = PLACES / 4 * 3;
+/// Places of a word of bits.
+const WORD_PLACES: usize = u64::BITS as usize;
+const WORDS: usize = PLACES / WORD_PLACES;
+/// Words that one search looks at: a microsecond or so.
+const MOST_WORDS: usize = 1024;
 /// Addresses from one block to the next.
 const STEP: usize = 16;
 /// Addresses of the range.
@@ -31,7 +39,7 @@ static BASE: AtomicUsize = AtomicUsize::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// Where to look for a free place, not yet taken modulo [`PLACES`].
 static NEXT: AtomicUsize = AtomicUsize::new(0);
-static BITS: [AtomicU64; PLACES / 64] = [const { AtomicU64::new(0) }; PLACES / 64];
+static BITS: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 
 /// Where the range begins, reserved now if there is none.
 fn base() -> Option<usize> {
@@ -53,26 +61,51 @@ fn base() -> Option<usize> {
 
 /// The word and the bit of a place.
 fn bit(place: usize) -> (&'static AtomicU64, u64) {
-    (&BITS[place / 64 % BITS.len()], 1 << (place % 64))
+    (&BITS[place / WORD_PLACES % WORDS], 1 << (place % WORD_PLACES))
 }
 
-/// An address that is a multiple of `align`, a power of two. `None` where there is none left.
+/// An address that is a multiple of `align`, a power of two. `None` where there is none to be had soon.
 pub(crate) fn hand_out(align: usize) -> Option<NonNull<u8>> {
     if align > RANGE_ALIGN {
         return None;
     }
     let base = base()?;
-    if LIVE.fetch_add(1, Ordering::Relaxed) < PLACES {
-        let stride = align.div_ceil(STEP);
-        for _ in 0..PLACES / stride {
-            let place = NEXT.fetch_add(stride, Ordering::Relaxed) / stride * stride % PLACES;
-            let (word, bit) = bit(place);
-            if word.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
-                return NonNull::new(core::ptr::without_provenance_mut(base + place * STEP));
-            }
-        }
+    let place = if LIVE.fetch_add(1, Ordering::Relaxed) < MOST_LIVE { take(align) } else { None };
+    if place.is_none() {
+        LIVE.fetch_sub(1, Ordering::Relaxed);
     }
-    LIVE.fetch_sub(1, Ordering::Relaxed);
+    NonNull::new(core::ptr::without_provenance_mut(base + place? * STEP))
+}
+
+/// Takes the next free place whose address is a multiple of `align`.
+fn take(align: usize) -> Option<usize> {
+    let stride = align.div_ceil(STEP);
+    // The places of a word that may serve, and how many words lie from one such word to the next.
+    let (all, step) = if stride < WORD_PLACES {
+        (u64::MAX / ((1 << stride) - 1), 1)
+    } else {
+        (1, stride / WORD_PLACES)
+    };
+    let next = NEXT.load(Ordering::Relaxed);
+    let first = next / WORD_PLACES;
+    let mut turn = first.next_multiple_of(step);
+    let mut wanted = if turn == first { all & u64::MAX << (next % WORD_PLACES) } else { all };
+    for _ in 0..MOST_WORDS {
+        let word = &BITS[turn % WORDS];
+        let mut free = wanted & !word.load(Ordering::Relaxed);
+        while free != 0 {
+            let index = free.trailing_zeros() as usize;
+            let before = word.fetch_or(1 << index, Ordering::AcqRel);
+            if before >> index & 1 == 0 {
+                NEXT.fetch_max(turn * WORD_PLACES + index + 1, Ordering::Relaxed);
+                return Some(turn % WORDS * WORD_PLACES + index);
+            }
+            free &= !before;
+        }
+        (wanted, turn) = (all, turn + step);
+    }
+    // Where nothing was free the next search does not look.
+    NEXT.fetch_max(turn * WORD_PLACES, Ordering::Relaxed);
     None
 }
 

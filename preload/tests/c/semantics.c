@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 void free_sized(void *, size_t) __attribute__((weak));
@@ -21,6 +22,12 @@ extern char **environ;
 
 #define CHECK(condition) \
     do { if (!(condition)) { fprintf(stderr, "line %d: %s\n", __LINE__, #condition); _exit(1); } } while (0)
+
+static long cpu_microseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
 
 static const size_t sizes[] = { 1, 16, 24, 64, 100, 1000, 3000, 20000, 32768, 32769, 100000, 5000000, 50000000 };
 #define EACH_SIZE(size) for (unsigned _i = 0; _i < sizeof sizes / sizeof *sizes; _i++) for (size_t size = sizes[_i], _o = 1; _o; _o = 0)
@@ -37,15 +44,43 @@ static void zero_unique(void) {
 }
 static void zero_read(void) { volatile char *p = malloc(0); (void)*p; }
 static void zero_write(void) { volatile char *p = malloc(0); *p = 1; }
-/* More than there are places for: they are still blocks of their own. */
+/* More than there are places for: they are still blocks of their own, and none takes long to find. */
 static void zero_many(void) {
-    enum { MANY = (1 << 22) + 1000 };
-    void **all = malloc(MANY * sizeof *all);
+    enum { MANY = (1 << 22) + 1000, PAIRS = 2000, ALIGNED = 20000 };
+    void **all = malloc(MANY * sizeof *all), *p = 0;
     for (int i = 0; i < MANY; i++) CHECK(all[i] = malloc(0));
     CHECK(malloc_usable_size(all[0]) == 0 && malloc_usable_size(all[MANY - 1]) == 16);
+    long before = cpu_microseconds();
+    for (int i = 0; i < PAIRS; i++) { free(all[i * 997]); CHECK(all[i * 997] = malloc(0)); }
+    CHECK(cpu_microseconds() - before < 100 * PAIRS);
     for (int i = 0; i < MANY; i++) free(all[i]);
-    void *p = malloc(0);
+    p = malloc(0);
     CHECK(malloc_usable_size(p) == 0);
+    before = cpu_microseconds();
+    for (int i = 0; i < ALIGNED; i++) { CHECK(all[i] = memalign(4096, 0)); CHECK((uintptr_t)all[i] % 4096 == 0); }
+    CHECK(cpu_microseconds() - before < 100 * ALIGNED);
+    for (int i = 0; i < ALIGNED; i++) free(all[i]);
+}
+/* Three threads that take and give back at once: no place has two owners. */
+static void *zero_pairs(void *seed) {
+    unsigned state = (unsigned)(uintptr_t)seed;
+    static const size_t aligns[] = { 16, 16, 32, 512, 1024, 2048, 4096 };
+    void *mine[500] = { 0 };
+    for (int i = 0; i < 300000; i++) {
+        state = state * 1664525 + 1013904223;
+        void **place = &mine[(state >> 8) % 500];
+        size_t align = aligns[(state >> 20) % 7];
+        /* Two owners of one place would free it twice, which ends the program. */
+        free(*place);
+        CHECK((*place = memalign(align, 0)) && (uintptr_t)*place % align == 0 && malloc_usable_size(*place) == 0);
+    }
+    for (int i = 0; i < 500; i++) free(mine[i]);
+    return 0;
+}
+static void zero_threads(void) {
+    pthread_t threads[3];
+    for (uintptr_t i = 0; i < 3; i++) CHECK(pthread_create(&threads[i], 0, zero_pairs, (void *)(i + 1)) == 0);
+    for (int i = 0; i < 3; i++) CHECK(pthread_join(threads[i], 0) == 0);
 }
 static void zero_others(void) {
     void *p = 0, *q = calloc(0, 5);
@@ -312,7 +347,7 @@ static void fill(void) {
 
 #define NAME(name) { #name, name }
 static const struct { const char *name; void (*check)(void); } cases[] = {
-    NAME(zero_unique), NAME(zero_read), NAME(zero_write), NAME(zero_many), NAME(zero_others), NAME(too_large),
+    NAME(zero_unique), NAME(zero_read), NAME(zero_write), NAME(zero_many), NAME(zero_threads), NAME(zero_others), NAME(too_large),
     NAME(wrong_alignment), NAME(alignment), NAME(zeroed), NAME(contents_kept), NAME(errno_kept), NAME(places),
     NAME(inquiries), NAME(start_and_end), NAME(thread_end), NAME(children), NAME(signals), NAME(loaded_late),
     NAME(limited),
