@@ -106,15 +106,8 @@ pub extern "C" fn mems_heap_realloc(block: *mut c_void, size: usize) -> *mut c_v
     else {
         return ptr::null_mut();
     };
-    let layouts = (
-        Layout::from_size_align(old_size, C_ALIGN).ok(),
-        Layout::from_size_align(size, C_ALIGN).ok(),
-    );
-    or_no_memory(match layouts {
-        // SAFETY: a block of this size is live there (I1), and its user gives it up by this call.
-        (Some(old), Some(_)) => NonNull::new(unsafe { HEAP.realloc(block.cast(), old, size) }),
-        _ => None,
-    })
+    // SAFETY: a block of this size is live there (I1), and its user gives it up by this call.
+    or_no_memory(unsafe { c::resize(block.cast(), old_size, size) })
 }
 
 /// Takes a block back; nothing for null. Any other address than the start of a live block ends the process: one line on
@@ -166,5 +159,33 @@ pub unsafe extern "C" fn mems_heap_read_stats(out: *mut HeapStatsRecord) {
     let out = unsafe { places(out, 1) };
     for place in out {
         place.write(HEAP.stats().into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A Rust program shares its heap with the C libraries that it links, and a `Box` may come to one of them.
+    #[test]
+    fn blocks_that_are_no_multiple_of_16_are_resized_too() {
+        for (size, align) in [(24, 8), (8, 8), (3, 1), (40, 8), (104, 4), (48, 16), (100_000, 8)] {
+            for new_size in [1, 16, 20, 24, 5000, 200_000] {
+                let layout = Layout::from_size_align(size, align).expect("a layout");
+                // SAFETY: the size is not 0.
+                let block = unsafe { HEAP.alloc(layout) };
+                // SAFETY: the block is that long.
+                unsafe { block.write_bytes(7, size) };
+                let resized: *mut u8 = mems_heap_realloc(block.cast(), new_size).cast();
+                assert!(!resized.is_null() && resized.addr().is_multiple_of(C_ALIGN), "{size}");
+                // SAFETY: the block has both as many bytes.
+                let kept = unsafe { core::slice::from_raw_parts(resized, size.min(new_size)) };
+                assert!(kept.iter().all(|byte| *byte == 7));
+                assert!(mems_heap_usable_size(resized.cast()) >= new_size);
+                mems_heap_free(resized.cast());
+                assert_eq!(mems_heap_usable_size(resized.cast()), 0);
+            }
+        }
+        assert_eq!(mems_heap_check(), 0);
     }
 }

@@ -71,15 +71,13 @@ pub(crate) fn usable_size(address: usize, call: MisuseCall) -> Option<usize> {
 /// the block is as it was then. A report if there is no such block.
 pub(crate) fn resize(pointer: *mut u8, new_size: usize) -> Option<NonNull<u8>> {
     let old_size = usable_size(pointer.addr(), MisuseCall::Realloc)?;
-    let new = Layout::from_size_align(new_size, C_ALIGN).ok()?;
     if old_size == 0 {
-        let moved = allocate(new.size(), C_ALIGN)?;
+        let moved = allocate(new_size, C_ALIGN)?;
         release_or_refuse(pointer.addr(), None);
         return Some(moved);
     }
-    let old = Layout::from_size_align(old_size, C_ALIGN).ok()?;
     // SAFETY: a block of this size is live there. Its user asks for this and uses the old address no more.
-    NonNull::new(unsafe { HEAP.realloc(pointer, old, new.size()) })
+    unsafe { c::resize(pointer, old_size, new_size) }
 }
 
 /// The body of `free`: the fast path, and a jump to all else.

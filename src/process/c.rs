@@ -2,13 +2,14 @@
 //!
 //! The fast paths ([`hand_out`], [`take_back`], [`take_back_sized`], [`serves`]) are inlined into the caller's
 //! functions and answer whether they could serve the call; the others serve every call, as settings want it. Every
-//! block is aligned to [`C_ALIGN`].
+//! block that they hand out is aligned to [`C_ALIGN`].
+#![allow(unsafe_code, reason = "moves the bytes of a block")]
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use super::plain::not_live;
-use super::{begin, free, malloc, question, thread};
+use super::{begin, free, malloc, question, realloc, thread};
 use crate::base::addr;
 use crate::heap::{Misuse, MisuseCall};
 use crate::settings::Settings;
@@ -20,6 +21,8 @@ use crate::slabs::thread_heap::ThreadHeap;
 
 /// What C's malloc promises of every block.
 pub const C_ALIGN: usize = 16;
+/// The alignment of blocks whose size is no multiple of [`C_ALIGN`]: others than C may ask for such.
+const OTHER_ALIGN: usize = 8;
 
 /// Hands out a slot of at least `size` bytes, if it is neither 0 nor large and the calling thread has one cached.
 #[inline]
@@ -149,6 +152,28 @@ pub fn usable_size(address: usize, call: MisuseCall) -> Result<usize, Misuse> {
             Ok(()) => Misuse::double_free(address, None),
         };
         misuse.during(call)
+    })
+}
+
+/// Makes the block of `old_size` bytes at `start` serve `new_size`, not 0, where it is or elsewhere. `None` where there
+/// is no memory; the block is as it was then.
+///
+/// # Safety
+///
+/// [`usable_size`] has said `old_size` of the block, and its user gives up the old address unless the answer is `None`.
+#[must_use]
+pub unsafe fn resize(start: *mut u8, old_size: usize, new_size: usize) -> Option<NonNull<u8>> {
+    let new = Layout::from_size_align(new_size, C_ALIGN).ok()?;
+    let is_c = old_size.is_multiple_of(C_ALIGN);
+    let old_align = if is_c { C_ALIGN } else { OTHER_ALIGN };
+    let old = Layout::from_size_align(old_size, old_align).ok()?;
+    NonNull::new(if is_c {
+        // SAFETY: by the caller's contract.
+        unsafe { realloc::realloc(start, old, new_size) }
+    } else {
+        // Where it is it may be aligned to less than C is promised.
+        // SAFETY: by the caller's contract.
+        unsafe { realloc::move_block(start, old, new) }
     })
 }
 

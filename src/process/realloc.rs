@@ -23,8 +23,11 @@ use crate::settings::Settings;
 pub(crate) unsafe fn realloc(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     match resize(start.addr(), layout, new_size) {
         Ok(true) => addr::raw_pointer(start.addr()),
-        // SAFETY: `resize` has found the block live, with this layout's size.
-        Ok(false) => unsafe { move_block(start, layout, new_size) },
+        Ok(false) => match Layout::from_size_align(new_size, layout.align()) {
+            // SAFETY: `resize` has found the block live, with this layout's size.
+            Ok(new) => unsafe { move_block(start, layout, new) },
+            Err(_) => ptr::null_mut(),
+        },
         Err(misuse) => {
             refuse(&misuse.during(MisuseCall::Realloc));
             ptr::null_mut()
@@ -41,20 +44,19 @@ fn resize(address: usize, old: Layout, new_size: usize) -> Result<bool, Misuse> 
     }
 }
 
-/// Moves a block that cannot grow where it is.
+/// Makes the bytes of a block serve `new` elsewhere; null where there is no memory, and then nothing has changed.
 ///
 /// # Safety
 ///
-/// `start` is a live block of `layout`.
+/// `start` is a live block of layout `old`, which its user gives up if the answer is not null.
 #[cold]
-unsafe fn move_block(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
+pub(super) unsafe fn move_block(start: *mut u8, old: Layout, new: Layout) -> *mut u8 {
     let moved = malloc(new, &Settings::DEFAULT);
     if !moved.is_null() {
-        let kept = layout.size().min(new_size);
+        let kept = old.size().min(new.size());
         // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
         unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
-        free_moved(start.addr(), layout, kept);
+        free_moved(start.addr(), old, kept);
     }
     moved
 }
