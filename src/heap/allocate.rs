@@ -13,6 +13,9 @@ use crate::chain::free_list::Nodes;
 
 /// Node memory is committed in steps of this many bytes, or more.
 const NODE_STEP: usize = 256 << 10;
+/// Blocks with this alignment or a larger one lie in zones of their own where the heap has to grow for them, as long as
+/// there is room for zones: what lies in front of them elsewhere would have to be committed, too.
+const APART_ALIGN: usize = 16 << 20;
 
 impl<O: Os> Heap<O> {
     /// Allocates `size` bytes (at least 16) at an address that is a multiple of `align`, a power of two.
@@ -62,6 +65,7 @@ impl<O: Os> Heap<O> {
         let mut zones = root.zones.lock();
         self.commit_set_aside(root);
         let mut run = None;
+        let mut is_apart = align >= APART_ALIGN;
         loop {
             let mut chains = root.chains.lock();
             chains.set_huge_range(zones.huge_range());
@@ -82,11 +86,22 @@ impl<O: Os> Heap<O> {
             if let Some(allocation) = chains.hand_out(request) {
                 return Some(allocation);
             }
+            if align >= APART_ALIGN
+                && let mut starts = zones.starts_at(align)
+                && let Some(allocation) =
+                    starts.find_map(|start| chains.hand_out_at(start, request))
+            {
+                return Some(allocation);
+            }
             if has_more {
                 // It is not in the zone meant for such a block, since that is full.
                 return chains.hand_out_anywhere(request);
             }
             drop(chains);
+            if core::mem::take(&mut is_apart) {
+                run = zones.commit_apart(&self.os, size, align).ok();
+                continue;
+            }
             match zones.commit_for(&self.os, Use::Blocks, size >= HUGE_FROM, room) {
                 Ok(more) => run = Some(more),
                 // The last resort: room that is meant for blocks of another kind.

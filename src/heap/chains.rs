@@ -212,6 +212,14 @@ impl Chains {
         self.hand_over(block, request.owner)
     }
 
+    /// Hands out a block at the start of the hole at `start`, if there is one and it suffices. The caller has reserved a
+    /// change.
+    #[cold]
+    pub(super) fn hand_out_at(&mut self, start: usize, request: Request) -> Option<Allocation> {
+        let block = self.list.allocate_in(request.size, request.align, &(start..start + 1))?;
+        self.hand_over(block, request.owner)
+    }
+
     /// Makes a block that was just carved its owner's.
     #[inline]
     fn hand_over(&mut self, block: Block, owner: For) -> Option<Allocation> {

@@ -56,6 +56,11 @@ impl ZoneTable {
         self.count == MAX_ZONES
     }
 
+    /// Whether half of the places are free, so that some can be had for other reasons than that a zone is full.
+    pub(super) const fn is_roomy(&self) -> bool {
+        self.count <= MAX_ZONES / 2
+    }
+
     /// Appends a zone.
     pub(super) fn push(&mut self, zone: Zone) -> Result<(), OutOfMemory> {
         if self.is_full() {

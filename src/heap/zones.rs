@@ -272,6 +272,39 @@ impl Zones {
         Ok(self.all(what).len() - 1)
     }
 
+    /// Commits `need` bytes at a multiple of `align` in a zone of their own, which has no other addresses. For
+    /// alignments so large that a zone's committed part would have to grow by much more than is asked for.
+    #[cold]
+    pub(super) fn commit_apart(
+        &mut self,
+        os: &impl Os,
+        need: usize,
+        align: usize,
+    ) -> Result<Run, OutOfMemory> {
+        let need = align_up(need, os.page_size()).ok_or(OutOfMemory)?;
+        if need > self.room_in_limit(os) || !self.tables[Use::Blocks as usize].is_roomy() {
+            return Err(OutOfMemory);
+        }
+        let len = need.checked_add(align).ok_or(OutOfMemory)?;
+        let whole = reserve(os, len, len)?;
+        let start = align_up(whole.start, align).ok_or(OutOfMemory)?;
+        let mut zone = Zone::within(whole, start, 0);
+        zone.give_up_rest(os, need);
+        let committed = zone.commit(os, need, need);
+        if committed.is_err() {
+            zone.release(os, &LostRuns::new());
+        } else {
+            self.tables[Use::Blocks as usize].push(zone)?;
+        }
+        committed
+    }
+
+    /// Where zones for blocks start at a multiple of `align`.
+    pub(super) fn starts_at(&self, align: usize) -> impl Iterator<Item = usize> {
+        let zones = self.all(Use::Blocks).iter().map(|zone| zone.start);
+        zones.filter(move |start| start.is_multiple_of(align))
+    }
+
     /// Gives the addresses of a chained zone back, of which no page is committed or in use.
     fn remove(&mut self, os: &impl Os, what: Use, index: usize) {
         if let Some(zone) = self.tables[what as usize].remove(index) {
