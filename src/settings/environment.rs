@@ -1,13 +1,15 @@
 //! Settings from environment variables, read without allocating, perhaps before `main`.
 //!
 //! Owns: the names. Programs that run with more rights than their caller (AT_SECURE: set-user-ID and the like) ignore
-//! them. An invalid value costs one line on standard error, and what was set before stays.
+//! them. An invalid value costs one line on standard error, and what was set before stays; a name that is almost one of
+//! these costs a line, too.
 #![allow(unsafe_code, reason = "reads the environment of the process")]
 
 use core::ffi::{CStr, c_char};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
+use super::misspelling;
 use super::record::Settings;
 use super::value;
 use crate::base::fatal;
@@ -100,6 +102,23 @@ impl Mistakes {
                 fatal::complain(format_args!("{name}={text} is not {expected}; it is ignored"));
             }
         }
+        if !is_secure() {
+            complain_of_names();
+        }
+    }
+}
+
+/// Says which variables have names that are almost those of settings. Others may be anybody's.
+fn complain_of_names() {
+    let known = || VARIABLES.iter().map(|(name, _)| *name);
+    for entry in entries().map(CStr::to_bytes).filter(|entry| entry.starts_with(b"MEMS_")) {
+        let name = entry.split(|byte| *byte == b'=').next().unwrap_or_default();
+        if known().all(|known| known.as_bytes() != name)
+            && let Some(meant) = misspelling::meant(name, known())
+        {
+            let name = name.escape_ascii();
+            fatal::complain(format_args!("{name} is no setting, but {meant} is; it is ignored"));
+        }
     }
 }
 
@@ -120,38 +139,38 @@ fn is_secure() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// The value of a variable. It may be used until the program changes its environment, so not beyond this file.
-fn find(name: &str) -> Option<&'static CStr> {
+/// The variables of the process, as `NAME=VALUE`. They may be used until the program changes its environment, so not
+/// beyond this file.
+fn entries() -> impl Iterator<Item = &'static CStr> {
     unsafe extern "C" {
         static environ: AtomicPtr<*const c_char>;
     }
     // SAFETY: libc's variable is a pointer, null if read too early.
     let environment = unsafe { &environ };
     let mut place = environment.load(Ordering::Relaxed).cast_const();
-    if place.is_null() {
-        return None;
-    }
-    loop {
+    core::iter::from_fn(move || {
+        if place.is_null() {
+            return None;
+        }
         // SAFETY: the array ends with a null pointer, which has not been met yet. (A program that changes the
         // environment while another thread allocates for the first time of all breaks the contract of setenv(3).)
         let entry = unsafe { place.read() };
         if entry.is_null() {
             return None;
         }
-        // SAFETY: entries are strings that end with a zero byte.
-        let text = unsafe { CStr::from_ptr(entry) };
-        let value_at = name.len() + 1;
-        if text.to_bytes().get(..name.len()) == Some(name.as_bytes())
-            && text.to_bytes().get(name.len()) == Some(&b'=')
-        {
-            return text
-                .to_bytes_with_nul()
-                .get(value_at..)
-                .and_then(|value| CStr::from_bytes_with_nul(value).ok());
-        }
         // SAFETY: the entry was not the last one.
         place = unsafe { place.add(1) };
-    }
+        // SAFETY: entries are strings that end with a zero byte.
+        Some(unsafe { CStr::from_ptr(entry) })
+    })
+}
+
+/// The value of a variable.
+fn find(name: &str) -> Option<&'static CStr> {
+    entries().find_map(|entry| {
+        let rest = entry.to_bytes_with_nul().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        CStr::from_bytes_with_nul(rest).ok()
+    })
 }
 
 /// A copy of a path that stays for ever, in pages of its own.

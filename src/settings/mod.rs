@@ -9,6 +9,7 @@
 
 mod record;
 mod value;
+mod misspelling;
 mod environment;
 mod force;
 

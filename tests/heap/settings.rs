@@ -105,6 +105,25 @@ fn touch_behind(size: usize) {
     black_box(unsafe { block.wrapping_add(size).read_volatile() });
 }
 
+/// More large blocks than can have a guard: all are served, and what else needs mappings finds some.
+fn many_large_blocks() {
+    const SIZE: usize = 40_000;
+    let mappings = || {
+        let maps = std::fs::read("/proc/self/maps").expect("a list");
+        maps.iter().filter(|byte| **byte == b'\n').count()
+    };
+    let before = mappings();
+    for _ in 0..2 {
+        let blocks: Vec<_> = (0..40_000).map(|_| allocate(SIZE)).collect();
+        println!("{} mappings more", mappings() - before);
+        assert!((1000..20_000).contains(&(mappings() - before)), "some have guards, few mappings");
+        std::thread::spawn(|| free(allocate(SIZE), SIZE)).join().expect("a thread can be had");
+        blocks.iter().for_each(|block| free(*block, SIZE));
+        assert!(mappings() < before + 1000, "{} mappings are left", mappings());
+    }
+    MEMS.check().unwrap();
+}
+
 /// A block in quarantine is freed once more, after its neighbours were.
 fn double_free_in_quarantine() {
     let blocks: Vec<_> = (0..100).map(|_| allocate(64)).collect();
@@ -227,6 +246,7 @@ fn part(name: &str) -> ExitCode {
         "write-after-free" => write_after_free(),
         "read-after-free" => read_after_free(),
         "touch-behind-large" => touch_behind(40_000),
+        "many-large-blocks" => many_large_blocks(),
         "touch-behind-huge" => touch_behind(40_000_000),
         "double-free" => double_free_in_quarantine(),
         "wrong-size" => wrong_size_within_class(),
@@ -326,6 +346,24 @@ fn what_is_in_force(trials: &mut Trials) {
         let is_default = outcome.stdout.contains("decay_ms: 77");
         ensure(outcome.status.success() && lines == 4 && names_all && is_default, &outcome)
     });
+    trials.case("misspelt_names", || {
+        let variables = [
+            ("MEMS_LIMITS", "1G"),
+            ("MEMS_HARDENED", "1"),
+            ("MEMS_STATS", "1"),
+            ("MEMS_SENSOR_COUNT", "3"),
+        ];
+        let outcome = run("show", &variables);
+        let lines: Vec<_> = outcome.stderr.lines().collect();
+        let says = |name: &str, meant: &str| {
+            let line = format!("mems: {name} is no setting, but {meant} is; it is ignored");
+            lines.contains(&line.as_str())
+        };
+        let says_all = says("MEMS_LIMITS", "MEMS_LIMIT")
+            && says("MEMS_HARDENED", "MEMS_HARDEN")
+            && says("MEMS_STATS", "MEMS_STATS_AT_EXIT");
+        ensure(outcome.status.success() && says_all && lines.len() == 3, &outcome)
+    });
     trials.case("stats_at_exit", || {
         let outcome = run("show", &[("MEMS_STATS_AT_EXIT", "1")]);
         let line = outcome.stderr.trim_end();
@@ -400,6 +438,9 @@ fn what_is_found(trials: &mut Trials) {
             ensure(is_segv && outcome.stdout.contains("inside"), &outcome)
         });
     }
+    trials.case("guards_leave_mappings_to_the_program", || {
+        says("many-large-blocks", &[("MEMS_GUARD", "1")], &["mappings more"])
+    });
     for (name, hardened) in [
         ("misuse_report_goes_on", &[][..]),
         ("misuse_report_goes_on_hardened", &[("MEMS_HARDEN", "1")]),
