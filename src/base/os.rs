@@ -116,6 +116,9 @@ pub unsafe trait Os {
     unsafe fn unmap(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory>;
 }
 
+/// The mappings that a process may have by default (`vm.max_map_count`).
+pub(crate) const MAPPINGS: usize = 65530;
+
 /// The system MeMS runs on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct System;

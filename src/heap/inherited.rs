@@ -9,11 +9,11 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::base::os::MAPPINGS;
 use crate::base::round::{align_down, align_up};
 
-/// The most parts that inherited memory is split into: a quarter of the mappings that a process has by default
-/// (`vm.max_map_count`, 65530).
-const MOST_PARTS: usize = 65530 / 4;
+/// The most parts that inherited memory is split into: a quarter of the mappings that a process may have.
+const MOST_PARTS: usize = MAPPINGS / 4;
 /// Ranges that are known one by one.
 const MOST: usize = 16;
 

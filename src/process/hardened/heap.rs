@@ -20,7 +20,7 @@ use super::quarantine::Quarantine;
 use crate::base::addr;
 use crate::base::commit;
 use crate::base::law::{BrokenLaw, law};
-use crate::base::os::{Os, Recovered, System};
+use crate::base::os::{MAPPINGS, Os, Recovered, System};
 use crate::base::round::{align_down, align_up};
 use crate::heap::{Allocation, Misuse};
 use crate::settings::Settings;
@@ -31,11 +31,17 @@ const CANARY_BYTES: usize = 8;
 /// The largest number: what a large block leaves unused is not to be touched for marks.
 const MOST_CANARY_BYTES: usize = 256;
 
+/// Blocks that have a guard at a time. Each is two mappings more, and all of them are a quarter of those that a process
+/// may have: the rest is left to the program.
+const MOST_GUARDS: usize = MAPPINGS / 4 / 2;
+
 /// What the hardened heap knows.
 #[derive(Debug)]
 pub(in crate::process) struct Hardened {
     ledger: Ledger,
     quarantine: Quarantine,
+    /// Blocks that have a guard.
+    guards: usize,
     /// Calls so far.
     calls: usize,
 }
@@ -43,7 +49,7 @@ pub(in crate::process) struct Hardened {
 impl Hardened {
     /// Nothing was handed out yet.
     pub(super) const fn new() -> Self {
-        Self { ledger: Ledger::new(), quarantine: Quarantine::new(), calls: 0 }
+        Self { ledger: Ledger::new(), quarantine: Quarantine::new(), guards: 0, calls: 0 }
     }
 
     /// Hands out a block.
@@ -55,7 +61,8 @@ impl Hardened {
         let (size, align) = (layout.size(), layout.align());
         self.tick(settings);
         self.ledger.reserve().ok()?;
-        let (known, is_zero) = if settings.guard && size > MAX_SMALL {
+        let is_guarded = settings.guard && size > MAX_SMALL && self.guards < MOST_GUARDS;
+        let (known, is_zero) = if is_guarded {
             self.take_guarded(size, align, settings)?
         } else {
             self.take(size, align, settings)?
@@ -101,6 +108,7 @@ impl Hardened {
         } else {
             let (start, end) = (align_down(block + whole - size, align), block + whole);
             let known = Known { start, size, end, block, is_quarantined: false, is_guarded: true };
+            self.guards += 1;
             return Some((known, taken.is_zero));
         }
         let end = block + whole + page;
@@ -176,6 +184,7 @@ impl Hardened {
                 // The block cannot be used again: addresses are lost, nothing else.
                 return;
             }
+            self.guards -= 1;
         }
         if let Err(misuse) = PROCESS_HEAP.release(known.block, None) {
             refuse(&misuse);
