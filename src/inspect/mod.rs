@@ -17,6 +17,8 @@ mod binary;
 #[cfg(feature = "std")]
 mod region;
 
+#[cfg(feature = "std")]
+pub use crate::process::region::RegionError;
 pub use binary::ReadError;
 pub use capture::snapshot;
 pub use diff::{BlockSum, Change, Changes, ClassChange, Diff};

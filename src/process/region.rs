@@ -9,16 +9,54 @@
 //!
 //! Regions nest: the heap of an inner one that left something stays with the outer one, and is counted with it.
 
+use core::error::Error;
+use core::fmt;
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
 use super::begin::begin;
 use super::thread;
+use crate::base::os::OutOfMemory;
 use crate::heap::{Block, Found};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::slabs::depot::DEPOT;
 use crate::slabs::slab::Slab;
 use crate::slabs::thread_heap::ThreadHeap;
+
+/// Why a region cannot begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RegionError {
+    /// There is no memory for its heap.
+    OutOfMemory,
+    /// The settings in force give no thread a heap of its own: `MEMS_HARDEN`, each of its parts, or
+    /// `MEMS_MISUSE=report`.
+    NoThreadHeaps,
+    /// The thread is ending, and has given its heap away.
+    ThreadEnds,
+}
+
+impl fmt::Display for RegionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OutOfMemory => "out of memory",
+            Self::NoThreadHeaps => {
+                "a region needs a heap for the thread, and under the settings in force no thread has one: run \
+                 without MEMS_HARDEN, its parts, and MEMS_MISUSE=report"
+            }
+            Self::ThreadEnds => "the thread is ending",
+        })
+    }
+}
+
+impl Error for RegionError {}
+
+/// For callers that have no other answer.
+impl From<RegionError> for OutOfMemory {
+    fn from(_: RegionError) -> Self {
+        Self
+    }
+}
 
 /// A region of the calling thread, which ends when this is dropped, on that thread.
 #[derive(Debug)]
@@ -30,27 +68,37 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// Begins a region. None where there is no memory for a heap, or the thread is ending.
-    pub(crate) fn begin() -> Option<Self> {
+    /// Begins a region.
+    pub(crate) fn begin() -> Result<Self, RegionError> {
         // A program whose allocator is another one may not have used the heap yet.
         begin(&Settings::DEFAULT);
-        let outer = thread::current_or_new()?;
+        if !settings::is_plain() {
+            return Err(RegionError::NoThreadHeaps);
+        }
+        let outer = match thread::current_or_new() {
+            Some(heap) => heap,
+            None if thread::is_ending() => return Err(RegionError::ThreadEnds),
+            None => return Err(RegionError::OutOfMemory),
+        };
         // Slots of ended regions go home, so that their heaps are empty and serve again.
         outer.flush();
-        let heap = DEPOT.acquire_empty_heap()?;
+        let heap = DEPOT.acquire_empty_heap().ok_or(RegionError::OutOfMemory)?;
         heap.thread_id.store(outer.thread_id.load(Ordering::Relaxed), Ordering::Relaxed);
         heap.outer.set(Some(outer));
         heap.notes.begin();
         thread::replace(heap);
-        Some(Self { heap, outer, not_send: PhantomData })
+        Ok(Self { heap, outer, not_send: PhantomData })
     }
 
-    /// Ends it, and shows every block that is left of it to `each`, with the bytes of its slot if it has one.
+    /// Ends it, and shows every block that is left of it to `each`, with the bytes of its slot if it has one. O(map) if
+    /// there are any.
     pub(crate) fn end(self, mut each: impl FnMut(Block, bool)) {
         self.leave();
         let heap = self.heap;
+        let has_slabs = heap.has_slabs() || heap.inner().any(ThreadHeap::has_slabs);
         let is_ours = |slab: &Slab| heap.owns(slab) || heap.inner().any(|inner| inner.owns(slab));
-        for slab in DEPOT.map.all().filter(|slab| is_ours(slab)) {
+        let slabs = has_slabs.then(|| DEPOT.map.all()).into_iter().flatten();
+        for slab in slabs.filter(|slab| is_ours(slab)) {
             let size = slab.shape().slot_bytes;
             for index in (0..slab.slots()).filter(|index| slab.is_live(*index)) {
                 each(Block { start: slab.slot_start(index), size }, true);
@@ -66,11 +114,12 @@ impl Region {
         // What is left to do is done by `drop`.
     }
 
-    /// Lets the thread use its own heap again.
+    /// Lets the thread use its own heap again, and sends home what the region has cached.
     fn leave(&self) {
         if thread::current().is(self.heap) {
             thread::replace(self.outer);
         }
+        self.heap.flush_and_end_slabs();
     }
 }
 
@@ -78,12 +127,10 @@ impl Drop for Region {
     fn drop(&mut self) {
         self.leave();
         let (heap, outer) = (self.heap, self.outer);
-        heap.flush();
-        heap.end_empty_slabs(|slab| DEPOT.end_slab(slab));
         heap.outer.set(None);
         let notes = heap.notes.end();
-        let has_slabs = || DEPOT.map.all().any(|slab| heap.owns(slab));
-        let stays_with_outer = outer.notes.is_on() && (heap.inner.get().is_some() || has_slabs());
+        let has_left = heap.inner.get().is_some() || heap.has_slabs();
+        let stays_with_outer = outer.notes.is_on() && has_left;
         let mut inner = heap.inner.take();
         let mut next = Some(heap);
         while let Some(heap) = next {

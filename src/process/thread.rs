@@ -24,7 +24,7 @@ pub(super) fn current_or_new() -> Option<&'static ThreadHeap> {
 }
 
 #[cfg(feature = "std")]
-pub(super) use own::{current_or_new, replace};
+pub(super) use own::{current_or_new, is_ending, replace};
 
 /// Heaps of their own for threads.
 #[cfg(feature = "std")]
@@ -81,11 +81,16 @@ mod own {
         before
     }
 
+    /// Whether the calling thread is ending, and has no heap any more.
+    pub(in crate::process) fn is_ending() -> bool {
+        current().is(&GONE)
+    }
+
     /// The heap of the calling thread, made now if it has none; none if the thread is ending, or without memory.
     #[cold]
     pub(in crate::process) fn current_or_new() -> Option<&'static ThreadHeap> {
         let heap = current();
-        if heap.is(&GONE) {
+        if is_ending() {
             return None;
         }
         if !heap.is(&NOBODY) {

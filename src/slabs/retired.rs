@@ -84,13 +84,13 @@ impl Depot {
         Some(heap)
     }
 
-    /// A heap without slabs: the first of a few whose threads have ended that has none, else a new one. O(map).
+    /// A heap without slabs: the first of a few whose threads have ended that has none, else a new one.
     #[cfg(feature = "std")]
     pub(crate) fn acquire_empty_heap(&'static self) -> Option<&'static ThreadHeap> {
         let mut pool = self.pool.lock();
         for heap in pool.all_retired().take(EMPTY_TRIES) {
             self.tidy(&mut pool, heap);
-            if !self.map.all().any(|slab| heap.owns(slab)) {
+            if !heap.has_slabs() {
                 pool.revive(heap);
                 return Some(heap);
             }

@@ -54,6 +54,12 @@ impl ThreadHeap {
         &self.lists[class.descriptor_index()].count
     }
 
+    /// Whether it has any slabs.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_slabs(&self) -> bool {
+        self.lists.iter().any(|lists| lists.count.get() > 0)
+    }
+
     /// Lists a slab that has become this heap's; slots are going to be taken from it at once.
     pub(super) fn list_new(&'static self, slab: &'static Slab) {
         debug_law!(self.owns(slab), "a heap lists its own slabs");

@@ -7,10 +7,13 @@ mod helpers;
 
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::process::Command;
+use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use helpers::piece::{MEMS, Piece};
 use helpers::{Rng, scaled};
+use mems::inspect::RegionError;
 use mems::{Remains, region};
 
 #[global_allocator]
@@ -176,4 +179,76 @@ fn many_regions_take_no_more_memory_than_one() {
     // Other tests make heaps, too: some tens.
     let grown = heaps() - before;
     assert!(grown < rounds / 2 + 20, "{grown} heaps more after {rounds} regions");
+}
+
+/// Found where each region looked through all slabs of the process for each heap of a thread that had ended, under a
+/// lock: 2 ms with 10 GiB live.
+#[test]
+fn what_a_region_costs_does_not_grow_with_the_heap() {
+    let barrier = std::sync::Barrier::new(24);
+    let kept = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..24 {
+            scope.spawn(|| {
+                let piece = Piece::new(100, 8, 1);
+                barrier.wait();
+                kept.lock().unwrap().push(piece);
+            });
+        }
+    });
+    // Slabs of one slot each, of which a page is touched.
+    let layout = std::alloc::Layout::from_size_align(4 << 20, 8).unwrap();
+    // SAFETY: the layout has a size.
+    let blocks: Vec<_> = (0..2500).map(|_| unsafe { std::alloc::alloc(layout) }).collect();
+    let shortest = (0..100).map(|_| {
+        let begin = Instant::now();
+        let ((), left) = measured(|| ());
+        assert!(left.is_nothing(), "{left}");
+        begin.elapsed()
+    });
+    let shortest = shortest.min().unwrap_or_default();
+    blocks.into_iter().filter(|block| !block.is_null()).for_each(|block| {
+        // SAFETY: the block is live.
+        unsafe { std::alloc::dealloc(block, layout) };
+    });
+    println!("{shortest:?} with 10 GiB");
+    assert!(shortest < Duration::from_micros(200), "{shortest:?}");
+}
+
+/// Runs this test again under settings with which there can be no region, and looks what it says.
+#[test]
+fn settings_without_heaps_for_threads_are_named() {
+    if let Err(error) = region(|| ()) {
+        assert_eq!(error, RegionError::NoThreadHeaps);
+        return println!("{error}");
+    }
+    for variable in [("MEMS_HARDEN", "1"), ("MEMS_CANARY", "1"), ("MEMS_MISUSE", "report")] {
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "settings_without_heaps_for_threads_are_named", "--nocapture"]);
+        let output = again.envs([variable]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("without MEMS_HARDEN"), "{output:?}");
+    }
+}
+
+static AT_THE_END: Mutex<Option<RegionError>> = Mutex::new(None);
+
+extern "C" fn at_the_end(_: *mut core::ffi::c_void) {
+    *AT_THE_END.lock().unwrap() = region(|| ()).err();
+}
+
+#[test]
+fn a_thread_that_has_given_its_heap_away_has_no_region() {
+    std::thread::spawn(|| {
+        // MeMS has its key with the first block, so the destructor of this one comes behind.
+        drop(black_box(Box::new(1_u8)));
+        let mut key = 0;
+        // SAFETY: `key` is written, and the destructor takes whatever is set below.
+        assert_eq!(unsafe { libc::pthread_key_create(&raw mut key, Some(at_the_end)) }, 0);
+        // SAFETY: the key was just created, and the value is not followed.
+        assert_eq!(unsafe { libc::pthread_setspecific(key, (&raw const AT_THE_END).cast()) }, 0);
+    })
+    .join()
+    .unwrap();
+    assert_eq!(*AT_THE_END.lock().unwrap(), Some(RegionError::ThreadEnds));
 }
