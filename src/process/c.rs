@@ -103,11 +103,11 @@ fn take_back_own(
     }
 }
 
-/// Calls [`ThreadHeap::overflow`]. `extern "C"` does not unwind, so the way here is a jump.
+/// Calls [`ThreadHeap::overflow`] inside of the heap. `extern "C"` does not unwind, so the way here is a jump.
 #[cold]
 #[inline(never)]
 extern "C" fn overflow(heap: &'static ThreadHeap, class: Class, slot: FreeSlot) {
-    heap.overflow(class, slot);
+    thread::inside(heap, |heap| heap.overflow(class, slot));
 }
 
 #[cold]

@@ -30,7 +30,8 @@ extern "C" fn prepare() {
         || hardened::is_mine()
         || PROCESS_HEAP.shared.is_mine()
         || DEPOT.pool.is_mine()
-        || DEPOT.heap.is_mine();
+        || DEPOT.heap.is_mine()
+        || thread::is_inside();
     settings::hold_for_fork(is_interrupted);
     hardened::hold_for_fork(is_interrupted);
     PROCESS_HEAP.shared.hold_for_fork(is_interrupted);

@@ -51,7 +51,7 @@ pub(crate) fn free(address: usize, layout: Layout) {
 #[cold]
 #[inline(never)]
 extern "C" fn overflow(slot: FreeSlot, class: Class) {
-    thread::current().overflow(class, slot);
+    thread::inside(thread::current(), |heap| heap.overflow(class, slot));
 }
 
 /// A free that is not of an own small slot with a usual alignment: an own large one, one of another heap's slab, a

@@ -65,7 +65,7 @@ impl ProcessHeap {
             None => heap.refill(class).map(|slot| (slot, heap.take_fresh(slot))),
         };
         let slot = match thread::current_or_new() {
-            Some(heap) => take(heap),
+            Some(heap) => thread::inside(heap, take),
             None => self.with_shared(take),
         };
         match slot {
@@ -105,7 +105,7 @@ impl ProcessHeap {
     /// slot stays free then, and is lost.
     pub(super) fn with_heap(&self, action: impl FnOnce(&'static ThreadHeap)) {
         match thread::current_or_new() {
-            Some(heap) => action(heap),
+            Some(heap) => thread::inside(heap, action),
             None => {
                 let _ = self.with_shared(|heap| {
                     action(heap);
@@ -178,7 +178,7 @@ impl ProcessHeap {
             Some(())
         };
         if let Some(heap) = thread::current_or_new() {
-            flush(heap);
+            thread::inside(heap, flush);
         }
         if self.shared.lock().is_some() {
             let _ = self.with_shared(flush);
@@ -190,7 +190,7 @@ impl ProcessHeap {
     fn flush_idle_caches(&self) {
         let heap = thread::current();
         if !heap.is_nobody() {
-            heap.flush_if_idle(clock::milliseconds());
+            thread::inside(heap, |heap| heap.flush_if_idle(clock::milliseconds()));
         } else if let Some(shared) = self.shared.try_lock()
             && let Some(heap) = *shared
         {

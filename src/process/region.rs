@@ -81,7 +81,7 @@ impl Region {
             None => return Err(RegionError::OutOfMemory),
         };
         // Slots of ended regions go home, so that their heaps are empty and serve again.
-        outer.flush();
+        thread::inside(outer, ThreadHeap::flush);
         let heap = DEPOT.acquire_empty_heap().ok_or(RegionError::OutOfMemory)?;
         heap.thread_id.store(outer.thread_id.load(Ordering::Relaxed), Ordering::Relaxed);
         heap.outer.set(Some(outer));

@@ -4,6 +4,9 @@
 //! key, whose destructor retires the heap when the thread ends. What the thread still does after that is served by one
 //! heap that all such threads share under a lock. Without `std` every thread is served that way.
 //!
+//! So is a signal handler that interrupts its thread [`inside`] of the slow ways of its heap. One that interrupts the
+//! fast paths is not told from the thread itself.
+//!
 //! Why a pthread key and not a thread-local with a destructor: registering such a destructor makes glibc allocate, for
 //! which it reserves 64 MiB of addresses a thread; a key's value has its place in the thread's own block. And keys go
 //! last, behind the destructors of Rust's and C++'s thread-locals.
@@ -23,8 +26,23 @@ pub(super) fn current_or_new() -> Option<&'static ThreadHeap> {
     None
 }
 
+/// Lets `action` use a heap.
+#[cfg(not(feature = "std"))]
+pub(super) fn inside<R>(
+    heap: &'static ThreadHeap,
+    action: impl FnOnce(&'static ThreadHeap) -> R,
+) -> R {
+    action(heap)
+}
+
+/// Whether the calling thread is inside of its heap: it has none.
+#[cfg(not(feature = "std"))]
+pub(super) const fn is_inside() -> bool {
+    false
+}
+
 #[cfg(feature = "std")]
-pub(super) use own::{current_or_new, is_ending, replace};
+pub(super) use own::{current_or_new, inside, is_ending, is_inside, replace};
 
 /// Heaps of their own for threads.
 #[cfg(feature = "std")]
@@ -32,7 +50,7 @@ pub(super) use own::{current_or_new, is_ending, replace};
 mod own {
     use core::ffi::c_void;
     use core::num::NonZeroUsize;
-    use core::sync::atomic::Ordering;
+    use core::sync::atomic::{Ordering, compiler_fence};
 
     use once_cell::race::OnceNonZeroUsize;
 
@@ -54,17 +72,22 @@ mod own {
         }
     }
 
+    /// The key, if it was created.
+    fn key() -> Option<libc::pthread_key_t> {
+        libc::pthread_key_t::try_from(KEY.get()?.get() - 1).ok()
+    }
+
     /// Lets `heap` be retired when the calling thread ends. Where there is no key left it is not, and its caches stay
     /// where they are.
     fn leave_with_thread(heap: &'static ThreadHeap) {
-        let key = KEY.get_or_try_init(|| {
+        let created = KEY.get_or_try_init(|| {
             let mut key = 0;
             // SAFETY: `key` is written, and `leave` takes what `pthread_setspecific` is given below.
             let error = unsafe { libc::pthread_key_create(&raw mut key, Some(leave)) };
             if error == 0 { NonZeroUsize::new(key as usize + 1).ok_or(()) } else { Err(()) }
         });
-        if let Ok(key) = key.map(|key| key.get() - 1)
-            && let Ok(key) = libc::pthread_key_t::try_from(key)
+        if created.is_ok()
+            && let Some(key) = key()
         {
             let heap = core::ptr::from_ref(heap).cast();
             // SAFETY: the key was created above and is never deleted.
@@ -72,6 +95,30 @@ mod own {
             // It fails when memory runs out, and then the heap is never retired.
             let _ = error;
         }
+    }
+
+    /// Lets `action` use the calling thread's heap. A handler that interrupts it finds the thread without a heap.
+    #[inline]
+    pub(in crate::process) fn inside<R>(
+        heap: &'static ThreadHeap,
+        action: impl FnOnce(&'static ThreadHeap) -> R,
+    ) -> R {
+        word::set(&GONE);
+        compiler_fence(Ordering::SeqCst);
+        let result = action(heap);
+        compiler_fence(Ordering::SeqCst);
+        word::set(heap);
+        result
+    }
+
+    /// Whether the calling thread is [`inside`] of its heap, where a signal handler has interrupted it.
+    pub(in crate::process) fn is_inside() -> bool {
+        // A thread that is ending has no value any more.
+        current().is(&GONE)
+            && key().is_some_and(|key| {
+                // SAFETY: the key was created and is never deleted.
+                !unsafe { libc::pthread_getspecific(key) }.is_null()
+            })
     }
 
     /// Lets the calling thread use another heap, and says which it used before.
@@ -100,7 +147,7 @@ mod own {
             // Every call has to take the slow way.
             return None;
         }
-        let heap = DEPOT.acquire_heap()?;
+        let heap = inside(heap, |_| DEPOT.acquire_heap())?;
         let thread_id = rustix::thread::gettid().as_raw_pid().cast_unsigned();
         heap.thread_id.store(thread_id, Ordering::Relaxed);
         word::set(heap);

@@ -58,7 +58,9 @@ fn is_locked(mapped: usize) -> bool {
 /// the system refuses. Returns their bytes. O(slots), with a system call for each run of such pages.
 fn purge_slabs() -> usize {
     let mut purge = Purge { given_back: 0, is_refused: false };
-    thread::current_or_new().into_iter().for_each(|heap| purge.heap(heap));
+    if let Some(heap) = thread::current_or_new() {
+        thread::inside(heap, |heap| purge.heap(heap));
+    }
     if let Some(shared) = *PROCESS_HEAP.shared.lock() {
         purge.heap(shared);
     }

@@ -2,7 +2,8 @@
 //!
 //! With `std` the word is initialised by the linker and has no destructor, so reading it is one instruction and works
 //! at any moment of a thread's life. At first it names [`NOBODY`], a heap of empty magazines whose key no slab has: so
-//! the fast paths need no test, they just find nothing and go the slow way. When the thread ends it names `GONE`.
+//! the fast paths need no test, they just find nothing and go the slow way. When the thread ends it names `GONE`, and
+//! while the thread is inside of its heap, too, so that a signal handler finds nothing there.
 //! Without `std` there is no word, and every thread uses [`NOBODY`].
 //!
 //! Rust's own thread-locals are found through a function call where the code is part of a shared library; with the
@@ -20,7 +21,7 @@ use crate::slabs::thread_heap::ThreadHeap;
 const NOBODY_NUMBER: u64 = 0;
 /// The heap of a thread that has not asked for anything yet.
 pub(super) static NOBODY: ThreadHeap = ThreadHeap::new(&DEPOT, NOBODY_NUMBER, None);
-/// The heap of a thread that is ending.
+/// The heap of a thread that is ending, or inside of its own: see [`thread`](super::thread).
 #[cfg(feature = "std")]
 pub(super) static GONE: ThreadHeap = ThreadHeap::new(&DEPOT, NOBODY_NUMBER, None);
 
