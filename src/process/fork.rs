@@ -2,9 +2,8 @@
 //!
 //! Before a fork the forking thread takes all locks of the process heap, so no other thread is in the middle of a
 //! shared change; meanwhile the forking thread may allocate. In the child the other threads are gone, in the middle of
-//! whatever they did with their own heaps, and with slots of everybody's: so all heaps are emptied, all slabs rebuilt
-//! from the state bytes, and the heaps of vanished threads retired. Runs whose pages a vanished thread was giving back
-//! are given back again. Where a signal handler forks while its thread is inside of the heap, the child's thread goes
+//! whatever they did with their own heaps, which are made whole and retired ([`vanished`](crate::slabs)). Runs whose
+//! pages a vanished thread was giving back are given back again. Where a signal handler forks while its thread is inside of the heap, the child's thread goes
 //! on there as the parent's does, so nothing is rebuilt: what vanished threads had cached is lost to the child.
 //!
 //! Whatever else takes locks around a fork, and allocates on another thread while it holds one, has to come before: the
@@ -20,7 +19,6 @@ use super::plain::PROCESS_HEAP;
 use super::thread;
 use crate::settings;
 use crate::slabs::depot::DEPOT;
-use crate::slabs::thread_heap::ThreadHeap;
 
 /// Whether the thread that forks was interrupted inside of the heap.
 static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -70,32 +68,10 @@ extern "C" fn child() {
 fn adopt_vanished() -> bool {
     let mine = thread::current();
     let shared = *PROCESS_HEAP.shared.lock();
-    let has_vanished = |heap: &'static ThreadHeap| {
+    DEPOT.take_over(|heap| {
         let is_shared = shared.is_some_and(|shared| shared.is(heap));
         !mine.holds(heap) && !is_shared && !heap.is_retired.get()
-    };
-    let made = DEPOT.pool.lock().all_heaps();
-    let all = || made.clone();
-    if !all().any(has_vanished) {
-        return false;
-    }
-    // A vanished thread may have had slots of any slab: in a magazine, in an outbox, on the way home, or a notice that
-    // never came to a list. What the state bytes say is all that can be relied on.
-    for heap in all() {
-        heap.forget_all();
-        if has_vanished(heap) {
-            heap.forget_thread();
-        }
-    }
-    for slab in DEPOT.map.all() {
-        slab.rebuild();
-        if let Some(owner) = slab.owner() {
-            ThreadHeap::named(owner).take_rebuilt(slab);
-        }
-    }
-    let mut pool = DEPOT.pool.lock();
-    all().filter(|heap| has_vanished(heap)).for_each(|heap| pool.retire(heap));
-    true
+    })
 }
 
 /// Registers the handlers, if that has not been done.

@@ -21,10 +21,15 @@ pub(super) fn enter(word: &AtomicU64, bits: u64) {
     word.fetch_or(bits, Ordering::SeqCst);
 }
 
-/// Takes the slots out of a remote word.
+/// Takes the slots out of a remote word, if there are any. `take` puts them where they go, before they are out: so a
+/// thread that vanishes in a fork has none of them in its hands alone.
 #[inline]
-pub(super) fn collect(word: &AtomicU64) -> u64 {
-    if word.load(Ordering::SeqCst) == 0 { 0 } else { word.swap(0, Ordering::SeqCst) }
+pub(super) fn collect(word: &AtomicU64, take: impl FnOnce(u64)) {
+    let bits = word.load(Ordering::SeqCst);
+    if bits != 0 {
+        take(bits);
+        word.fetch_and(!bits, Ordering::SeqCst);
+    }
 }
 
 /// Whether a slab is notified, and which slab is behind it on the list.
@@ -51,6 +56,11 @@ impl Notice {
     #[inline]
     pub(super) fn clear(&self) {
         self.is_sent.swap(0, Ordering::SeqCst);
+    }
+
+    /// Whether the slab is notified.
+    pub(super) fn is_sent(&self) -> bool {
+        self.is_sent.load(Ordering::Relaxed) != 0
     }
 
     /// The slab behind this one on a list that was taken. Asked before anything is done with this one: once its notice

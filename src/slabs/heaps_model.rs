@@ -44,6 +44,7 @@ enum Step {
     StartWithoutSlabs { thread: usize },
     Tidy,
     TakeRetired,
+    Fork { survivor: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -69,6 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => thread().prop_map(|thread| Step::StartWithoutSlabs { thread }),
         1 => Just(Step::Tidy),
         1 => Just(Step::TakeRetired),
+        2 => thread().prop_map(|survivor| Step::Fork { survivor }),
     ]
 }
 
@@ -124,6 +126,7 @@ impl Run {
             Step::TakeRetired => self.depot.with_each_retired(|heap| {
                 heap.flush_and_end_slabs();
             }),
+            Step::Fork { survivor } => self.fork(survivor),
         }
         self.check()
     }
@@ -180,6 +183,15 @@ impl Run {
             heap.flush();
             self.depot.retire_heap(heap);
         }
+    }
+
+    /// All threads but one vanish.
+    fn fork(&mut self, survivor: usize) {
+        let kept = self.threads[survivor];
+        self.depot
+            .take_over(|heap| !heap.is_retired.get() && !kept.is_some_and(|kept| kept.is(heap)));
+        self.threads = [None; THREADS];
+        self.threads[survivor] = kept;
     }
 
     /// Every heap that was ever made.

@@ -8,9 +8,10 @@
 #![allow(unsafe_code, reason = "a stack of plain pointers: this is the fast path")]
 
 use core::ptr;
+use core::sync::atomic::{compiler_fence, fence};
 
-use super::slot::FreeSlot;
-use super::sync::{AtomicU8, Cell};
+use super::slot::{FreeSlot, MARK};
+use super::sync::{AtomicU8, Cell, Ordering};
 use crate::base::array::Zeroable;
 use crate::base::fatal::debug_law;
 use crate::base::random;
@@ -101,6 +102,8 @@ impl Magazine {
         }
         // SAFETY: `top` is below the ceiling, so it is one of the array's places (I1).
         unsafe { &*top }.set(Place::with(slot));
+        // Below the top lie no places that were not written, even if the thread vanishes in a fork.
+        compiler_fence(Ordering::Release);
         // SAFETY: one further is at most the ceiling (I1).
         self.top.set(unsafe { top.add(1) });
         Ok(())
@@ -138,8 +141,12 @@ impl Magazine {
             new.set(old.get());
         }
         let ends = places.as_ptr_range();
+        // Should the thread vanish in a fork, it has no magazine rather than half of each.
+        self.top.set(ptr::null());
+        fence(Ordering::Release);
         self.floor.set(ends.start);
         self.ceiling.set(ends.end);
+        fence(Ordering::Release);
         self.set_len(len);
     }
 
@@ -182,9 +189,18 @@ impl Magazine {
         self.set_len(len - count);
     }
 
-    /// Forgets all slots, whatever state they are in.
-    pub(super) fn forget(&self) {
-        self.top.set(self.floor.get());
+    /// Marks the slots it holds, or unmarks them.
+    pub(super) fn mark(&self, on: bool) {
+        for state in self.places().iter().take(self.len()).filter_map(|place| place.get().state) {
+            let other = state.load(Ordering::Relaxed) & !MARK;
+            state.store(if on { other | MARK } else { other }, Ordering::Relaxed);
+        }
+    }
+
+    /// The addresses below the top of a magazine whose thread has vanished; none where it was moving it.
+    pub(super) fn vanished_addresses(&self) -> impl Iterator<Item = usize> {
+        let whole = Some(self).filter(|magazine| !magazine.top.get().is_null());
+        whole.into_iter().flat_map(Self::addresses)
     }
 
     /// Forgets its places, whatever state they are in.
@@ -198,7 +214,6 @@ impl Magazine {
 #[cfg(test)]
 mod tests {
     use super::super::slot::LIVE;
-    use super::super::sync::Ordering;
     use super::*;
 
     static STATE: [AtomicU8; 1000] = [const { AtomicU8::new(0) }; 1000];

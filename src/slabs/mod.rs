@@ -6,8 +6,8 @@
 //! thread; [`notes`] what a heap that serves a region notes; [`slab`] the slots and their states; [`magazine`] a stack
 //! of free slots; [`class_lists`] a heap's slabs of a class; [`slab_map`] from an address to its slab; [`depot`] what
 //! all heaps draw on; [`thread_heap`] what one thread has; [`places`], [`slab_lists`] and [`large`] what it keeps;
-//! [`send_home`] free's slow ways; [`retired`] heaps whose threads have ended; [`refill`] malloc's slow way; [`check`]
-//! the laws.
+//! [`send_home`] free's slow ways; [`retired`] heaps whose threads have ended; [`vanished`] those whose threads a child
+//! has not; [`refill`] malloc's slow way; [`check`] the laws.
 //!
 //! Which heap is the calling thread's, and whether settings concern every call, is decided above, in
 //! [`process`](crate::process). Descriptors, thread heaps and places are made once and stay, so they are plain
@@ -34,6 +34,7 @@ mod slab_lists;
 mod large;
 mod send_home;
 pub(crate) mod retired;
+mod vanished;
 mod refill;
 mod check;
 #[cfg(test)]

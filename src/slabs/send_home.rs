@@ -142,15 +142,14 @@ impl ThreadHeap {
         has_news
     }
 
-    fn collect(&'static self, slab: &'static Slab) {
+    pub(super) fn collect(&'static self, slab: &'static Slab) {
         slab.notice.clear();
         let mut found = false;
         for (index, word) in slab.remote.iter().enumerate() {
-            let bits = handover::collect(word);
-            if bits != 0 {
+            handover::collect(word, |bits| {
                 slab.put(index, bits);
                 found = true;
-            }
+            });
         }
         if found {
             self.enlist(slab);

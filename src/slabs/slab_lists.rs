@@ -162,14 +162,6 @@ impl ThreadHeap {
         }
     }
 
-    /// Lists a slab that was rebuilt, if it has free slots.
-    pub(crate) fn take_rebuilt(&'static self, slab: &'static Slab) {
-        self.slab_count(slab.class()).update(|count| count + 1);
-        if slab.has_free() {
-            self.enlist(slab);
-        }
-    }
-
     /// Takes free slots of a listed slab out of use for good: their memory is not there any more.
     pub(crate) fn lose(&self, slab: &'static Slab, first: usize, count: usize) {
         if slab.is_empty() {

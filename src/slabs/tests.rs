@@ -10,6 +10,7 @@ use super::slab::{Slab, WORD_SLOTS};
 use super::slab_map::SlabMap;
 use super::slot::{FREE, LIVE};
 use super::sync::{AtomicU8, AtomicU64, Ordering};
+use super::test_heaps::{allocate, free, slab_of};
 use super::thread_heap::ThreadHeap;
 use fastrand::Rng;
 
@@ -102,13 +103,24 @@ impl Model {
         }
     }
 
-    /// A fork: what is cached anywhere is free again.
-    fn rebuild(&mut self, slab: &Slab) {
-        slab.remote.iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
+    /// The owner vanishes in a fork, in the middle of a change, and some slots are on their way home.
+    fn recount(&mut self, slab: &Slab, random: &mut Rng) {
+        for slot in core::mem::take(&mut self.out) {
+            let (word, bit) = (slot / WORD_SLOTS, 1 << (slot % WORD_SLOTS));
+            if self.live.contains(&slot) || random.bool() {
+                self.out.push(slot);
+            } else {
+                handover::enter(&slab.remote[word], bit);
+                self.free.insert(slot);
+            }
+        }
+        // Taken in, and not yet out of the remote word.
+        slab.remote[0].fetch_or(slab.live_and_home(0).1 & 0xFF, Ordering::Relaxed);
+        slab.break_sums();
         slab.notice.send();
-        slab.rebuild();
-        self.out.retain(|slot| self.live.contains(slot));
-        self.free = (0..slab.slots()).filter(|slot| !self.live.contains(slot)).collect();
+        slab.recount();
+        assert_eq!(slab.check(), Ok(()));
+        assert!(!slab.is_listed.get() && slab.prev.get().is_none() && slab.next.get().is_none());
         assert!(slab.remote.iter().all(|word| word.load(Ordering::Relaxed) == 0));
         assert!(slab.notice.send(), "nobody is notified any more");
         slab.notice.clear();
@@ -138,7 +150,7 @@ fn a_slab_agrees_with_a_set_of_free_slots() {
             match random.usize(..20) {
                 0..10 => model.take(slab, &mut random),
                 10..19 => model.put(slab, &mut random),
-                _ => model.rebuild(slab),
+                _ => model.recount(slab, &mut random),
             }
             model.compare(slab);
         }
@@ -272,11 +284,45 @@ fn a_notice_that_vanished_with_its_thread_keeps_no_later_one_away() {
     slab.end();
     owner.put_back_waiting(slab);
     assert!(slab.notice.send());
-    owner.forget_all();
+    owner.forget_notices();
     assert!(
         owner
             .take_waiting(slab.class(), slab.slots())
             .is_some_and(|other| core::ptr::eq(other, slab))
     );
     assert!(slab.notice.send());
+}
+
+/// The thread that delivers vanishes before it has taken the slots out of its outbox, and by then the owner has taken
+/// them in and cached or handed out some.
+#[test]
+fn slots_that_came_home_before_their_deliverer_vanished_are_there_once() {
+    const BLOCKS: usize = 40;
+    let depot = depot();
+    let (mine, other) =
+        (depot.acquire_heap().expect("a heap"), depot.acquire_heap().expect("a heap"));
+    let class = class_of(100);
+    let blocks: Vec<_> = (0..BLOCKS).filter_map(|_| allocate(mine, class)).collect();
+    blocks.iter().for_each(|block| assert!(free(other, *block), "it is live"));
+    assert_eq!(other.outbox(class).len(), BLOCKS);
+    for address in other.outbox(class).addresses() {
+        let slab = slab_of(mine, address);
+        let index = slab.slot_index(address).expect("a slot");
+        handover::enter(&slab.remote[index / WORD_SLOTS], 1 << (index % WORD_SLOTS));
+        if slab.notice.send() {
+            mine.accept_notice(slab);
+        }
+    }
+    mine.flush();
+    let mut live: Vec<_> = (0..BLOCKS / 2).filter_map(|_| allocate(mine, class)).collect();
+    live.drain(..BLOCKS / 4).for_each(|block| assert!(free(mine, block), "it is live"));
+    assert!(depot.take_over(|heap| heap.is(other)) && other.is_retired.get());
+    assert_eq!((mine.check(), other.check()), (Ok(()), Ok(())));
+    assert!(!depot.take_over(|_| false));
+    live.extend((0..4 * BLOCKS).filter_map(|_| allocate(mine, class)));
+    let count = live.len();
+    live.sort_unstable();
+    live.dedup();
+    assert_eq!(live.len(), count, "each is handed out once");
+    assert!(blocks.iter().all(|block| live.contains(block)), "and none is lost");
 }

@@ -201,32 +201,8 @@ impl ThreadHeap {
         &self.outboxes[class.index()]
     }
 
-    /// Forgets everything but its descriptors without slab, after a fork in which threads vanished. The slabs are
-    /// rebuilt and listed one by one.
-    pub(crate) fn forget_all(&self) {
-        for class in Class::all() {
-            self.magazine(class).forget();
-            self.outbox(class).forget();
-            self.list(class).listed.set(None);
-            self.list(class).empty.set(0);
-            // A late notice may have vanished on its way to a list: the next slab must be heard of all the same.
-            self.list(class).count.set(0);
-            for waiting in &self.list(class).waiting {
-                core::iter::successors(waiting.get(), |slab| slab.next.get())
-                    .for_each(|slab| slab.notice.clear());
-            }
-        }
-        self.large_bytes.set(0);
-        self.notified.forget();
-    }
-
-    /// Forgets its places and its regions, after a fork in which its thread vanished: perhaps while it moved a
-    /// magazine, so that its ends do not belong together. What memory they had is lost to the child.
-    pub(crate) fn forget_thread(&self) {
-        for class in Class::all() {
-            self.magazine(class).forget_places();
-            self.outbox(class).forget_places();
-        }
+    /// Forgets the memory for its places, and its regions, whose thread has vanished.
+    pub(super) fn forget_places_and_regions(&self) {
         self.space.set(Bump::EMPTY);
         self.place_bytes.set(0);
         self.notes.forget();

@@ -14,6 +14,14 @@ impl Slab {
     pub(crate) fn break_key(&self) {
         self.key.store(self.key() + 1, Ordering::Relaxed);
     }
+
+    /// Leaves the sums as an owner does that vanishes while it changes them.
+    pub(crate) fn break_sums(&self) {
+        self.free_count.update(|count| count / 2);
+        self.hint.update(|hint| hint + 1);
+        self.carved.store(0, Ordering::Relaxed);
+        self.is_listed.set(true);
+    }
 }
 
 /// A slab of 16 slots on nobody's memory, of which the first half was taken.

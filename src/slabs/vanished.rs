@@ -1,0 +1,119 @@
+//! Threads that vanish in a fork, and what becomes of their heaps in the child: those of threads that ended.
+//!
+//! A vanished thread was in the middle of whatever it did with its own heap. Of that only this is relied on: the words
+//! that say which slots are home, and the places below the top of a magazine. A slot may be in two of them, as each is
+//! entered where it comes before it is taken out where it was; so each is looked up before it is put anywhere. And it
+//! may be in none: the one that a thread was just handing out or taking in is lost to the child.
+//!
+//! No other heap was in the middle of anything, since the thread that forks has all locks. But their slabs may have
+//! slots on the way home of which they were never told.
+
+use super::class::Class;
+use super::depot::Depot;
+use super::magazine::Magazine;
+use super::slab::{Slab, WORD_SLOTS};
+use super::thread_heap::ThreadHeap;
+
+impl Depot {
+    /// After a fork, in the child: makes the heaps whose threads `has_vanished` those of threads that ended. Returns
+    /// whether there are any. There is no other thread, and no other heap is in use at this moment. O(map + slots / 64
+    /// + cached slots).
+    pub(crate) fn take_over(
+        &'static self,
+        has_vanished: impl Fn(&'static ThreadHeap) -> bool,
+    ) -> bool {
+        let made = self.pool.lock().all_heaps();
+        let vanished = || made.clone().filter(|heap| has_vanished(heap));
+        let others = || made.clone().filter(|heap| !has_vanished(heap));
+        if vanished().next().is_none() {
+            return false;
+        }
+        made.clone().for_each(ThreadHeap::forget_notices);
+        vanished().for_each(ThreadHeap::forget_lists);
+        others().for_each(|heap| heap.mark_cached(true));
+        for slab in self.map.all() {
+            let Some(owner) = slab.owner().map(ThreadHeap::named) else { continue };
+            if has_vanished(owner) {
+                slab.recount();
+                owner.take_rebuilt(slab);
+            } else {
+                owner.collect_untold(slab);
+            }
+        }
+        vanished().for_each(|heap| heap.send_vanished_home());
+        others().for_each(|heap| heap.mark_cached(false));
+        let mut pool = self.pool.lock();
+        vanished().for_each(|heap| pool.retire(heap));
+        true
+    }
+
+    /// Puts a slot home that a vanished thread had cached, unless it has come elsewhere.
+    fn put_home(&self, address: usize) {
+        let place = self.map.find(address);
+        let place = place.and_then(|slab| Some((slab, slab.slot_index(address)?)));
+        if let Some((slab, index)) = place.filter(|(slab, index)| slab.is_nowhere(*index))
+            && let Some(owner) = slab.owner()
+        {
+            slab.put(index / WORD_SLOTS, 1 << (index % WORD_SLOTS));
+            ThreadHeap::named(owner).enlist(slab);
+        }
+    }
+}
+
+impl ThreadHeap {
+    /// Its magazines and outboxes.
+    fn caches(&self) -> impl Iterator<Item = &Magazine> {
+        Class::all().flat_map(|class| [self.magazine(class), self.outbox(class)])
+    }
+
+    /// Forgets who was told of slots on their way home: a thread may have vanished before it told the owner.
+    pub(super) fn forget_notices(&'static self) {
+        self.notified.forget();
+        for class in Class::all() {
+            for waiting in &self.list(class).waiting {
+                core::iter::successors(waiting.get(), |slab| slab.next.get())
+                    .for_each(|slab| slab.notice.clear());
+            }
+        }
+    }
+
+    /// Forgets its slabs, which are rebuilt and listed one by one.
+    fn forget_lists(&'static self) {
+        for class in Class::all() {
+            self.list(class).listed.set(None);
+            self.list(class).empty.set(0);
+            self.list(class).count.set(0);
+        }
+    }
+
+    /// Marks the slots in its caches, or unmarks them.
+    fn mark_cached(&self, on: bool) {
+        self.caches().for_each(|magazine| magazine.mark(on));
+    }
+
+    /// Takes in what others freed of an own slab, whether or not they have said so.
+    fn collect_untold(&'static self, slab: &'static Slab) {
+        if slab.has_news() {
+            self.collect(slab);
+        }
+    }
+
+    /// Lists a slab that was rebuilt, if it has free slots.
+    fn take_rebuilt(&'static self, slab: &'static Slab) {
+        self.slab_count(slab.class()).update(|count| count + 1);
+        if slab.has_free() {
+            self.enlist(slab);
+        }
+    }
+
+    /// Sends home what is cached, and forgets the places and regions: the thread vanished perhaps while it moved a
+    /// magazine, so that its ends do not belong together. What memory they had is lost to the child.
+    fn send_vanished_home(&'static self) {
+        for magazine in self.caches() {
+            magazine.vanished_addresses().for_each(|address| self.depot.put_home(address));
+            magazine.forget_places();
+        }
+        self.large_bytes.set(0);
+        self.forget_places_and_regions();
+    }
+}
