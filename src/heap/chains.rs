@@ -212,8 +212,8 @@ impl Chains {
         self.hand_over(block, request.owner)
     }
 
-    /// Hands out a block at the start of the hole at `start`, if there is one and it suffices. The caller has reserved a
-    /// change.
+    /// Hands out a block at the start of the hole at `start`, if there is one and it suffices. The caller has reserved
+    /// a change.
     #[cold]
     pub(super) fn hand_out_at(&mut self, start: usize, request: Request) -> Option<Allocation> {
         let block = self.list.allocate_in(request.size, request.align, &(start..start + 1))?;

@@ -3,8 +3,9 @@
 //! Before a fork the forking thread takes all locks of the process heap, so no other thread is in the middle of a
 //! shared change; meanwhile the forking thread may allocate. In the child the other threads are gone, in the middle of
 //! whatever they did with their own heaps, which are made whole and retired ([`vanished`](crate::slabs)). Runs whose
-//! pages a vanished thread was giving back are given back again. Where a signal handler forks while its thread is inside of the heap, the child's thread goes
-//! on there as the parent's does, so nothing is rebuilt: what vanished threads had cached is lost to the child.
+//! pages a vanished thread was giving back are given back again. Where a signal handler forks while its thread is
+//! inside of the heap, the child's thread goes on there as the parent's does, so nothing is made whole: what vanished
+//! threads had cached is lost to the child.
 //!
 //! Whatever else takes locks around a fork, and allocates on another thread while it holds one, has to come before: the
 //! last handler that is registered runs first. So these are registered as early as may be, when the image is loaded or

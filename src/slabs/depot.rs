@@ -92,7 +92,12 @@ impl Pool {
     }
 
     /// Zero bytes for a record, never given back.
-    fn record(&mut self, heap: &Heap<System>, len: usize, align: usize) -> Option<NonNull<u8>> {
+    pub(super) fn record(
+        &mut self,
+        heap: &Heap<System>,
+        len: usize,
+        align: usize,
+    ) -> Option<NonNull<u8>> {
         let start = match self.records.take(len, align) {
             Some(start) => start,
             None => {
@@ -116,14 +121,7 @@ impl Pool {
         Some(unsafe { slice::from_raw_parts(start.as_ptr().cast(), count) })
     }
 
-    /// A record that is written now and stays.
-    pub(super) fn write<T>(&mut self, heap: &Heap<System>, value: T) -> Option<&'static T> {
-        let start = self.record(heap, size_of::<T>(), align_of::<T>())?.cast::<T>();
-        // SAFETY: the memory is fresh, aligned, and nobody else's.
-        unsafe { start.write(value) };
-        // SAFETY: it was just initialised and is never given back (I1).
-        Some(unsafe { start.as_ref() })
-    }
+    /// A descriptor for slabs of `class` with `slots` slots.
 
     fn new_descriptor(
         &mut self,
@@ -136,7 +134,11 @@ impl Pool {
         let states = self.zeroed::<AtomicU8>(heap, (slots + 1).next_multiple_of(64), 64)?;
         let free = self.zeroed::<AtomicU64>(heap, words, 64)?;
         let remote = self.zeroed::<AtomicU64>(heap, words, 64)?;
-        self.write(heap, Slab::new(class, states.get(..=slots)?, free, remote))
+        let start = self.record(heap, size_of::<Slab>(), align_of::<Slab>())?.cast();
+        // SAFETY: the memory is fresh, aligned, and nobody else's.
+        unsafe { start.write(Slab::new(class, states.get(..=slots)?, free, remote)) };
+        // SAFETY: it was just initialised and is never given back (I1).
+        Some(unsafe { start.as_ref() })
     }
 }
 

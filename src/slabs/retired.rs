@@ -5,6 +5,8 @@
 //!
 //! Invariant: **I1** a retired heap has no thread, and whichever thread holds the `pool` lock may act for it.
 
+use core::alloc::Layout;
+
 use super::class::Class;
 use super::depot::{Depot, Pool};
 use super::slab::Slab;
@@ -74,11 +76,17 @@ impl Depot {
     }
 
     /// A new heap.
+    #[expect(unsafe_code, reason = "lays out a record in fresh memory")]
     fn make_heap(&'static self, pool: &mut Pool) -> Option<&'static ThreadHeap> {
         // Number 0 is nobody's, so a key of zero bytes is no slab's.
         let number = pool.heaps.count + 1;
         let made_before = pool.heaps.made.map(ThreadHeap::named);
-        let heap = pool.write(&self.heap, ThreadHeap::new(self, number, made_before))?;
+        let layout = Layout::new::<ThreadHeap>();
+        let place = pool.record(&self.heap, layout.size(), layout.align())?.cast::<ThreadHeap>();
+        // SAFETY: the memory is fresh, zero, aligned, and nobody else's.
+        unsafe { ThreadHeap::make_at(place, self, number, made_before) };
+        // SAFETY: it was just initialised, and records are never given back.
+        let heap = unsafe { place.as_ref() };
         pool.heaps.count = number;
         pool.heaps.made = Some(heap.name());
         Some(heap)

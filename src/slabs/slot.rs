@@ -15,8 +15,8 @@ pub(crate) const NEW: u8 = 2;
 /// The state byte of a slot whose memory is not there any more.
 pub(crate) const LOST: u8 = 3;
 
-/// The bit of a state byte that marks slots in the child of a fork, while threads that vanished are dealt with. No other
-/// state has it.
+/// The bit of a state byte that marks slots in the child of a fork, while threads that vanished are dealt with. No
+/// other state has it.
 pub(super) const MARK: u8 = 1 << 7;
 
 /// Why the owner could not make a slot free.

@@ -117,6 +117,40 @@ impl ThreadHeap {
         }
     }
 
+    /// Makes a heap, as [`ThreadHeap::new`] does, of zero bytes where they are: on a small stack there is no room for
+    /// one.
+    ///
+    /// # Safety
+    ///
+    /// The place is aligned, zero, and nobody else's.
+    #[expect(unsafe_code, reason = "writes fields one by one")]
+    pub(super) unsafe fn make_at(
+        place: ptr::NonNull<Self>,
+        depot: &'static Depot,
+        number: u64,
+        made_before: Option<&'static Self>,
+    ) {
+        let heap = place.as_ptr();
+        // All other fields are zero: magazines and lists without anything, cells with 0, `false` or `None`.
+        // SAFETY: the place is a heap's.
+        let fields = unsafe {
+            (
+                &raw mut (*heap).depot,
+                &raw mut (*heap).number,
+                &raw mut (*heap).made_before,
+                &raw mut (*heap).notes,
+            )
+        };
+        // SAFETY: the fields are nobody else's, by the caller's contract.
+        unsafe { fields.0.write(depot) };
+        // SAFETY: as above.
+        unsafe { fields.1.write(number) };
+        // SAFETY: as above.
+        unsafe { fields.2.write(made_before) };
+        // SAFETY: as above.
+        unsafe { fields.3.write(Notes::off()) };
+    }
+
     /// Its name.
     #[expect(unsafe_code, reason = "vouches for its address")]
     pub(crate) fn name(&'static self) -> HeapName {

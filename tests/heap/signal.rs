@@ -148,7 +148,7 @@ mod stepping {
         if IS_COPY.load(Relaxed) {
             let is_whole = MEMS.check().is_ok();
             let kept = KEPT.lock().unwrap();
-            // Whoever else has a slot that is kept has written to it by then.
+            // Another owner of a slot that is kept has written to it by then.
             let others: Vec<_> = (0..200).map(|stamp| Piece::new(40, 8, stamp)).collect();
             let is_kept = kept.iter().flatten().all(Piece::is_intact);
             others.into_iter().flatten().for_each(Piece::free);
