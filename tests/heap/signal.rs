@@ -49,10 +49,11 @@ fn install(signal: i32, handler: libc::sighandler_t) {
 
 #[cfg(target_arch = "x86_64")]
 mod stepping {
-    use std::sync::Mutex;
+    use core::sync::atomic::AtomicI32;
+    use std::sync::{Mutex, OnceLock};
 
     use super::{
-        AtomicBool, AtomicUsize, HANDLER_SIZES, MEMS, MESSAGE, PATIENCE_SECONDS, Piece, Relaxed,
+        AtomicBool, AtomicUsize, HANDLER_SIZES, MEMS, PATIENCE_SECONDS, Piece, Relaxed,
         allocate_in_handler, child, install,
     };
 
@@ -69,8 +70,11 @@ mod stepping {
     static IS_OVER: AtomicBool = AtomicBool::new(false);
     static KEPT: Mutex<[Option<Piece>; 2]> = Mutex::new([None, None]);
     static IS_COPY: AtomicBool = AtomicBool::new(false);
-    /// Whether the handler keeps what it takes; else it frees all of it in the reverse order.
-    static KEEPS: AtomicBool = AtomicBool::new(false);
+    /// What the handler does: it frees what it takes in the reverse order, keeps it, or forks beside a thread.
+    static HANDLER: OnceLock<String> = OnceLock::new();
+    /// The child that the handler has forked.
+    static FORKED: AtomicI32 = AtomicI32::new(0);
+    static IS_BESIDE: AtomicBool = AtomicBool::new(false);
     static STOPS: AtomicUsize = AtomicUsize::new(0);
     static WORKED: AtomicUsize = AtomicUsize::new(0);
     static ABORTED: AtomicUsize = AtomicUsize::new(0);
@@ -112,12 +116,14 @@ mod stepping {
         let copy = unsafe { libc::syscall(libc::SYS_fork) };
         if copy == 0 {
             child::watchdog(PATIENCE_SECONDS);
-            if KEEPS.load(Relaxed) {
-                *KEPT.lock().unwrap() = HANDLER_SIZES.map(|size| Piece::new(size, 8, 77)).into();
-            } else {
-                allocate_in_handler();
-            }
             IS_COPY.store(true, Relaxed);
+            match HANDLER.get().map(String::as_str) {
+                Some("keeps") => {
+                    *KEPT.lock().unwrap() = HANDLER_SIZES.map(|size| Piece::new(size, 8, 77));
+                }
+                Some("forks") => fork_beside_a_thread(),
+                _ => allocate_in_handler(),
+            }
             return run_on(context);
         }
         let mut status = 0;
@@ -143,10 +149,45 @@ mod stepping {
         unsafe { core::arch::asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq") };
     }
 
+    /// A thread that has a heap, and vanishes in the fork.
+    extern "C" fn live_beside(_: *mut libc::c_void) -> *mut libc::c_void {
+        let pieces = HANDLER_SIZES.map(|size| Piece::new(size, 8, 78));
+        pieces.into_iter().flatten().for_each(Piece::free);
+        IS_BESIDE.store(true, Relaxed);
+        loop {
+            // SAFETY: no preconditions.
+            unsafe { libc::pause() };
+        }
+    }
+
+    fn fork_beside_a_thread() {
+        let (mut thread, none) = (0, core::ptr::null_mut());
+        // SAFETY: the thread lives as long as the process.
+        unsafe { libc::pthread_create(&raw mut thread, core::ptr::null(), live_beside, none) };
+        // It may wait for a lock of the thread that was interrupted.
+        for _ in 0..20 {
+            if IS_BESIDE.load(Relaxed) {
+                break;
+            }
+            // SAFETY: no preconditions.
+            unsafe { libc::usleep(100) };
+        }
+        // SAFETY: the child goes on where this thread was interrupted.
+        FORKED.store(unsafe { libc::fork() }, Relaxed);
+    }
+
+    /// Whether the child that the handler has forked, if it has, ended well.
+    fn has_child_ended_well() -> bool {
+        let mut status = 0;
+        let child = FORKED.load(Relaxed);
+        // SAFETY: `status` is a place for the answer.
+        child <= 0 || (unsafe { libc::waitpid(child, &raw mut status, 0) } == child && status == 0)
+    }
+
     /// The end of a copy: the operation is done; is the heap whole?
     fn end_of_copy() {
         if IS_COPY.load(Relaxed) {
-            let is_whole = MEMS.check().is_ok();
+            let is_whole = has_child_ended_well() && MEMS.check().is_ok();
             let kept = KEPT.lock().unwrap();
             // Another owner of a slot that is kept has written to it by then.
             let others: Vec<_> = (0..200).map(|stamp| Piece::new(40, 8, stamp)).collect();
@@ -157,8 +198,8 @@ mod stepping {
     }
 
     /// Runs in a child whose standard error is read: steps through an operation, prints the counts.
-    pub(super) fn main(operation: &str, size: usize, keeps: bool) {
-        KEEPS.store(keeps, Relaxed);
+    pub(super) fn main(operation: &str, size: usize, handler: &str) {
+        let keeps = HANDLER.get_or_init(|| handler.to_owned()) == "keeps";
         let kept: Vec<Piece> = (0..50).filter_map(|stamp| Piece::new(size, 8, stamp)).collect();
         let mut piece = Piece::new(size, 8, 1);
         if operation == "refill" {
@@ -273,7 +314,7 @@ fn timer_case() -> Result<Answer, String> {
 
 /// An operation, the size of its blocks, and whether the handler keeps what it takes.
 #[cfg(target_arch = "x86_64")]
-const STEPPED: [(&str, usize, &str); 12] = [
+const STEPPED: [(&str, usize, &str); 15] = [
     ("pair", 40, "frees"),
     ("pair", 64, "frees"),
     ("pair", 70_000, "frees"),
@@ -286,13 +327,16 @@ const STEPPED: [(&str, usize, &str); 12] = [
     ("fill", 40, "keeps"),
     ("refill", 40, "keeps"),
     ("flush", 40, "keeps"),
+    ("pair", 40, "forks"),
+    ("fill", 40, "forks"),
+    ("flush", 40, "forks"),
 ];
 
 #[cfg(target_arch = "x86_64")]
 fn stepping_cases(trials: &mut Trials) {
     let step = |operation: &str, size: usize, handler: &str, hardened: &str| {
-        if cfg!(debug_assertions) && operation == "stats" {
-            return Ok(Answer::Skipped("millions of instructions in a debug build".to_owned()));
+        if cfg!(debug_assertions) && ["stats", "fill"].contains(&operation) {
+            return Ok(Answer::Skipped("too many instructions in a debug build".to_owned()));
         }
         let mut stepped = child::this_program(&format!("step {operation} {size} {handler}"));
         // A step takes a millisecond. Were a second of it a pause, the operation would send all caches home, and
@@ -320,7 +364,7 @@ fn main() -> ExitCode {
         ["timer"] => allocate_under_timer(),
         #[cfg(target_arch = "x86_64")]
         ["step", operation, size, handler] => {
-            stepping::main(operation, size.parse().expect("a size"), handler == "keeps");
+            stepping::main(operation, size.parse().expect("a size"), handler);
             return ExitCode::SUCCESS;
         }
         _ => {}
