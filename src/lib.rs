@@ -77,7 +77,7 @@ pub use heap::{
     Misuse, MisuseCall, MisuseKind,
 };
 #[cfg(feature = "std")]
-pub use inspect::{Remains, region};
+pub use inspect::{RegionError, Remains, region};
 pub use inspect::{Snapshot, snapshot};
 pub use mems::{
     AddressNotFound, FIRST_ADDRESS, MallocError, Mems, MemsSegment, MemsSegments, MemsSpan,

@@ -46,7 +46,7 @@ pub struct Remains {
 /// let (kept, left) = mems::region(|| vec![1_u8; 100])?;
 /// assert_eq!((left.blocks(), left.bytes()), (1, 104), "a budget: {left}");
 /// # drop(kept);
-/// # Ok::<(), mems::inspect::RegionError>(())
+/// # Ok::<(), mems::RegionError>(())
 /// ```
 ///
 /// # Errors

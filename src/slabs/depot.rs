@@ -122,7 +122,6 @@ impl Pool {
     }
 
     /// A descriptor for slabs of `class` with `slots` slots.
-
     fn new_descriptor(
         &mut self,
         heap: &Heap<System>,

@@ -132,6 +132,10 @@ fn an_empty_slab_that_loses_slots_is_empty_no_more() {
     heap.lose(slab, 0, 2);
     assert!(!slab.is_empty() && slab.is_listed.get());
     assert_eq!(heap.check(), Ok(()));
+    // Nor does the child of a fork find them again.
+    assert!(heap.depot.take_over(|other| other.is(heap)));
+    assert!(!slab.is_in_free_words(0) && !slab.is_in_free_words(1) && slab.is_in_free_words(2));
+    assert_eq!(heap.check(), Ok(()));
     heap.lose(slab, 2, slab.slots() - 2);
     assert!(!slab.has_free() && !slab.is_listed.get());
     assert_eq!(heap.check(), Ok(()));

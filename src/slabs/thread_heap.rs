@@ -131,24 +131,19 @@ impl ThreadHeap {
         made_before: Option<&'static Self>,
     ) {
         let heap = place.as_ptr();
+        macro_rules! set {
+            ($field:ident, $value:expr) => {{
+                // SAFETY: the place is a heap's.
+                let field = unsafe { &raw mut (*heap).$field };
+                // SAFETY: it is nobody else's, by the caller's contract.
+                unsafe { field.write($value) };
+            }};
+        }
         // All other fields are zero: magazines and lists without anything, cells with 0, `false` or `None`.
-        // SAFETY: the place is a heap's.
-        let fields = unsafe {
-            (
-                &raw mut (*heap).depot,
-                &raw mut (*heap).number,
-                &raw mut (*heap).made_before,
-                &raw mut (*heap).notes,
-            )
-        };
-        // SAFETY: the fields are nobody else's, by the caller's contract.
-        unsafe { fields.0.write(depot) };
-        // SAFETY: as above.
-        unsafe { fields.1.write(number) };
-        // SAFETY: as above.
-        unsafe { fields.2.write(made_before) };
-        // SAFETY: as above.
-        unsafe { fields.3.write(Notes::off()) };
+        set!(depot, depot);
+        set!(number, number);
+        set!(made_before, made_before);
+        set!(notes, Notes::off());
     }
 
     /// Its name.

@@ -1,5 +1,6 @@
 //! Blocks that are slabs of one slot, and blocks with large alignments.
 #![allow(unsafe_code, reason = "calls the allocator")]
+#![allow(clippy::expect_used, reason = "tests")]
 
 use core::alloc::{GlobalAlloc, Layout};
 use std::sync::{Mutex, PoisonError};

@@ -7,14 +7,14 @@ mod helpers;
 
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 use std::process::Command;
 use std::sync::{Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use helpers::piece::{MEMS, Piece};
 use helpers::{Rng, scaled};
-use mems::inspect::RegionError;
-use mems::{Remains, region};
+use mems::{RegionError, Remains, region};
 
 #[global_allocator]
 static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
@@ -197,7 +197,7 @@ fn what_a_region_costs_does_not_grow_with_the_heap() {
         }
     });
     // Slabs of one slot each, of which a page is touched.
-    let layout = std::alloc::Layout::from_size_align(4 << 20, 8).unwrap();
+    let layout = core::alloc::Layout::from_size_align(4 << 20, 8).unwrap();
     // SAFETY: the layout has a size.
     let blocks: Vec<_> = (0..2500).map(|_| unsafe { std::alloc::alloc(layout) }).collect();
     let shortest = (0..100).map(|_| {
