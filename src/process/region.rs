@@ -80,12 +80,16 @@ impl Region {
             None if thread::is_ending() => return Err(RegionError::ThreadEnds),
             None => return Err(RegionError::OutOfMemory),
         };
-        // Slots of ended regions go home, so that their heaps are empty and serve again.
-        thread::inside(outer, ThreadHeap::flush);
-        let heap = DEPOT.acquire_empty_heap().ok_or(RegionError::OutOfMemory)?;
-        heap.thread_id.store(outer.thread_id.load(Ordering::Relaxed), Ordering::Relaxed);
-        heap.outer.set(Some(outer));
-        heap.notes.begin();
+        let heap = thread::inside(outer, |outer| {
+            // Slots of ended regions go home, so that their heaps are empty and serve again.
+            outer.flush();
+            let heap = DEPOT.acquire_empty_heap()?;
+            heap.thread_id.store(outer.thread_id.load(Ordering::Relaxed), Ordering::Relaxed);
+            heap.outer.set(Some(outer));
+            heap.notes.begin();
+            Some(heap)
+        });
+        let heap = heap.ok_or(RegionError::OutOfMemory)?;
         thread::replace(heap);
         Ok(Self { heap, outer, not_send: PhantomData })
     }
@@ -119,13 +123,11 @@ impl Region {
         if thread::current().is(self.heap) {
             thread::replace(self.outer);
         }
-        self.heap.flush_and_end_slabs();
+        thread::inside(self.heap, ThreadHeap::flush_and_end_slabs);
     }
-}
 
-impl Drop for Region {
-    fn drop(&mut self) {
-        self.leave();
+    /// Retires its heap, and those of inner regions, or leaves them to the outer region.
+    fn retire(&self) {
         let (heap, outer) = (self.heap, self.outer);
         heap.outer.set(None);
         let notes = heap.notes.end();
@@ -145,5 +147,12 @@ impl Drop for Region {
         if outer.notes.is_on() {
             outer.notes.add(&notes);
         }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        self.leave();
+        thread::inside(self.outer, |_| self.retire());
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn current_or_new() -> Option<&'static ThreadHeap> {
     None
 }
 
-/// Lets `action` use a heap.
+/// Lets `action` use a heap of the calling thread.
 #[cfg(not(feature = "std"))]
 pub(super) fn inside<R>(
     heap: &'static ThreadHeap,
@@ -97,17 +97,17 @@ mod own {
         }
     }
 
-    /// Lets `action` use the calling thread's heap. A handler that interrupts it finds the thread without a heap.
+    /// Lets `action` use a heap of the calling thread. A handler that interrupts it finds the thread without a heap.
     #[inline]
     pub(in crate::process) fn inside<R>(
         heap: &'static ThreadHeap,
         action: impl FnOnce(&'static ThreadHeap) -> R,
     ) -> R {
-        word::set(&GONE);
+        let before = replace(&GONE);
         compiler_fence(Ordering::SeqCst);
         let result = action(heap);
         compiler_fence(Ordering::SeqCst);
-        word::set(heap);
+        word::set(before);
         result
     }
 

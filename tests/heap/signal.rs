@@ -176,12 +176,20 @@ mod stepping {
         FORKED.store(unsafe { libc::fork() }, Relaxed);
     }
 
-    /// Whether the child that the handler has forked, if it has, ended well.
+    /// Whether the child that the handler has forked, if it has, ended well. Where that was stopped with a line, as the
+    /// thread beside held a lock for long, so is this process.
     fn has_child_ended_well() -> bool {
-        let mut status = 0;
-        let child = FORKED.load(Relaxed);
+        let (child, mut status) = (FORKED.load(Relaxed), 0);
+        if child <= 0 {
+            return true;
+        }
         // SAFETY: `status` is a place for the answer.
-        child <= 0 || (unsafe { libc::waitpid(child, &raw mut status, 0) } == child && status == 0)
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        if libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGABRT {
+            // SAFETY: no preconditions.
+            unsafe { libc::abort() };
+        }
+        status == 0
     }
 
     /// The end of a copy: the operation is done; is the heap whole?
