@@ -10,10 +10,14 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::process::ExitCode;
 use std::thread;
 
+use helpers::child;
 use helpers::trials::{Answer, Trials};
 use mems::MemsAlloc;
 
 static HEAP: MemsAlloc = MemsAlloc::new();
+
+/// Seconds until SIGALRM ends a child that hangs.
+const PATIENCE_SECONDS: u32 = 5;
 
 /// Uses the heap in a child that ends at once, by a signal where it hangs. Answers how it ended.
 fn use_in_a_child() -> i32 {
@@ -21,7 +25,7 @@ fn use_in_a_child() -> i32 {
     let child = unsafe { libc::fork() };
     if child == 0 {
         // SAFETY: no preconditions.
-        unsafe { libc::alarm(5) };
+        unsafe { libc::alarm(PATIENCE_SECONDS) };
         let is_served = HEAP.mems_malloc(100, 8).is_some();
         // SAFETY: ends the child without running what the parent has registered.
         unsafe { libc::_exit(i32::from(!is_served)) };
@@ -109,25 +113,12 @@ fn stack_of(life: extern "C" fn(*mut libc::c_void) -> *mut libc::c_void) -> (usi
 
 /// Found where the first call took 24 KiB of stack, more than some threads have.
 fn stack() -> Result<Answer, String> {
-    let (mut reader, mut writer) = std::io::pipe().map_err(|error| error.to_string())?;
-    // SAFETY: there is one thread.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
+    let text = child::forked(PATIENCE_SECONDS, || {
         let ((before, _), (used, is_served)) = (stack_of(nothing), stack_of(use_heap));
-        let used = if is_served { used - before } else { usize::MAX };
-        let is_sent = std::io::Write::write_all(&mut writer, &used.to_ne_bytes()).is_ok();
-        // SAFETY: ends this process.
-        unsafe { libc::_exit(i32::from(!is_sent)) };
-    }
-    drop(writer);
-    let mut used = [0; 8];
-    std::io::Read::read_exact(&mut reader, &mut used).map_err(|error| error.to_string())?;
-    let mut status = 0;
-    // SAFETY: `status` is written.
-    unsafe { libc::waitpid(child, &raw mut status, 0) };
-    let used = usize::from_ne_bytes(used);
-    let text = format!("{used} bytes of stack");
-    if used <= MOST_STACK { Ok(Answer::Passed(text)) } else { Err(text) }
+        let text = format!("{} bytes of stack", used - before);
+        if is_served && used - before <= MOST_STACK { Ok(text) } else { Err(text) }
+    })?;
+    Ok(Answer::Passed(text))
 }
 
 fn main() -> ExitCode {

@@ -244,7 +244,6 @@ fn vanished_caches_case() -> Result<Answer, String> {
 
 /// What the first moment of a child costs: microseconds from the fork on, and page faults.
 fn first_moment() -> (i64, i64) {
-    let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
     let now = || {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `now` is a place for the answer.
@@ -252,25 +251,17 @@ fn first_moment() -> (i64, i64) {
         now.tv_sec * 1_000_000 + now.tv_nsec / 1000
     };
     let begin = now();
-    // SAFETY: as in `fork_child`.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
+    let text = child::forked(PATIENCE_SECONDS, || {
         let end = now();
         // SAFETY: all zero is an answer.
         let mut usage: libc::rusage = unsafe { core::mem::zeroed() };
         // SAFETY: `usage` is a place for the answer.
         unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
-        let answer = [end - begin, usage.ru_minflt].map(i64::to_ne_bytes);
-        let is_sent = std::io::Write::write_all(&mut writer, answer.as_flattened()).is_ok();
-        child::exit_now(i32::from(!is_sent));
-    }
-    drop(writer);
-    let mut answer = [[0; 8]; 2];
-    std::io::Read::read_exact(&mut reader, answer.as_flattened_mut()).expect("an answer");
-    let mut status = 0;
-    // SAFETY: `status` is a place for the answer.
-    unsafe { libc::waitpid(pid, &raw mut status, 0) };
-    (i64::from_ne_bytes(answer[0]), i64::from_ne_bytes(answer[1]))
+        Ok(format!("{} {}", end - begin, usage.ru_minflt))
+    });
+    let text = text.expect("an answer");
+    let (microseconds, faults) = text.split_once(' ').expect("two numbers");
+    (microseconds.parse().expect("a number"), faults.parse().expect("a number"))
 }
 
 /// Found where a child with one thread more in its parent went over every slot: 15 ms for 10 million blocks.

@@ -8,11 +8,10 @@ mod helpers;
 
 use std::alloc::{alloc, dealloc};
 use std::fs;
-use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use helpers::piece::{MEMS, layout};
-use helpers::proc::status_bytes;
+use helpers::proc::{mappings, status_bytes};
 use helpers::trials::{Answer, Trials};
 use helpers::{child, scaled};
 
@@ -25,10 +24,6 @@ const MIB: usize = 1 << 20;
 const BLOCKS: usize = 160_000;
 /// Seconds until SIGALRM ends a child that hangs.
 const PATIENCE_SECONDS: u32 = 100;
-
-fn mappings() -> usize {
-    fs::read("/proc/self/maps").expect("a list").iter().filter(|byte| **byte == b'\n').count()
-}
 
 fn most_mappings() -> usize {
     let text = fs::read_to_string("/proc/sys/vm/max_map_count").expect("a number");
@@ -67,24 +62,7 @@ fn allocate_all() -> Vec<*mut usize> {
 
 /// Runs `life` in a child that inherits what there is. Answers what it says.
 fn in_child(life: impl FnOnce() -> Result<String, String>) -> Result<String, String> {
-    let (mut reader, mut writer) = io::pipe().expect("a pipe");
-    // SAFETY: there is no other thread.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        child::watchdog(PATIENCE_SECONDS);
-        let (code, text) = match life() {
-            Ok(text) => (0, text),
-            Err(text) => (1, text),
-        };
-        writer.write_all(text.as_bytes()).expect("the parent reads");
-        child::exit_now(code);
-    }
-    drop(writer);
-    let (mut text, mut status) = (String::new(), 0);
-    reader.read_to_string(&mut text).expect("what the child says");
-    // SAFETY: `status` is a place for the answer.
-    unsafe { libc::waitpid(pid, &raw mut status, 0) };
-    if status == 0 { Ok(text) } else { Err(format!("status {status:#x}: {text}")) }
+    child::forked(PATIENCE_SECONDS, life)
 }
 
 /// Maps `len` bytes where nothing is.

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use helpers::child::{self, Outcome, output_of, this_program};
 use helpers::misuses::{KINDS, NOT_STOPPED, Scene, live_in};
 use helpers::piece::{MEMS, Piece, layout};
+use helpers::proc::mappings;
 use helpers::trials::{Answer, Trials, ensure};
 use helpers::{Rng, scaled};
 use mems::{MemsAlloc, MisuseKind, OnMisuse};
@@ -108,10 +109,6 @@ fn touch_behind(size: usize) {
 /// More large blocks than can have a guard: all are served, and what else needs mappings finds some.
 fn many_large_blocks() {
     const SIZE: usize = 40_000;
-    let mappings = || {
-        let maps = std::fs::read("/proc/self/maps").expect("a list");
-        maps.iter().filter(|byte| **byte == b'\n').count()
-    };
     let before = mappings();
     for _ in 0..2 {
         let blocks: Vec<_> = (0..40_000).map(|_| allocate(SIZE)).collect();

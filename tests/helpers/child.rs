@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "limits and alarms come from libc")]
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 
@@ -112,6 +113,32 @@ pub(crate) fn set_limit(resource: libc::__rlimit_resource_t, soft: u64) {
 /// Children that abort leave no core file.
 pub(crate) fn no_core_files() {
     set_limit(libc::RLIMIT_CORE, 0);
+}
+
+/// Runs `life` in a child that inherits what there is, and ends by SIGALRM after some seconds. Answers what it says. The
+/// child has no other thread; nothing that another one may have held is to be used there.
+pub(crate) fn forked(
+    patience_seconds: u32,
+    life: impl FnOnce() -> Result<String, String>,
+) -> Result<String, String> {
+    let (mut reader, mut writer) = io::pipe().expect("a pipe");
+    // SAFETY: by what the caller is told.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        watchdog(patience_seconds);
+        let (code, text) = match life() {
+            Ok(text) => (0, text),
+            Err(text) => (1, text),
+        };
+        writer.write_all(text.as_bytes()).expect("the parent reads");
+        exit_now(code);
+    }
+    drop(writer);
+    let (mut text, mut status) = (String::new(), 0);
+    reader.read_to_string(&mut text).expect("what the child says");
+    // SAFETY: `status` is a place for the answer.
+    unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    if status == 0 { Ok(text) } else { Err(format!("status {status:#x}: {text}")) }
 }
 
 /// Ends this process by SIGALRM if it still runs after `seconds`.

@@ -10,6 +10,11 @@ pub(crate) fn status_bytes(key: &str) -> usize {
     kib.expect("a number of KiB") << 10
 }
 
+/// How many mappings there are.
+pub(crate) fn mappings() -> usize {
+    fs::read("/proc/self/maps").expect("a list").iter().filter(|byte| **byte == b'\n').count()
+}
+
 /// Resident bytes of the mappings that overlap one of the runs (start, length). A mapping that lies partly in a run
 /// counts as a whole.
 pub(crate) fn resident_bytes(runs: &[(usize, usize)]) -> usize {

@@ -8,12 +8,11 @@ mod helpers;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::process::Command;
 use std::sync::{Mutex, mpsc};
 use std::time::Instant;
 
 use helpers::piece::{MEMS, Piece};
-use helpers::{Rng, scaled};
+use helpers::{Rng, child, scaled};
 use mems::{RegionError, Remains, region};
 
 #[global_allocator]
@@ -223,11 +222,10 @@ fn settings_without_heaps_for_threads_are_named() {
         return println!("{error}");
     }
     for variable in [("MEMS_HARDEN", "1"), ("MEMS_CANARY", "1"), ("MEMS_MISUSE", "report")] {
-        let mut again = Command::new(std::env::current_exe().unwrap());
-        again.args(["--exact", "settings_without_heaps_for_threads_are_named", "--nocapture"]);
-        let output = again.envs([variable]).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("without MEMS_HARDEN"), "{output:?}");
+        let mut again = child::this_test("settings_without_heaps_for_threads_are_named");
+        let outcome = child::output_of(again.envs([variable]));
+        let is_named = outcome.stdout.contains("without MEMS_HARDEN");
+        assert!(outcome.status.success() && is_named, "{outcome:?}");
     }
 }
 
