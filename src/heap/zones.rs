@@ -135,13 +135,9 @@ impl Zones {
         end: usize,
         need: usize,
     ) -> Result<Run, OutOfMemory> {
-        let need = align_up(need, os.page_size()).ok_or(OutOfMemory)?;
-        let most = self.room_in_limit(os);
+        let (need, most) = self.within_limit(os, need)?;
         let is_wanted = |zone: &&mut Zone| zone.committed_end() == end && zone.room() >= need;
         let zone = self.all_mut(Use::Blocks).find(is_wanted).ok_or(OutOfMemory)?;
-        if need > most {
-            return Err(OutOfMemory);
-        }
         zone.commit(os, need, step(zone, need, os)?.min(most))
     }
 
@@ -185,11 +181,7 @@ impl Zones {
         is_huge: bool,
         need: usize,
     ) -> Result<Run, OutOfMemory> {
-        let need = align_up(need, os.page_size()).ok_or(OutOfMemory)?;
-        let most = self.room_in_limit(os);
-        if need > most {
-            return Err(OutOfMemory);
-        }
+        let (need, most) = self.within_limit(os, need)?;
         let first = self.commit_once(os, what, is_huge, need, most);
         let done = match first {
             // The zone has ended, which says nothing about the others.
@@ -223,9 +215,12 @@ impl Zones {
         self.all(what).iter().any(|zone| zone.is_huge && zone.room() >= need)
     }
 
-    /// Bytes that may still be committed under the limit that the heap was given.
-    fn room_in_limit(&self, os: &impl Os) -> usize {
-        align_down(self.limit_bytes.saturating_sub(self.sums().0), os.page_size())
+    /// `need` bytes as whole pages, and the most that may still be committed under the limit that the heap was given,
+    /// if that is as much.
+    fn within_limit(&self, os: &impl Os, need: usize) -> Result<(usize, usize), OutOfMemory> {
+        let need = align_up(need, os.page_size()).ok_or(OutOfMemory)?;
+        let most = align_down(self.limit_bytes.saturating_sub(self.sums().0), os.page_size());
+        if need > most { Err(OutOfMemory) } else { Ok((need, most)) }
     }
 
     /// Commits `need` bytes or, if that is cheap, up to `most`.
@@ -281,8 +276,8 @@ impl Zones {
         need: usize,
         align: usize,
     ) -> Result<Run, OutOfMemory> {
-        let need = align_up(need, os.page_size()).ok_or(OutOfMemory)?;
-        if need > self.room_in_limit(os) || !self.tables[Use::Blocks as usize].is_roomy() {
+        let (need, _) = self.within_limit(os, need)?;
+        if !self.tables[Use::Blocks as usize].is_roomy() {
             return Err(OutOfMemory);
         }
         let len = need.checked_add(align).ok_or(OutOfMemory)?;
