@@ -221,8 +221,7 @@ fn check_slot(slab: &Slab, address: usize, layout: Option<Layout>) -> Result<usi
 #[cold]
 pub(super) fn not_live(address: usize, layout: Option<Layout>, state: u8) -> Misuse {
     let size = size_of_layout(layout);
-    let slab = DEPOT.map.find(address);
-    let place = slab.and_then(|slab| Some((slab, slab.slot_index(address)?)));
+    let place = DEPOT.map.find_slot(address);
     if place.is_some_and(|(slab, index)| !slab.was_freed(index, state)) {
         Misuse::unallocated(address, size)
     } else {

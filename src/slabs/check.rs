@@ -88,8 +88,7 @@ impl ThreadHeap {
     /// Checks the slots that a magazine or outbox of a class holds.
     fn check_slots(&self, class: Class, magazine: &Magazine) -> Result<(), BrokenLaw> {
         for address in magazine.addresses() {
-            let place = self.depot.map.find(address);
-            let place = place.and_then(|slab| Some((slab, slab.slot_index(address)?)));
+            let place = self.depot.map.find_slot(address);
             law(place.is_some(), "what is cached is a slot", address)?;
             let Some((slab, index)) = place else { continue };
             law(slab.class() == class, "a slot is cached with others of its class", address)?;

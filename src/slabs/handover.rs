@@ -58,6 +58,13 @@ impl Notice {
         self.is_sent.swap(0, Ordering::SeqCst);
     }
 
+    /// Forgets that the slab is notified, if it is, after a fork in which threads vanished.
+    pub(super) fn forget(&self) {
+        if self.is_sent() {
+            self.clear();
+        }
+    }
+
     /// Whether the slab is notified.
     pub(super) fn is_sent(&self) -> bool {
         self.is_sent.load(Ordering::Relaxed) != 0
@@ -106,8 +113,10 @@ impl NoticeList {
         unsafe { SlabName::from_number(first) }
     }
 
-    /// Forgets what is on it, after a fork in which threads vanished.
+    /// Forgets what is on it, if there is anything, after a fork in which threads vanished.
     pub(super) fn forget(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        if self.0.load(Ordering::Relaxed) != 0 {
+            self.0.store(0, Ordering::Relaxed);
+        }
     }
 }

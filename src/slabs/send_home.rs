@@ -96,8 +96,7 @@ impl ThreadHeap {
     /// Adds a slot to the gathered ones, which go home first if they are of another word.
     #[inline]
     fn gather(&'static self, gathered: &mut Bits, slot: &FreeSlot) {
-        let place = self.depot.map.find(slot.address());
-        let place = place.and_then(|slab| Some((slab, slab.slot_index(slot.address())?)));
+        let place = self.depot.map.find_slot(slot.address());
         debug_law!(place.is_some(), "a slab with a slot on its way stays");
         let Some((slab, index)) = place else { return };
         let word = index / WORD_SLOTS;
@@ -183,11 +182,7 @@ impl ThreadHeap {
 
     /// Sends every cached slot home and takes in what others sent.
     pub(crate) fn flush(&'static self) {
-        for class in Class::all() {
-            for magazine in [self.magazine(class), self.outbox(class)] {
-                self.send_home(magazine, magazine.len());
-            }
-        }
+        self.caches().for_each(|magazine| self.send_home(magazine, magazine.len()));
         self.large_bytes.set(0);
         self.drain();
     }

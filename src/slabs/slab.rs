@@ -301,10 +301,15 @@ impl Slab {
             .iter()
             .rev()
             .fold(0, |bits, state| bits << 1 | u64::from(state.load(Ordering::Relaxed) == LIVE));
+        (live, self.home(index))
+    }
+
+    /// Word `index` of the slots that are home.
+    fn home(&self, index: usize) -> u64 {
         let word = |words: &[AtomicU64]| -> u64 {
             words.get(index).map_or(0, |word| word.load(Ordering::Relaxed))
         };
-        (live, word(self.free) | word(self.remote))
+        word(self.free) | word(self.remote)
     }
 
     /// From which slot on none was ever taken, and whether all whole pages of free slots before it have gone back.
@@ -461,6 +466,6 @@ impl Slab {
     }
 }
 
-mod rebuild;
+mod recount;
 #[cfg(test)]
 mod tests;

@@ -136,6 +136,13 @@ impl SlabMap {
         unsafe { SlabName::from_number(number) }.map(Slab::named)
     }
 
+    /// The slab with a slot that starts at `address`, and the slot's number.
+    #[inline]
+    pub(crate) fn find_slot(&self, address: usize) -> Option<(&'static Slab, usize)> {
+        let slab = self.find(address)?;
+        Some((slab, slab.slot_index(address)?))
+    }
+
     /// Enters `slab`, or nothing, for all granules of a run.
     pub(super) fn set(&self, start: usize, len: usize, slab: Option<&'static Slab>) {
         debug_law!(len.is_multiple_of(SLAB_GRANULE), "a slab has whole granules");

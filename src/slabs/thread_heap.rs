@@ -219,6 +219,11 @@ impl ThreadHeap {
         unsafe { &*magazine }
     }
 
+    /// Its magazines and outboxes.
+    pub(super) fn caches(&self) -> impl Iterator<Item = &Magazine> {
+        Class::all().flat_map(|class| [self.magazine(class), self.outbox(class)])
+    }
+
     /// What it has of a class beside the magazine.
     pub(crate) fn list(&self, class: Class) -> &ClassLists {
         &self.lists[class.index()]

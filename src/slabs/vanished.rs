@@ -10,7 +10,6 @@
 
 use super::class::Class;
 use super::depot::Depot;
-use super::magazine::Magazine;
 use super::slab::{Slab, WORD_SLOTS};
 use super::thread_heap::ThreadHeap;
 
@@ -35,7 +34,7 @@ impl Depot {
             let Some(owner) = slab.owner().map(ThreadHeap::named) else { continue };
             if has_vanished(owner) {
                 slab.recount();
-                owner.take_rebuilt(slab);
+                owner.list_recounted(slab);
             } else {
                 owner.collect_untold(slab);
             }
@@ -49,8 +48,7 @@ impl Depot {
 
     /// Puts a slot home that a vanished thread had cached, unless it has come elsewhere.
     fn put_home(&self, address: usize) {
-        let place = self.map.find(address);
-        let place = place.and_then(|slab| Some((slab, slab.slot_index(address)?)));
+        let place = self.map.find_slot(address);
         if let Some((slab, index)) = place.filter(|(slab, index)| slab.is_nowhere(*index))
             && let Some(owner) = slab.owner()
         {
@@ -61,23 +59,18 @@ impl Depot {
 }
 
 impl ThreadHeap {
-    /// Its magazines and outboxes.
-    fn caches(&self) -> impl Iterator<Item = &Magazine> {
-        Class::all().flat_map(|class| [self.magazine(class), self.outbox(class)])
-    }
-
     /// Forgets who was told of slots on their way home: a thread may have vanished before it told the owner.
     pub(super) fn forget_notices(&'static self) {
         self.notified.forget();
         for class in Class::all() {
             for waiting in &self.list(class).waiting {
                 core::iter::successors(waiting.get(), |slab| slab.next.get())
-                    .for_each(|slab| slab.notice.clear());
+                    .for_each(|slab| slab.notice.forget());
             }
         }
     }
 
-    /// Forgets its slabs, which are rebuilt and listed one by one.
+    /// Forgets its slabs, which are recounted and listed one by one.
     fn forget_lists(&'static self) {
         for class in Class::all() {
             self.list(class).listed.set(None);
@@ -98,8 +91,8 @@ impl ThreadHeap {
         }
     }
 
-    /// Lists a slab that was rebuilt, if it has free slots.
-    fn take_rebuilt(&'static self, slab: &'static Slab) {
+    /// Lists a slab that was recounted, if it has free slots.
+    fn list_recounted(&'static self, slab: &'static Slab) {
         self.slab_count(slab.class()).update(|count| count + 1);
         if slab.has_free() {
             self.enlist(slab);

@@ -5,6 +5,7 @@
 #[path = "../helpers/mod.rs"]
 mod helpers;
 
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::process::ExitCode;
 use std::sync::{Barrier, Mutex};
@@ -264,39 +265,57 @@ fn first_moment() -> (i64, i64) {
     (microseconds.parse().expect("a number"), faults.parse().expect("a number"))
 }
 
-/// Found where a child with one thread more in its parent went over every slot: 15 ms for 10 million blocks.
-fn first_moment_case() -> Result<Answer, String> {
-    let count = scaled(1_000_000, 5_000_000);
-    let blocks: Vec<_> = (0..count).filter_map(|_| MEMS.mems_malloc(16, 8)).collect();
+/// Blocks of 16 bytes.
+fn many_blocks(count: usize) -> Vec<NonNull<u8>> {
+    (0..count).filter_map(|_| MEMS.mems_malloc(16, 8)).collect()
+}
+
+fn free_blocks(blocks: Vec<NonNull<u8>>) {
+    for block in blocks {
+        // SAFETY: the block is live, and nothing refers to it.
+        unsafe { MEMS.mems_free(block.as_ptr()) }.expect("it is live");
+    }
+}
+
+/// The median of the first moments of some children, beside a thread that has `count` blocks, if there is to be one.
+fn median_moment(beside: Option<usize>) -> (i64, i64) {
     let median = || {
         let mut moments: Vec<_> = (0..9).map(|_| first_moment()).collect();
         moments.sort_unstable();
         moments[4]
     };
-    let alone = median();
+    let Some(count) = beside else { return median() };
     let (has_begun, may_end) = (Barrier::new(2), Barrier::new(2));
-    let beside = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         scope.spawn(|| {
-            let piece = Piece::new(16, 8, 1);
+            let blocks = many_blocks(count);
             has_begun.wait();
             may_end.wait();
-            piece.into_iter().for_each(Piece::free);
+            free_blocks(blocks);
         });
         has_begun.wait();
-        let beside = median();
+        let moment = median();
         may_end.wait();
-        beside
-    });
-    for block in blocks {
-        // SAFETY: the block is live, and nothing refers to it.
-        unsafe { MEMS.mems_free(block.as_ptr()) }.expect("it is live");
-    }
+        moment
+    })
+}
+
+/// Found where a child with one thread more in its parent went over every slot: 15 ms for 10 million blocks.
+fn first_moment_case() -> Result<Answer, String> {
+    let count = scaled(1_000_000, 5_000_000);
+    let blocks = many_blocks(count);
+    let alone = median_moment(None);
+    let beside = median_moment(Some(1));
+    let beside_many = median_moment(Some(count));
+    free_blocks(blocks);
     let text = format!(
-        "{count} blocks: {} us and {} faults alone, {} us and {} faults beside a thread",
-        alone.0, alone.1, beside.0, beside.1
+        "{count} blocks, us and faults: {alone:?} alone, {beside:?} beside a thread with one, {beside_many:?} beside \
+         one with as many"
     );
     let is_soon = beside.0 < alone.0 + alone.0 / 2 + 2000 && beside.1 < alone.1 + 150;
-    if is_soon { Ok(Answer::Passed(text)) } else { Err(text) }
+    // Twice the memory is twice the work of the kernel.
+    let is_soon_enough = beside_many.0 < 3 * alone.0 + 2000 && beside_many.1 < alone.1 + 150;
+    if is_soon && is_soon_enough { Ok(Answer::Passed(text)) } else { Err(text) }
 }
 
 fn main() -> ExitCode {
@@ -305,7 +324,6 @@ fn main() -> ExitCode {
     let mut trials = Trials::alone();
     trials.case("handlers_that_allocate", handlers_case);
     trials.case("slots_that_a_vanished_thread_had_cached", vanished_caches_case);
-    trials.case("the_first_moment_of_a_child", first_moment_case);
     let count = scaled(CHILDREN / 2, CHILDREN);
     trials.case("fork_from_main_while_others_allocate", move || fork_case(0, count, churn));
     trials.case("fork_from_threads_while_others_allocate", move || fork_case(2, count, churn));
@@ -313,5 +331,7 @@ fn main() -> ExitCode {
     trials.case("fork_while_others_are_in_regions", move || {
         fork_case(0, count / 4, churn_in_regions)
     });
+    // The last one, as it leaves a large heap behind, which makes forks slow.
+    trials.case("the_first_moment_of_a_child", first_moment_case);
     trials.finish()
 }

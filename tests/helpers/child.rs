@@ -115,8 +115,8 @@ pub(crate) fn no_core_files() {
     set_limit(libc::RLIMIT_CORE, 0);
 }
 
-/// Runs `life` in a child that inherits what there is, and ends by SIGALRM after some seconds. Answers what it says. The
-/// child has no other thread; nothing that another one may have held is to be used there.
+/// Runs `life` in a child that inherits what there is, and ends by SIGALRM after some seconds. Answers what it says.
+/// The child has no other thread; nothing that another one may have held is to be used there.
 pub(crate) fn forked(
     patience_seconds: u32,
     life: impl FnOnce() -> Result<String, String>,
