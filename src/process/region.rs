@@ -32,7 +32,7 @@ pub enum RegionError {
     /// The settings in force give no thread a heap of its own: `MEMS_HARDEN`, each of its parts, or
     /// `MEMS_MISUSE=report`.
     NoThreadHeaps,
-    /// The thread is ending, and has given its heap away.
+    /// The thread is ending, and has given its heap away; or a signal handler has interrupted it inside of that.
     ThreadEnds,
 }
 
@@ -44,14 +44,14 @@ impl fmt::Display for RegionError {
                 "a region needs a heap for the thread, and under the settings in force no thread has one: run \
                  without MEMS_HARDEN, its parts, and MEMS_MISUSE=report"
             }
-            Self::ThreadEnds => "the thread is ending",
+            Self::ThreadEnds => "the thread is ending, or was interrupted inside of its heap",
         })
     }
 }
 
 impl Error for RegionError {}
 
-/// For callers that have no other answer.
+/// For callers with one answer to all: the reason is lost.
 impl From<RegionError> for OutOfMemory {
     fn from(_: RegionError) -> Self {
         Self
@@ -77,7 +77,7 @@ impl Region {
         }
         let outer = match thread::current_or_new() {
             Some(heap) => heap,
-            None if thread::is_ending() => return Err(RegionError::ThreadEnds),
+            None if thread::is_gone() => return Err(RegionError::ThreadEnds),
             None => return Err(RegionError::OutOfMemory),
         };
         let heap = thread::inside(outer, |outer| {

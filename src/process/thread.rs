@@ -42,7 +42,7 @@ pub(super) const fn is_inside() -> bool {
 }
 
 #[cfg(feature = "std")]
-pub(super) use own::{current_or_new, inside, is_ending, is_inside, replace};
+pub(super) use own::{current_or_new, inside, is_gone, is_inside, replace};
 
 /// Heaps of their own for threads.
 #[cfg(feature = "std")]
@@ -114,7 +114,7 @@ mod own {
     /// Whether the calling thread is [`inside`] of its heap, where a signal handler has interrupted it.
     pub(in crate::process) fn is_inside() -> bool {
         // A thread that is ending has no value any more.
-        current().is(&GONE)
+        is_gone()
             && key().is_some_and(|key| {
                 // SAFETY: the key was created and is never deleted.
                 !unsafe { libc::pthread_getspecific(key) }.is_null()
@@ -128,16 +128,16 @@ mod own {
         before
     }
 
-    /// Whether the calling thread is ending, and has no heap any more.
-    pub(in crate::process) fn is_ending() -> bool {
+    /// Whether the calling thread is ending and has no heap any more, or is [`inside`] of it.
+    pub(in crate::process) fn is_gone() -> bool {
         current().is(&GONE)
     }
 
-    /// The heap of the calling thread, made now if it has none; none if the thread is ending, or without memory.
+    /// The heap of the calling thread, made now if it has none; none if that is gone, or without memory.
     #[cold]
     pub(in crate::process) fn current_or_new() -> Option<&'static ThreadHeap> {
         let heap = current();
-        if is_ending() {
+        if is_gone() {
             return None;
         }
         if !heap.is(&NOBODY) {
