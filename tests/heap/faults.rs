@@ -90,16 +90,24 @@ enum Refusal {
     Intruder(usize),
 }
 
+impl Refusal {
+    /// A system of which the calls with the numbers `failing` fail in this way.
+    fn at(self, failing: Range<usize>) -> FaultyOs {
+        let os = FaultyOs::failing(failing);
+        match self {
+            Self::Clean => os.leave_gaps(0),
+            Self::Gap => {}
+            Self::Intruder(len) => os.let_somebody_in(len),
+        }
+        os
+    }
+}
+
 /// Does the work while the calls with the numbers `failing` fail, and looks whether the heap has come to harm.
 /// Returns how many calls and how many requests were refused.
 fn round(failing: Range<usize>, reservation: usize, refusal: Refusal) -> (usize, usize) {
     let when = format!("calls {failing:?} failing ({refusal:?}), reservation {reservation}");
-    let os = FaultyOs::failing(failing);
-    match refusal {
-        Refusal::Clean => os.leave_gaps(0),
-        Refusal::Gap => {}
-        Refusal::Intruder(len) => os.let_somebody_in(len),
-    }
+    let os = refusal.at(failing);
     let (refused, asked) = {
         let heap = Heap::with_os(&os, reservation);
         let mut live = Vec::new();
@@ -118,12 +126,17 @@ fn round(failing: Range<usize>, reservation: usize, refusal: Refusal) -> (usize,
         assert_eq!((stats.blocks, stats.allocated), (0, 0), "{when}: {stats}");
         (refused, asked)
     };
+    assert_all_went(&os, &when);
+    (refused, asked)
+}
+
+/// Nobody else's memory was touched, and no addresses are held by a heap that was dropped, as far as the system let go.
+fn assert_all_went(os: &FaultyOs, when: &str) {
     let (intruders, are_whole) = os.intruders();
     assert!(are_whole, "{when}: somebody else's memory was written to");
     if os.unmaps_refused() == 0 && intruders == 0 {
         assert_eq!(os.held(), 0, "{when}: a dropped heap still holds addresses");
     }
-    (refused, asked)
 }
 
 /// Does rounds in which ever later calls fail, from the n-th on for `lasting` ones, until none would.
@@ -155,6 +168,39 @@ fn each_single_failure_is_survived() {
 #[test]
 fn each_lasting_failure_is_survived() {
     REFUSALS.into_iter().for_each(|refusal| rounds(refusal, usize::MAX, scaled(3, 1)));
+}
+
+/// Blocks with large alignments lie in zones of their own, which come in more calls than others.
+#[test]
+fn each_failure_beside_a_large_alignment_is_survived() {
+    const ALIGNMENTS: [usize; 4] = [16 * MIB, 64 * MIB, 1 << 30, 16 * MIB];
+    for refusal in REFUSALS {
+        let (mut n, mut nulls) = (0, 0);
+        loop {
+            let when = format!("call {n} failing ({refusal:?})");
+            let os = refusal.at(n..n + 1);
+            let heap = Heap::with_os(&os, 16 << 30);
+            let mut live: Vec<_> =
+                ALIGNMENTS.into_iter().filter_map(|align| allocate(&heap, 1000, align)).collect();
+            assert_eq!(heap.check(), Ok(()), "{when}");
+            nulls += ALIGNMENTS.len() - live.len();
+            os.heal();
+            live.extend(
+                ALIGNMENTS.map(|align| allocate(&heap, 5000, align).expect("it is healed")),
+            );
+            live.iter().for_each(|entry| free(&heap, entry, &when));
+            heap.trim();
+            assert_eq!(heap.check(), Ok(()), "{when}");
+            drop(heap);
+            assert_all_went(&os, &when);
+            if os.refused() == 0 {
+                break;
+            }
+            n += 1;
+        }
+        println!("{refusal:?}: {n} calls, {nulls} requests null");
+        assert!(n > 4 * ALIGNMENTS.len(), "the work makes system calls");
+    }
 }
 
 /// Found on Linux 6.1: what the program mapped after a request that had failed was the heap's next block.
