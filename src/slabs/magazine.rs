@@ -8,7 +8,7 @@
 #![allow(unsafe_code, reason = "a stack of plain pointers: this is the fast path")]
 
 use core::ptr;
-use core::sync::atomic::{compiler_fence, fence};
+use core::sync::atomic::fence;
 
 use super::slot::{FreeSlot, MARK};
 use super::sync::{AtomicU8, Cell, Ordering};
@@ -102,8 +102,6 @@ impl Magazine {
         }
         // SAFETY: `top` is below the ceiling, so it is one of the array's places (I1).
         unsafe { &*top }.set(Place::with(slot));
-        // Below the top lie no places that were not written, even if the thread vanishes in a fork.
-        compiler_fence(Ordering::Release);
         // SAFETY: one further is at most the ceiling (I1).
         self.top.set(unsafe { top.add(1) });
         Ok(())
@@ -197,7 +195,8 @@ impl Magazine {
         }
     }
 
-    /// The addresses below the top of a magazine whose thread has vanished; none where it was moving it.
+    /// The addresses below the top of a magazine whose thread has vanished; none where it was moving it. The last one
+    /// may be that of a slot that lay in its place before.
     pub(super) fn vanished_addresses(&self) -> impl Iterator<Item = usize> {
         let whole = Some(self).filter(|magazine| !magazine.top.get().is_null());
         whole.into_iter().flat_map(Self::addresses)

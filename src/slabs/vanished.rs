@@ -2,8 +2,9 @@
 //!
 //! A vanished thread was in the middle of whatever it did with its own heap. Of that only this is relied on: the words
 //! that say which slots are home, and the places below the top of a magazine. A slot may be in two of them, as each is
-//! entered where it comes before it is taken out where it was; so each is looked up before it is put anywhere. And it
-//! may be in none: the one that a thread was just handing out or taking in is lost to the child.
+//! entered where it comes before it is taken out where it was, or in one that it has left long ago: so each is looked
+//! up before it is put anywhere. And it may be in none: the one that a thread was just handing out or taking in is lost
+//! to the child.
 //!
 //! No other heap was in the middle of anything, since the thread that forks has all locks. But their slabs may have
 //! slots on the way home of which they were never told.
