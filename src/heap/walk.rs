@@ -44,6 +44,17 @@ pub struct HeapSegment {
     pub kind: SegmentKind,
 }
 
+impl HeapSegment {
+    /// What a walk shows of it that has come to `next`. What begins before that took its shape while the walk passed:
+    /// of a hole the part behind is shown, a block has not lived during the whole walk.
+    pub(crate) fn shown_from(self, next: usize) -> Option<Self> {
+        let end = self.start + self.size;
+        let start = self.start.max(next);
+        let is_shown = start < end && (start == self.start || self.kind == SegmentKind::Hole);
+        is_shown.then_some(Self { start, size: end.saturating_sub(start), kind: self.kind })
+    }
+}
+
 impl From<Segment> for HeapSegment {
     fn from(segment: Segment) -> Self {
         Self { start: segment.start, size: segment.size(), kind: segment.kind() }
@@ -110,13 +121,9 @@ impl HeapSegments<'_> {
             }
             let segment = *self.batch.get(..self.len)?.get(self.taken)?;
             self.taken += 1;
-            let (start, end) = (segment.start.max(self.next), segment.end());
-            // What begins before the end of the last one took its shape between two batches: of a hole the part
-            // behind is shown, a block has not lived during the whole walk.
-            let is_shown = segment.start == start || segment.is_hole();
-            self.next = self.next.max(end);
-            if is_shown {
-                let shown = HeapSegment { start, size: end - start, kind: segment.kind() };
+            let shown = HeapSegment::from(segment).shown_from(self.next);
+            self.next = self.next.max(segment.end());
+            if let Some(shown) = shown {
                 return Some((shown, segment.extent));
             }
         }

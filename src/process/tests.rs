@@ -178,6 +178,33 @@ fn every_wrong_free_of_a_slot_is_refused() {
     }
 }
 
+/// Found among working threads: a walk copies a few segments at a time, and showed a block once more that had become a
+/// part of the one before it meanwhile.
+#[test]
+fn a_walk_shows_nothing_of_what_a_block_has_grown_over() {
+    const SIZE: usize = 1 << 20;
+    let _alone = alone();
+    let blocks: Vec<_> = (0..21).map(|_| malloc(SIZE)).collect();
+    let mut grown = 0;
+    for pair in blocks[1..].chunks(2) {
+        let (block, behind) = (pair[0], pair[1]);
+        let mut walk = PROCESS_HEAP.segments();
+        let before = walk.find(|segment| segment.start + segment.size == block);
+        free(behind, layout(SIZE));
+        PROCESS_HEAP.flush();
+        let is_larger = PROCESS_HEAP.resize(block, layout(SIZE), 2 * SIZE).expect("it is live");
+        let shown = walk.next().expect("the block");
+        assert!(before.is_some() && shown.start == block);
+        let next = walk.next().map_or(usize::MAX, |segment| segment.start);
+        assert!(next >= shown.start + shown.size, "{shown:?}, and then one at {next:#x}");
+        grown += usize::from(is_larger);
+        free(block, layout(if is_larger { 2 * SIZE } else { SIZE }));
+    }
+    assert!(grown > 5, "{grown} of 10 had room to grow");
+    free(blocks[0], layout(SIZE));
+    PROCESS_HEAP.flush();
+}
+
 /// A slot that is in the magazine twice, and then the second of two that are handed it finds that. It holds a lock
 /// without which no panic could be told.
 #[test]

@@ -24,6 +24,8 @@ const CHECK_TRIES: usize = 4;
 pub struct ProcessSegments {
     inner: HeapSegments<'static>,
     slab: Option<SlabWalk>,
+    /// Where the last one that was shown ended.
+    next: usize,
 }
 
 /// A slab whose slots are being walked.
@@ -63,6 +65,19 @@ impl Iterator for ProcessSegments {
     type Item = HeapSegment;
 
     fn next(&mut self) -> Option<HeapSegment> {
+        loop {
+            // A slab may have become larger since the free list's segments were copied, or another one.
+            if let Some(shown) = self.next_unlimited()?.shown_from(self.next) {
+                self.next = shown.start + shown.size;
+                return Some(shown);
+            }
+        }
+    }
+}
+
+impl ProcessSegments {
+    /// The next segment as it is now, which may reach back behind what was shown.
+    fn next_unlimited(&mut self) -> Option<HeapSegment> {
         loop {
             if let Some(segment) = self.slab.as_mut().and_then(SlabWalk::next) {
                 return Some(segment);
@@ -152,7 +167,7 @@ impl ProcessHeap {
 
     /// The segments, in address order.
     pub(crate) fn segments(&'static self) -> ProcessSegments {
-        ProcessSegments { inner: DEPOT.heap.segments(), slab: None }
+        ProcessSegments { inner: DEPOT.heap.segments(), slab: None, next: 0 }
     }
 
     /// The live blocks, in address order.

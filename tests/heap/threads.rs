@@ -164,6 +164,15 @@ fn a_thousand_short_threads_leave_blocks_behind() {
     assert_eq!(MEMS.check(), Ok(()));
 }
 
+/// Lets threads stop, also those of a test that fails.
+struct StopsWhenDropped<'flag>(&'flag AtomicBool);
+
+impl Drop for StopsWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_walk_among_working_threads_shows_nothing_twice_and_misses_nothing() {
     let shall_stop = AtomicBool::new(false);
@@ -173,6 +182,7 @@ fn a_walk_among_working_threads_shows_nothing_twice_and_misses_nothing() {
     let places: Vec<_> = (0..PLACES).map(|_| Mutex::new(None)).collect();
     let mut seen: Vec<mems::Block> = Vec::with_capacity(1_000_000);
     thread::scope(|scope| {
+        let _stop = StopsWhenDropped(&shall_stop);
         for thread in 0..4 {
             let (places, shall_stop) = (&places, &shall_stop);
             scope.spawn(move || {
@@ -194,7 +204,6 @@ fn a_walk_among_working_threads_shows_nothing_twice_and_misses_nothing() {
             assert!(MEMS.stats().blocks >= starts.len());
             assert_eq!(MEMS.check(), Ok(()));
         }
-        shall_stop.store(true, Ordering::Relaxed);
     });
     println!("{} blocks in the last walk", seen.len());
     constant.into_iter().for_each(Piece::free);
