@@ -15,9 +15,11 @@
 //! * [`Mems`], a heap of virtual addresses: the original MeMS.
 //!
 //! Both are *exact*: a free of anything but the start of a live block is recognised at that call, in release builds,
-//! whatever the address. Both are *visible*: every block and every hole can be walked. And no bookkeeping lies in the
-//! memory it describes, so a program that writes beyond its blocks does not break the allocator's own records.
-//! Memory comes from `mmap` and goes by `munmap`, or by mapping over it; no other memory system call is made.
+//! whatever the address. (When two threads free one block within a few nanoseconds, both calls may return: the second
+//! is recognised when its slot comes home, and the block has one owner all the while.) Both are *visible*: every block
+//! and every hole can be walked. And no bookkeeping lies in the memory it describes, so a program that writes beyond
+//! its blocks does not break the allocator's own records. Memory comes from `mmap` and goes by `munmap`, or by mapping
+//! over it; no other memory system call is made.
 //!
 //! # Words
 //!

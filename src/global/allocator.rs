@@ -36,7 +36,8 @@ use crate::slabs::depot::DEPOT;
 ///
 /// Every value of this type is a handle to the same heap. A wrong `dealloc` or `realloc` (of an address that is not the
 /// start of a live block, or with a layout of another size class) is recognised in every build: one line on standard
-/// error with the words `ADDRESS NOT FOUND`, then `SIGABRT`.
+/// error with the words `ADDRESS NOT FOUND`, then `SIGABRT`. Of two calls for one block in the same instant the second
+/// may be recognised a little later: see [`MisuseKind::FreesRaced`](crate::MisuseKind::FreesRaced).
 ///
 /// [`MemsAlloc::builder`] makes a handle with other settings than the defaults. Those of the handle that is used first,
 /// overridden by the `MEMS_*` variables of the environment, are the heap's from then on.

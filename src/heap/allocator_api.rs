@@ -7,6 +7,7 @@ use core::ptr::{self, NonNull};
 use allocator_api2::alloc::{AllocError, Allocator};
 
 use super::handle::Heap;
+use super::misuse::{Misuse, MisuseCall};
 use crate::base::fatal;
 use crate::base::os::Os;
 
@@ -86,19 +87,23 @@ impl<O: Os> Heap<O> {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         let address = start.addr().get();
-        if address.is_multiple_of(new.align()) {
-            match self.resize(address, Some(old.size()), new.size()) {
-                Ok(true) => return Ok(slice(start, new.size())),
-                Ok(false) => {}
-                Err(misuse) => fatal::die(format_args!("{misuse}")),
-            }
+        let stop = |misuse: Misuse| -> ! { fatal::die(format_args!("{misuse}")) };
+        let resized = if address.is_multiple_of(new.align()) {
+            self.resize_or_hold(address, old.size(), new.size())
+        } else {
+            self.hold(address, old.size()).map(|()| false)
+        };
+        if resized.unwrap_or_else(|misuse| stop(misuse.during(MisuseCall::Realloc))) {
+            return Ok(slice(start, new.size()));
         }
-        let moved = (&self).allocate(new)?;
+        let Ok(moved) = (&self).allocate(new) else {
+            self.stop_holding(address);
+            return Err(AllocError);
+        };
         let kept = old.size().min(new.size());
         // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
         unsafe { ptr::copy_nonoverlapping(start.as_ptr(), moved.cast().as_ptr(), kept) };
-        // SAFETY: the old block is live, and its bytes have moved.
-        unsafe { (&self).deallocate(start, old) };
+        self.release_held(address, old.size(), kept).unwrap_or_else(|misuse| stop(misuse));
         Ok(moved)
     }
 }

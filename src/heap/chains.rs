@@ -10,6 +10,7 @@ use super::sizes::{GRANULE, HUGE_FROM};
 use super::zone::Run;
 use crate::base::addr;
 use crate::base::bump::Bump;
+use crate::base::fatal::debug_law;
 use crate::base::os::OutOfMemory;
 use crate::base::round::align_down;
 use crate::chain::free_list::{Block, Claim, FreeList, Nodes, Units};
@@ -224,7 +225,8 @@ impl Chains {
     #[inline]
     fn hand_over(&mut self, block: Block, owner: For) -> Option<Allocation> {
         if owner == For::Slab {
-            self.list.keep(block.start);
+            let kept = self.list.keep(block.start, None);
+            debug_law!(kept.is_ok(), "it was just handed out");
         }
         let start = addr::pointer(self.list.memory_of(block.span, block.start))?;
         Some(Allocation { start, is_zero: block.is_fresh })

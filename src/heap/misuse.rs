@@ -12,6 +12,12 @@ use crate::chain::segment::Segment;
 pub enum MisuseKind {
     /// The block at the address was freed before.
     DoubleFree,
+    /// Two threads freed the block within nanoseconds, and both calls were accepted. Found when the slot comes home: by
+    /// then it may have been handed out once more, and the free that is named may be the rightful one of that block.
+    /// Nobody else was handed it meanwhile.
+    FreesRaced,
+    /// Another thread's realloc of the block was at work.
+    InRealloc,
     /// The address lies in memory of the heap that no block has. It may have had one that was freed, or never any.
     Unallocated,
     /// The address lies inside a live block, but is not its start.
@@ -83,6 +89,16 @@ impl Misuse {
         Self::new(MisuseKind::DoubleFree, address, size, None)
     }
 
+    /// Two frees of the block at the address were accepted.
+    pub(crate) const fn frees_raced(address: usize) -> Self {
+        Self::new(MisuseKind::FreesRaced, address, None, None)
+    }
+
+    /// Another thread's realloc of the block at the address was at work.
+    pub(crate) const fn in_realloc(address: usize, size: Option<usize>) -> Self {
+        Self::new(MisuseKind::InRealloc, address, size, None)
+    }
+
     /// The address can be no block's start. `block` is the live one it lies in, if it does: start and size.
     #[must_use]
     pub const fn misaligned(address: usize, size: Option<usize>, block: NearBlock) -> Self {
@@ -136,6 +152,7 @@ impl Misuse {
         let block = |block: Segment| (block.start, block.size());
         match why {
             NotABlock::Outside => Self::foreign(address, size),
+            NotABlock::Held => Self::in_realloc(address, size),
             NotABlock::InHole if is_aligned => Self::unallocated(address, size),
             NotABlock::InHole => Self::misaligned(address, size, None),
             NotABlock::Interior(outer) if is_aligned => Self::interior(address, size, block(outer)),
@@ -167,6 +184,15 @@ impl fmt::Display for Misuse {
         let (twice, what) = match self.kind {
             MisuseKind::DoubleFree if is_free => ("double ", "of"),
             MisuseKind::DoubleFree => ("", "of the freed block"),
+            MisuseKind::FreesRaced if is_free => {
+                return write!(
+                    f,
+                    "ADDRESS NOT FOUND: two frees of {:#x} raced, of which one was wrong",
+                    self.address
+                );
+            }
+            MisuseKind::FreesRaced => ("", "beside a free of the block"),
+            MisuseKind::InRealloc => ("", "beside another thread's realloc of the block"),
             MisuseKind::Unallocated => ("", "of unallocated memory at"),
             MisuseKind::Interior => ("", "of an interior pointer"),
             MisuseKind::Misaligned => ("", "of a misaligned pointer"),
@@ -219,6 +245,13 @@ mod tests {
             (Misuse::double_free(at, Some(8)), free, "double free of 0x1010 (8 bytes)"),
             (Misuse::double_free(at, None), realloc, "realloc of the freed block 0x1010"),
             (Misuse::double_free(at, None), size, "usable size of the freed block 0x1010"),
+            (Misuse::frees_raced(at), free, "two frees of 0x1010 raced, of which one was wrong"),
+            (Misuse::frees_raced(at), realloc, "realloc beside a free of the block 0x1010"),
+            (
+                Misuse::in_realloc(at, Some(8)),
+                free,
+                "free beside another thread's realloc of the block 0x1010 (8 bytes)",
+            ),
             (
                 Misuse::unallocated(at, None),
                 free,

@@ -8,7 +8,7 @@
 //! heap starts with; [`lost`] runs that are nobody's; [`inherited`] what a fork's child may give back; [`zone`],
 //! [`division`], [`zone_table`] and [`zones`] the reserved addresses; [`chains`] what one lock guards; [`root`] the
 //! record that all hangs off; [`handle`] the way to it; [`give_back`] pages that go back to the OS; [`allocate`],
-//! [`release`] and [`resize`] the verbs; [`clear`] zero bytes; [`walk`] and [`stats`] looking inside.
+//! [`release`], [`hold`] and [`resize`] the verbs; [`clear`] zero bytes; [`walk`] and [`stats`] looking inside.
 //!
 //! Invariants: **I1** no system call is made under the `chains` lock; **I2** pointers handed out are made from the
 //! heap's own numbers, so they never carry the provenance of a pointer that was freed.
@@ -29,6 +29,7 @@ mod handle;
 mod give_back;
 mod allocate;
 mod release;
+mod hold;
 mod resize;
 mod clear;
 mod walk;

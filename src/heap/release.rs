@@ -5,10 +5,13 @@
 
 use core::alloc::Layout;
 
+use super::chains::Chains;
 use super::give_back::AT_ONCE_BYTES;
 use super::handle::Heap;
 use super::misuse::Misuse;
+use super::root::Root;
 use super::sizes::block_size;
+use crate::base::lock::LockGuard;
 use crate::base::os::Os;
 
 impl<O: Os> Heap<O> {
@@ -42,23 +45,23 @@ impl<O: Os> Heap<O> {
     /// Takes the block at `address` back, if it is one (and of a request of `size` bytes).
     #[inline]
     pub(crate) fn release(&self, address: usize, size: Option<usize>) -> Result<(), Misuse> {
-        self.release_from(address, size, AT_ONCE_BYTES)
+        let Some(root) = self.root() else {
+            return Err(Misuse::foreign(address, size));
+        };
+        self.release_locked(root, root.chains.lock(), (address, size), AT_ONCE_BYTES)
     }
 
     /// Takes the block at `address` back. The pages of one of `at_once_bytes` or more go back now.
     #[inline]
-    pub(super) fn release_from(
+    pub(super) fn release_locked(
         &self,
-        address: usize,
-        size: Option<usize>,
+        root: &Root,
+        mut chains: LockGuard<'_, Chains>,
+        (address, size): (usize, Option<usize>),
         at_once_bytes: usize,
     ) -> Result<(), Misuse> {
-        let Some(root) = self.root() else {
-            return Err(Misuse::foreign(address, size));
-        };
         // A size that no block can have is answered as a wrong size.
         let expected = size.map(|size| block_size(size).unwrap_or(0));
-        let mut chains = root.chains.lock();
         match chains.list.release_or_claim(address, expected, at_once_bytes) {
             Ok(None) => {
                 self.tick(root, chains);

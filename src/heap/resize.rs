@@ -5,21 +5,16 @@
 //! soon. The part given up is claimed under the same hold of the `chains` lock that makes the block shorter, so the
 //! system call is made without it.
 
-use super::give_back::AT_ONCE_BYTES;
+use super::give_back::GIVE_UP_BYTES;
 use super::handle::Heap;
 use super::misuse::Misuse;
 use super::root::Root;
 use super::sizes::{HUGE_FROM, block_size};
 use super::zone::Use;
+use crate::base::fatal::debug_law;
 use crate::base::os::Os;
 use crate::chain::free_list::{Claim, Nodes};
 use crate::chain::segment::Segment;
-
-/// What a block that shrinks gives up goes back at once from this size on. A judgement: touching 1 MiB anew costs about
-/// 0.1 ms, which is little beside whatever made a block that much smaller.
-const GIVE_UP_BYTES: usize = 1 << 20;
-
-const _: () = assert!(GIVE_UP_BYTES <= AT_ONCE_BYTES, "what a free gives back a shrink does, too");
 
 /// What a block gave up as it shrank, if its pages are to go back: [`Heap::give_back`] takes it.
 #[derive(Debug)]
@@ -35,19 +30,6 @@ impl<O: Os> Heap<O> {
             // Where the system refuses, it is a hole all the same.
             let _ = self.give_back_claimed(root, claim);
         }
-    }
-
-    /// Takes back a block whose first `kept` bytes have moved elsewhere: it gives up as much as if it had shrunk where
-    /// it was.
-    pub(crate) fn release_moved(
-        &self,
-        address: usize,
-        size: usize,
-        kept: usize,
-    ) -> Result<(), Misuse> {
-        let has_shrunk = size.saturating_sub(kept) >= GIVE_UP_BYTES;
-        let at_once_bytes = if has_shrunk { GIVE_UP_BYTES } else { AT_ONCE_BYTES };
-        self.release_from(address, Some(size), at_once_bytes)
     }
 
     /// Makes a block that [`Heap::allocate_kept`] gave `size` bytes long where it is, and says what it gave up. `None`
@@ -67,49 +49,52 @@ impl<O: Os> Heap<O> {
     }
 
     /// Makes the block at `address`, asked for with `old_size` bytes, serve `new_size` without moving it. `false`
-    /// where there is no room behind it; nothing has changed then. O(log n).
-    pub(crate) fn resize(
+    /// where there is no room behind it: then it is held, as by [`Heap::hold`], so that its bytes can be moved.
+    /// O(log n).
+    pub(crate) fn resize_or_hold(
         &self,
         address: usize,
-        old_size: Option<usize>,
+        old_size: usize,
         new_size: usize,
     ) -> Result<bool, Misuse> {
         let Some(root) = self.root() else {
-            return Err(Misuse::foreign(address, old_size));
+            return Err(Misuse::foreign(address, Some(old_size)));
         };
-        let expected = old_size.map(|size| block_size(size).unwrap_or(0));
+        let expected = block_size(old_size).unwrap_or(0);
         let mut chains = root.chains.lock();
-        let block = match chains.list.block(address, expected) {
+        let block = match chains.list.block(address, Some(expected)) {
             Ok(block) => block,
             Err(why) => {
                 drop(chains);
-                return Err(root.misuse(why, address, old_size));
+                return Err(root.misuse(why, address, Some(old_size)));
             }
         };
-        let Some(size) = block_size(new_size) else { return Ok(false) };
-        if size == block.size() {
+        let size = block_size(new_size);
+        if size == Some(block.size()) {
             return Ok(true);
         }
-        if block.size().saturating_sub(size) >= GIVE_UP_BYTES {
-            if chains.reserve(Nodes::CHANGE).is_err() {
-                return Ok(false);
+        if let Some(size) = size
+            && chains.reserve(Nodes::CHANGE).is_ok()
+        {
+            if block.size().saturating_sub(size) >= GIVE_UP_BYTES {
+                let given_up = GivenUp(chains.list.shrink_and_claim(address, size));
+                drop(chains);
+                self.give_back(given_up);
+                return Ok(true);
             }
-            let given_up = GivenUp(chains.list.shrink_and_claim(address, size));
-            drop(chains);
-            self.give_back(given_up);
-            return Ok(true);
+            if chains.list.resize(address, size) == Ok(true) {
+                return Ok(true);
+            }
         }
-        let mut is_done = chains.reserve(Nodes::CHANGE).is_ok()
-            && chains.list.resize(address, size).is_ok_and(|is_done| is_done);
-        if !is_done && size > block.size() && size >= HUGE_FROM {
-            drop(chains);
-            is_done = self.extend_behind(root, block, size);
-        }
-        Ok(is_done)
+        let kept = chains.list.keep(address, None);
+        debug_law!(kept.is_ok(), "it is a block");
+        drop(chains);
+        let larger = size.filter(|size| *size > block.size() && *size >= HUGE_FROM);
+        Ok(larger.is_some_and(|size| self.extend_behind(root, block, size)))
     }
 
-    /// Makes a block larger whose zone has no committed addresses behind it but a hole, if that is so. The caller's
-    /// user holds the block, so nobody else frees or resizes it.
+    /// Makes a block that is held larger whose zone has no committed addresses behind it but a hole, if that is so, and
+    /// holds it no more.
     #[cold]
     fn extend_behind(&self, root: &Root, block: Segment, size: usize) -> bool {
         let mut zones = root.zones.lock();
@@ -127,7 +112,11 @@ impl<O: Os> Heap<O> {
             return false;
         }
         chains.add_room(run);
-        chains.list.resize(block.start, size).is_ok_and(|is_done| is_done)
+        let is_done = chains.list.resize_kept(block.start, size);
+        if is_done {
+            chains.list.stop_keeping(block.start);
+        }
+        is_done
     }
 }
 
@@ -147,12 +136,12 @@ mod tests {
         unsafe { block.as_ptr().write_bytes(0xA5, 8 * MIB) };
         let (start, holes) = (block.addr().get(), heap.stats().holes);
         let odd = 2 * MIB + 16;
-        assert_eq!(heap.resize(start, Some(8 * MIB), odd), Ok(true));
+        assert_eq!(heap.resize_or_hold(start, 8 * MIB, odd), Ok(true));
         assert_eq!(heap.check(), Ok(()));
         assert_eq!(heap.usable_size(block.as_ptr()), Some(odd));
         assert_eq!(heap.stats().holes, holes + 1);
         assert!(heap.stats().resident < 6 * MIB, "{}", heap.stats());
-        assert_eq!(heap.resize(start, Some(odd), 8 * MIB), Ok(true), "the hole serves");
+        assert_eq!(heap.resize_or_hold(start, odd, 8 * MIB), Ok(true), "the hole serves");
         assert_eq!(heap.check(), Ok(()));
         let page = odd.next_multiple_of(4096);
         for (offset, wanted) in [(odd - 1, 0xA5), (page, 0), (8 * MIB - 1, 0)] {

@@ -16,7 +16,7 @@ use crate::settings::Settings;
 use crate::slabs::class::Class;
 use crate::slabs::depot::DEPOT;
 use crate::slabs::slab::Slab;
-use crate::slabs::slot::{FreeSlot, NotFreed};
+use crate::slabs::slot::{self, FreeSlot, Refused};
 use crate::slabs::thread_heap::ThreadHeap;
 
 /// What C's malloc promises of every block.
@@ -77,13 +77,13 @@ pub fn serves(address: usize, size: usize) -> bool {
         && let Some(slab) = DEPOT.map.find(address)
         && slab.key() == heap.key(class)
     {
-        return slab.is_own_live(address);
+        return slab.own_state(address) == slot::LIVE;
     }
     false
 }
 
-/// Takes back the slot at `address` of an own slab, if there is one. Ends the process if it is not live: were the
-/// caller left to ask again, another thread could have been handed the slot meanwhile.
+/// Takes back the slot at `address` of an own slab, if there is one. Ends the process if it is free: were the caller
+/// left to ask again, the slot could have been handed out meanwhile.
 #[inline]
 fn take_back_own(
     heap: &'static ThreadHeap,
@@ -98,8 +98,10 @@ fn take_back_own(
             }
             true
         }
-        Err(NotFreed::NotLive(state)) => stop_not_live(address, state),
-        Err(NotFreed::NoSlot) => false,
+        Err(Refused::NotLive(state)) if !slot::may_be_put_back(state) => {
+            stop_not_live(address, state)
+        }
+        Err(_) => false,
     }
 }
 

@@ -60,6 +60,7 @@ extern "C" fn child() {
     DEPOT.heap.note_inherited();
     // Without `std` nobody knows.
     if had_threads || cfg!(not(feature = "std")) {
+        stop_holding();
         // SAFETY: a fork leaves one thread, which claims nothing while it forks.
         unsafe { DEPOT.heap.settle_vanished_claims() };
     }
@@ -73,6 +74,18 @@ fn adopt_vanished() -> bool {
         let is_shared = shared.is_some_and(|shared| shared.is(heap));
         !mine.holds(heap) && !is_shared && !heap.is_retired.get()
     })
+}
+
+/// Lets blocks be freed that threads held for a realloc which have vanished.
+fn stop_holding() {
+    let mine = thread::current();
+    let made = DEPOT.pool.lock().all_heaps();
+    for heap in made.filter(|heap| !mine.holds(heap)) {
+        let address = heap.held.replace(0);
+        if address != 0 {
+            PROCESS_HEAP.stop_holding(address);
+        }
+    }
 }
 
 /// Registers the handlers, if that has not been done.

@@ -1,12 +1,12 @@
 //! Taking a block back: the fast path, and where it leads when the block is not an own small slot.
 //!
-//! [`free`] finds the slab of the address in the slab map, the slot by one multiplication, swaps its state byte, and
-//! pushes it onto the magazine. A slot of another heap's slab goes to the outbox. Large blocks go the same way, as
-//! slabs of one slot.
+//! [`free`] finds the slab of the address in the slab map, the slot by one multiplication, tests and changes its state
+//! byte, and pushes it onto the magazine. A slot of another heap's slab goes to the outbox. Large blocks go the same
+//! way, as slabs of one slot.
 //!
-//! Down from there: [`free_other`] an own large slot, [`free_remote`] one of another heap's slab; [`free_claimed`] what
-//! the caches have no place for; [`free_slow`] a block of the free list, and every mistake. These are `extern "C"`: a
-//! call by that convention does not unwind, so the way there is a jump.
+//! Down from there: [`free_other`] an own large slot, [`free_remote`] one of another heap's slab; [`overflow`] and
+//! [`take_in`] what the caches have no place for; [`free_slow`] a block of the free list, and every mistake. These are
+//! `extern "C"`: a call by that convention does not unwind, so the way there is a jump.
 #![allow(improper_ctypes_definitions, reason = "called from Rust only")]
 
 use core::alloc::Layout;
@@ -20,7 +20,7 @@ use crate::settings;
 use crate::slabs::class::{Class, EVERY_SLOT_ALIGN};
 use crate::slabs::depot::DEPOT;
 use crate::slabs::slab::Slab;
-use crate::slabs::slot::{FreeSlot, NotFreed};
+use crate::slabs::slot::{self, FreeSlot, Refused, SentSlot};
 
 /// Takes the block at `address` back, which was asked for with this layout. Ends the process if there is no such block.
 #[inline]
@@ -40,8 +40,8 @@ pub(crate) fn free(address: usize, layout: Layout) {
                 }
                 return;
             }
-            Err(NotFreed::NotLive(state)) => stop_not_live(address, layout, state),
-            Err(NotFreed::NoSlot) => {}
+            Err(Refused::NotLive(state)) => return free_not_live(address, layout, state),
+            Err(_) => {}
         }
     }
     free_other(address, layout);
@@ -68,12 +68,12 @@ extern "C" fn free_other(address: usize, layout: Layout) {
         match slab.free_own(address) {
             Ok(slot) => {
                 if let Err(slot) = heap.push(class, slot) {
-                    free_claimed(slot, slab);
+                    overflow(slot, class);
                 }
                 return;
             }
-            Err(NotFreed::NotLive(state)) => stop_not_live(address, layout, state),
-            Err(NotFreed::NoSlot) => {}
+            Err(Refused::NotLive(state)) => return free_not_live(address, layout, state),
+            Err(_) => {}
         }
     }
     free_slow(address, layout);
@@ -82,22 +82,25 @@ extern "C" fn free_other(address: usize, layout: Layout) {
 /// A free of another heap's slot, or a mistake. `class` is the layout's.
 #[inline(never)]
 extern "C" fn free_remote(address: usize, layout: Layout, slab: &'static Slab, class: Class) {
-    if settings::is_plain()
-        && class == slab.class()
-        && let Some(slot) = slab.free(address)
-    {
-        if let Err(slot) = thread::current().outbox(class).push(slot) {
-            free_claimed(slot, slab);
+    if settings::is_plain() && class == slab.class() {
+        match slab.send(address, class) {
+            Ok(slot) => {
+                if let Err(slot) = thread::current().outbox(class).push(slot) {
+                    take_in(slot, slab);
+                }
+                return;
+            }
+            Err(Refused::NotLive(state)) => return free_not_live(address, layout, state),
+            Err(_) => {}
         }
-    } else {
-        free_slow(address, layout);
     }
+    free_slow(address, layout);
 }
 
-/// The rest of a free whose slot is claimed and has no place in the calling thread's caches.
+/// The rest of a free of another heap's slot, for which the calling thread has no place.
 #[cold]
 #[inline(never)]
-extern "C" fn free_claimed(slot: FreeSlot, slab: &'static Slab) {
+extern "C" fn take_in(slot: SentSlot, slab: &'static Slab) {
     PROCESS_HEAP.with_heap(|heap| heap.take_in(slab, slot));
 }
 
@@ -112,10 +115,14 @@ extern "C" fn free_slow(address: usize, layout: Layout) {
     }
 }
 
+/// A free of a slot that was not live.
 #[cold]
 #[inline(never)]
-extern "C" fn stop_not_live(address: usize, layout: Layout, state: u8) -> ! {
-    stop(&not_live(address, Some(layout), state))
+extern "C" fn free_not_live(address: usize, layout: Layout, state: u8) {
+    if slot::may_be_put_back(state) {
+        return free_slow(address, layout);
+    }
+    stop(&not_live(address, Some(layout), state));
 }
 
 /// Takes a block back under whatever settings are in force, or says what is wrong with it.
@@ -123,16 +130,5 @@ pub(crate) fn release(address: usize, layout: Option<Layout>) -> Result<(), Misu
     match hardened() {
         Some((mut heap, settings)) => heap.release(address, layout, settings),
         None => PROCESS_HEAP.release(address, layout),
-    }
-}
-
-/// Takes a block back whose first `kept` bytes have moved elsewhere.
-pub(super) fn free_moved(address: usize, layout: Layout, kept: usize) {
-    if !settings::is_plain() || DEPOT.map.find(address).is_some() {
-        return free(address, layout);
-    }
-    thread::current().notes.note_free(address);
-    if let Err(misuse) = DEPOT.heap.release_moved(address, layout.size(), kept) {
-        stop(&misuse);
     }
 }

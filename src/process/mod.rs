@@ -6,7 +6,8 @@
 //!
 //! From the ground up: [`image`] the program or library that has all of it; [`word`] and [`thread`] which heap is the
 //! calling thread's; [`plain`] the heap without settings; [`begin`] settings come into force; [`walk`] looking inside;
-//! [`hardened`] programs with more checks; [`fork`] what a child needs; [`malloc`], [`free`], [`realloc`] the calls;
+//! [`hardened`] programs with more checks; [`fork`] what a child needs; [`malloc`] and [`free`] the calls;
+//! [`held`] a block whose bytes are moved; [`realloc`] the third call;
 //! [`question`] what else can be asked of a block; `region` what a closure leaves behind; [`trim`] memory that goes
 //! back; [`c`] the fast paths for C.
 
@@ -20,6 +21,7 @@ mod hardened;
 mod fork;
 pub(crate) mod malloc;
 pub(crate) mod free;
+mod held;
 pub(crate) mod realloc;
 pub(crate) mod question;
 #[cfg(feature = "std")]

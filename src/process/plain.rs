@@ -16,6 +16,7 @@ use crate::slabs::class::{Class, EVERY_SLOT_ALIGN};
 use crate::slabs::depot::DEPOT;
 use crate::slabs::slab::Slab;
 use crate::slabs::slab_map::SlabMap;
+use crate::slabs::slot::{self, Refused};
 use crate::slabs::thread_heap::ThreadHeap;
 
 /// The process heap.
@@ -88,17 +89,25 @@ impl ProcessHeap {
     /// Takes the block at `address` back, which was asked for with this layout if the caller knows that: the whole
     /// check, as a value.
     pub(crate) fn release(&self, address: usize, layout: Option<Layout>) -> Result<(), Misuse> {
-        let Some(slab) = DEPOT.map.find(address) else {
-            // Noted first: once it is free the address may be another thread's.
-            thread::current().notes.note_free(address);
-            return DEPOT.heap.release(address, size_of_layout(layout));
-        };
-        let index = check_slot(slab, address, layout)?;
-        let Some(slot) = slab.free(address) else {
-            return Err(not_live(address, layout, slab.state_now(index)));
-        };
-        self.with_heap(|heap| heap.take_in(slab, slot));
-        Ok(())
+        let mut looks = Looks::new();
+        while let Some(slab) = DEPOT.map.find(address) {
+            let class = slab.class();
+            let index = check_slot(slab, class, address, layout)?;
+            match slab.send(address, class) {
+                Ok(slot) => {
+                    self.with_heap(|heap| heap.take_in(slab, slot));
+                    return Ok(());
+                }
+                Err(Refused::NotLive(state)) if !slot::may_be_put_back(state) => {
+                    return Err(not_live(address, layout, state));
+                }
+                Err(_) if looks.look_again() => {}
+                Err(_) => return Err(not_live(address, layout, slab.state_now(index))),
+            }
+        }
+        // Noted first: once it is free the address may be another thread's.
+        thread::current().notes.note_free(address);
+        DEPOT.heap.release(address, size_of_layout(layout))
     }
 
     /// Lets `action` use the calling thread's heap, or the shared one. Without memory for either nothing is done: a
@@ -121,11 +130,10 @@ impl ProcessHeap {
         let Some(slab) = DEPOT.map.find(address) else {
             return DEPOT.heap.validate_address(address, size_of_layout(layout));
         };
-        let index = check_slot(slab, address, layout)?;
-        if slab.is_live(index) {
-            Ok(())
-        } else {
-            Err(not_live(address, layout, slab.state_now(index)))
+        let index = check_slot(slab, slab.class(), address, layout)?;
+        match slab.state_now(index) {
+            slot::LIVE => Ok(()),
+            state => Err(not_live(address, layout, state)),
         }
     }
 
@@ -138,32 +146,6 @@ impl ProcessHeap {
             }
             None => DEPOT.heap.usable_size_at(address),
         }
-    }
-
-    /// Makes the block at `address` serve another size, with the same alignment, where it is. `false` where it cannot.
-    pub(crate) fn resize(
-        &self,
-        address: usize,
-        old: Layout,
-        new_size: usize,
-    ) -> Result<bool, Misuse> {
-        let new = Class::of_any(new_size, old.align());
-        if let Some(slab) = DEPOT.map.find(address) {
-            self.validate(address, Some(old))?;
-            return Ok(match new {
-                Some(class) if class == slab.class() => true,
-                Some(class) if class.is_large() && slab.class().is_large() => {
-                    DEPOT.resize_slab(slab, class)
-                }
-                _ => false,
-            });
-        }
-        if new.is_some() && Class::of_layout(old).is_none() {
-            // What has become so small moves to a slot, so that the run is free as a whole.
-            DEPOT.heap.validate_address(address, Some(old.size()))?;
-            return Ok(false);
-        }
-        DEPOT.heap.resize(address, Some(old.size()), new_size)
     }
 
     /// Lets blocks and records take no more than `bytes`.
@@ -199,18 +181,44 @@ impl ProcessHeap {
     }
 }
 
+/// How often an address is looked at again. A wrong free by another thread may have found the slot's state byte through
+/// a descriptor that served another slab before, and is about to put it back.
+pub(super) struct Looks(u32);
+
+impl Looks {
+    /// Each gives the processor away.
+    const MOST: u32 = 64;
+
+    pub(super) const fn new() -> Self {
+        Self(0)
+    }
+
+    /// Waits, if there is any use in looking again.
+    #[cold]
+    pub(super) fn look_again(&mut self) -> bool {
+        self.0 += 1;
+        rustix::thread::sched_yield();
+        self.0 < Self::MOST
+    }
+}
+
 fn size_of_layout(layout: Option<Layout>) -> Option<usize> {
     layout.map(|layout| layout.size())
 }
 
-/// The number of the slot at `address`, if it is the start of one of this layout's class.
+/// The number of the slot at `address`, if it is the start of one, and its slab's class that of this layout.
 ///
 /// Always in place: as a call it costs every realloc ten instructions.
 #[inline(always)]
-fn check_slot(slab: &Slab, address: usize, layout: Option<Layout>) -> Result<usize, Misuse> {
+pub(super) fn check_slot(
+    slab: &Slab,
+    class: Class,
+    address: usize,
+    layout: Option<Layout>,
+) -> Result<usize, Misuse> {
     let Some(index) = slab.slot_index(address) else { return Err(interior(slab, address, layout)) };
     match layout {
-        Some(layout) if Class::of_layout(layout) != Some(slab.class()) => {
+        Some(layout) if Class::of_layout(layout) != Some(class) => {
             Err(wrong_class(slab, index, address, layout))
         }
         _ => Ok(index),
@@ -221,6 +229,9 @@ fn check_slot(slab: &Slab, address: usize, layout: Option<Layout>) -> Result<usi
 #[cold]
 pub(super) fn not_live(address: usize, layout: Option<Layout>, state: u8) -> Misuse {
     let size = size_of_layout(layout);
+    if state == slot::BUSY {
+        return Misuse::in_realloc(address, size);
+    }
     let place = DEPOT.map.find_slot(address);
     if place.is_some_and(|(slab, index)| !slab.was_freed(index, state)) {
         Misuse::unallocated(address, size)

@@ -5,8 +5,8 @@ use core::alloc::Layout;
 use core::ptr;
 
 use super::begin::refuse;
-use super::free::free_moved;
 use super::hardened::hardened;
+use super::held::{Held, Resized};
 use super::malloc::malloc;
 use super::plain::PROCESS_HEAP;
 use crate::base::addr;
@@ -21,27 +21,17 @@ use crate::settings::Settings;
 /// The caller of `GlobalAlloc::realloc` promises that the block is live and of this layout, and no longer uses `start`
 /// if the answer is not null.
 pub(crate) unsafe fn realloc(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    match resize(start.addr(), layout, new_size) {
-        Ok(true) => addr::raw_pointer(start.addr()),
-        Ok(false) => match Layout::from_size_align(new_size, layout.align()) {
-            // SAFETY: `resize` has found the block live, with this layout's size.
-            Ok(new) => unsafe { move_block(start, layout, new) },
-            Err(_) => ptr::null_mut(),
-        },
-        Err(misuse) => {
-            refuse(&misuse.during(MisuseCall::Realloc));
-            ptr::null_mut()
-        }
+    let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
+    // SAFETY: by the caller's contract.
+    if let Some(answer) = unsafe { move_hardened(start, layout, new) } {
+        return answer;
     }
-}
-
-/// Makes a block serve another size where it is; `false` where it cannot. With checks on blocks always move, so that a
-/// use of the old address is found.
-fn resize(address: usize, old: Layout, new_size: usize) -> Result<bool, Misuse> {
-    match hardened() {
-        Some((heap, _)) => heap.validate(address, Some(old)).map(|()| false),
-        None => PROCESS_HEAP.resize(address, old, new_size),
-    }
+    or_refuse(match PROCESS_HEAP.resize(start.addr(), layout, new_size) {
+        Ok(Resized::Here) => Ok(addr::raw_pointer(start.addr())),
+        // SAFETY: by the caller's contract.
+        Ok(Resized::Elsewhere(held)) => unsafe { move_held(held, start, layout, new) },
+        Err(misuse) => Err(misuse),
+    })
 }
 
 /// Makes the bytes of a block serve `new` elsewhere; null where there is no memory, and then nothing has changed.
@@ -51,12 +41,55 @@ fn resize(address: usize, old: Layout, new_size: usize) -> Result<bool, Misuse> 
 /// `start` is a live block of layout `old`, which its user gives up if the answer is not null.
 #[cold]
 pub(super) unsafe fn move_block(start: *mut u8, old: Layout, new: Layout) -> *mut u8 {
-    let moved = malloc(new, &Settings::DEFAULT);
-    if !moved.is_null() {
-        let kept = old.size().min(new.size());
-        // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
-        unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
-        free_moved(start.addr(), old, kept);
+    // SAFETY: by the caller's contract.
+    if let Some(answer) = unsafe { move_hardened(start, old, new) } {
+        return answer;
     }
-    moved
+    or_refuse(PROCESS_HEAP.hold(start.addr(), old).and_then(|held| {
+        // SAFETY: by the caller's contract.
+        unsafe { move_held(held, start, old, new) }
+    }))
+}
+
+/// Moves the bytes of a block that is held.
+///
+/// # Safety
+///
+/// As for [`move_block`].
+unsafe fn move_held(
+    held: Held,
+    start: *mut u8,
+    old: Layout,
+    new: Layout,
+) -> Result<*mut u8, Misuse> {
+    let moved = malloc(new, &Settings::DEFAULT);
+    if moved.is_null() {
+        return held.keep().map(|()| moved);
+    }
+    held.check()?;
+    let kept = old.size().min(new.size());
+    // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
+    unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
+    held.free(kept).map(|()| moved)
+}
+
+/// Moves the bytes of a block if checks are on: then blocks always move, so that a use of the old address is found.
+///
+/// # Safety
+///
+/// As for [`move_block`].
+unsafe fn move_hardened(start: *mut u8, old: Layout, new: Layout) -> Option<*mut u8> {
+    let (mut heap, settings) = hardened()?;
+    // SAFETY: by the caller's contract.
+    let moved = unsafe { heap.reallocate(start, old, new, settings) };
+    drop(heap);
+    Some(or_refuse(moved.map(|moved| moved.map_or(ptr::null_mut(), ptr::NonNull::as_ptr))))
+}
+
+/// The answer to a caller whose block was as he said. Reports one that was not as settings want it.
+fn or_refuse(answer: Result<*mut u8, Misuse>) -> *mut u8 {
+    answer.unwrap_or_else(|misuse| {
+        refuse(&misuse.during(MisuseCall::Realloc));
+        ptr::null_mut()
+    })
 }

@@ -1,9 +1,8 @@
 //! What a closure leaves behind on its thread, without a counter on any fast path.
 //!
-//! For the time of a region the thread uses another heap, which has no slab when the region begins and takes none from
-//! others: it neither adopts slabs nor reuses its outbox. So every slot the thread is handed out lies in a slab that
-//! began in the region, and what is live there at the end was left behind. Nobody else's slots are among them, unless
-//! another thread freed a slot of the region and was handed it again.
+//! For the time of a region the thread uses another heap, which has no slab when the region begins and adopts none. So
+//! every slot the thread is handed out lies in a slab that began in the region, and what is live there at the end was
+//! left behind. Nobody else's slots are among them: what other threads free of it comes home first.
 //!
 //! Blocks of the free list belong to no thread: see [`notes`](crate::slabs::notes).
 //!

@@ -3,6 +3,7 @@
 use super::class::{CLASS_PLACES, Class};
 use super::magazine::Magazine;
 use super::slab::Slab;
+use super::slot::SENT;
 use super::thread_heap::ThreadHeap;
 use crate::base::law::{BrokenLaw, law};
 
@@ -42,9 +43,10 @@ impl ThreadHeap {
         let mut place_bytes = 0;
         for class in Class::all() {
             self.check_lists(class, sums[class.index()])?;
-            for magazine in [self.magazine(class), self.outbox(class)] {
+            let caches = [(self.magazine(class), true), (self.outbox(class).stack(), false)];
+            for (magazine, is_own) in caches {
                 place_bytes += magazine.capacity() * class.shape().slot_bytes;
-                self.check_slots(class, magazine)?;
+                self.check_slots(class, magazine, is_own)?;
             }
         }
         let name = self.name().number();
@@ -85,8 +87,13 @@ impl ThreadHeap {
         Ok(())
     }
 
-    /// Checks the slots that a magazine or outbox of a class holds.
-    fn check_slots(&self, class: Class, magazine: &Magazine) -> Result<(), BrokenLaw> {
+    /// Checks the slots that a magazine of a class holds, of own slabs, or an outbox, of others'.
+    fn check_slots(
+        &'static self,
+        class: Class,
+        magazine: &Magazine,
+        is_own: bool,
+    ) -> Result<(), BrokenLaw> {
         for address in magazine.addresses() {
             let place = self.depot.map.find_slot(address);
             law(place.is_some(), "what is cached is a slot", address)?;
@@ -94,6 +101,9 @@ impl ThreadHeap {
             law(slab.class() == class, "a slot is cached with others of its class", address)?;
             law(!slab.is_live(index), "what is cached is not live (I1)", address)?;
             law(!slab.is_in_free_words(index), "a slot is in one place (I1)", address)?;
+            let is_sent = slab.state_now(index) == SENT;
+            law(is_sent != is_own, "what is in an outbox was sent, and nothing else", address)?;
+            law(!is_own || self.owns(slab), "a magazine has slots of own slabs", address)?;
         }
         Ok(())
     }

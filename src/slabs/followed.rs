@@ -5,14 +5,20 @@
 #![allow(unsafe_code, reason = "lends out what loom knows for as long as a model runs")]
 
 use core::cell;
+use core::sync::atomic::Ordering;
 use std::any::Any;
 use std::collections::HashMap;
+use std::panic;
 use std::rc::Rc;
 
 use loom::sync::Condvar;
+use loom::sync::atomic::AtomicBool;
 use loom::thread::ThreadId;
 
 std::thread_local! {
+    /// The thread that may vanish, and whether it is to.
+    static MAY_VANISH: cell::RefCell<Option<(ThreadId, Rc<AtomicBool>)>> =
+        const { cell::RefCell::new(None) };
     /// What loom knows, by address, while a model runs.
     static KNOWN: cell::RefCell<Option<HashMap<usize, Box<dyn Any>>>> = const { cell::RefCell::new(None) };
 }
@@ -94,8 +100,61 @@ fn touch(marks: &[Rc<Condvar>]) {
     loom::explore();
 }
 
+/// Lets a thread vanish, as all but one do in the child of a fork: whatever it would do next it does not do.
+#[derive(Debug)]
+pub(super) struct Vanishing(Rc<AtomicBool>);
+
+impl Vanishing {
+    /// To be made where a thread is that may vanish can be told.
+    pub(super) fn new() -> Self {
+        Self(Rc::new(AtomicBool::new(false)))
+    }
+
+    /// Does what the calling thread does, until that vanishes.
+    pub(super) fn act(self, action: impl FnOnce()) {
+        MAY_VANISH.set(Some((loom::thread::current().id(), self.0)));
+        let result = panic::catch_unwind(panic::AssertUnwindSafe(action));
+        MAY_VANISH.set(None);
+        if let Err(why) = result
+            && !why.is::<Vanished>()
+        {
+            panic::resume_unwind(why);
+        }
+    }
+
+    /// The same thread's, for the one that forks.
+    pub(super) fn handle(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+
+    /// Lets it vanish at its next operation.
+    pub(super) fn vanish(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+// SAFETY: loom runs all threads of a model on one of the system's.
+unsafe impl Send for Vanishing {}
+
+/// What unwinds a thread that vanishes.
+struct Vanished;
+
+/// Ends the calling thread here if it is to vanish.
+fn vanish_if_told() {
+    let flag = MAY_VANISH.with_borrow(|vanishing| {
+        let (thread, flag) = vanishing.as_ref()?;
+        (*thread == loom::thread::current().id()).then(|| Rc::clone(flag))
+    });
+    if flag.is_some_and(|flag| flag.load(Ordering::SeqCst)) && !std::thread::panicking() {
+        panic::resume_unwind(Box::new(Vanished));
+    }
+}
+
 /// What loom knows of an object, which becomes known if it is not yet. None while no model runs.
 pub(super) fn known<O, T: Any>(object: &O, make: impl FnOnce() -> T) -> Option<&'static T> {
+    if KNOWN.with_borrow(Option::is_some) {
+        vanish_if_told();
+    }
     let address = core::ptr::from_ref(object).addr();
     KNOWN.with_borrow_mut(|known| {
         let object = known.as_mut()?.entry(address).or_insert_with(|| Box::new(make()));

@@ -15,10 +15,10 @@
 use super::names::SlabName;
 use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-/// Enters the slots of `bits` into a remote word.
+/// Enters the slots of `bits` into a remote word. Those that were there already: they were freed twice.
 #[inline]
-pub(super) fn enter(word: &AtomicU64, bits: u64) {
-    word.fetch_or(bits, Ordering::SeqCst);
+pub(super) fn enter(word: &AtomicU64, bits: u64) -> u64 {
+    word.fetch_or(bits, Ordering::SeqCst) & bits
 }
 
 /// Takes the slots out of a remote word, if there are any. `take` puts them where they go, before they are out: so a

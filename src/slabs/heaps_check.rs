@@ -7,7 +7,7 @@ use super::class::Class;
 use super::class_lists::ClassLists;
 use super::depot::Depot;
 use super::slab::Slab;
-use super::slot::{FreeSlot, LIVE};
+use super::slot::{FreeSlot, LIVE, SENT};
 use super::sync::Ordering;
 use super::test_heaps::{self, free, slab_of};
 use super::thread_heap::ThreadHeap;
@@ -61,6 +61,13 @@ fn push(heap: &ThreadHeap, class: Class, address: usize, slab: &'static Slab) {
     assert!(heap.magazine(class).push(FreeSlot::new(address, state)).is_ok());
 }
 
+/// Changes the state of a slot that is cached.
+fn change_cached(heap: &ThreadHeap, slab: &Slab, state: u8) {
+    let address = heap.magazine(small()).addresses().next().expect("a slot");
+    let index = slab.slot_index(address).expect("a slot");
+    slab.state(index).expect("a slot").store(state, Ordering::Relaxed);
+}
+
 #[test]
 fn every_law_of_a_heap_can_be_broken() {
     assert_eq!(broken(|_, slab| slab.break_key()), "a slab's key names its owner and class");
@@ -91,11 +98,7 @@ fn every_law_of_a_heap_can_be_broken() {
         "a descriptor that waits has no slab"
     );
     assert_eq!(
-        broken(|heap, slab| {
-            let address = heap.magazine(small()).addresses().next().expect("a slot");
-            let index = slab.slot_index(address).expect("a slot");
-            slab.state(index).expect("a slot").store(LIVE, Ordering::Relaxed);
-        }),
+        broken(|heap, slab| change_cached(heap, slab, LIVE)),
         "what is cached is not live (I1)"
     );
     assert_eq!(
@@ -112,6 +115,19 @@ fn every_law_of_a_heap_can_be_broken() {
     assert_eq!(
         broken(|heap, slab| push(heap, small(), slab.slot_start(slab.slots() - 1), slab)),
         "a slot is in one place (I1)"
+    );
+    assert_eq!(
+        broken(|heap, slab| change_cached(heap, slab, SENT)),
+        "what is in an outbox was sent, and nothing else"
+    );
+    assert_eq!(
+        broken(|heap, _| {
+            let other = heap.depot.acquire_heap().expect("memory");
+            let slab = slab_of(heap, allocate(other, small()));
+            let address = other.magazine(small()).addresses().next().expect("a slot");
+            push(heap, small(), address, slab);
+        }),
+        "a magazine has slots of own slabs"
     );
     assert_eq!(
         broken(|heap, _| heap.place_bytes.update(|bytes| bytes + 1)),

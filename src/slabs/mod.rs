@@ -2,12 +2,13 @@
 //! each thread.
 //!
 //! From the ground up: [`class`] which slot serves a request; [`sync`] the atomics, which loom follows in `models`;
-//! [`names`] of heaps and slabs; [`slot`] the right to a free one; [`handover`] how a slot comes home from another
-//! thread; [`notes`] what a heap that serves a region notes; [`slab`] the slots and their states; [`magazine`] a stack
-//! of free slots; [`class_lists`] a heap's slabs of a class; [`slab_map`] from an address to its slab; [`depot`] what
-//! all heaps draw on; [`thread_heap`] what one thread has; [`places`], [`slab_lists`] and [`large`] what it keeps;
-//! [`send_home`] free's slow ways; [`retired`] heaps whose threads have ended; [`vanished`] those whose threads a child
-//! has not; [`refill`] malloc's slow way; [`check`] the laws.
+//! [`names`] of heaps and slabs; [`slot`] the right to one; [`raced`] two frees of one block; [`handover`] how a slot
+//! comes home from another thread; [`notes`] what a heap that serves a region notes; [`slab`] the slots and their
+//! states; [`magazine`] a stack of free slots; [`outbox`] where those of others wait; [`class_lists`] a heap's slabs of
+//! a class; [`slab_map`] from an address to its slab; [`depot`] what all heaps draw on; [`thread_heap`] what one thread
+//! has; [`places`], [`slab_lists`] and [`large`] what it keeps; [`send_home`] free's slow ways; [`retired`] heaps whose
+//! threads have ended; [`vanished`] those whose threads a child has not; [`refill`] malloc's slow way; [`check`] the
+//! laws.
 //!
 //! Which heap is the calling thread's, and whether settings concern every call, is decided above, in
 //! [`process`](crate::process). Descriptors, thread heaps and places are made once and stay, so they are plain
@@ -21,10 +22,12 @@ mod modelled;
 mod sync;
 pub(crate) mod names;
 pub(crate) mod slot;
+mod raced;
 mod handover;
 pub(crate) mod notes;
 pub(crate) mod slab;
 pub(crate) mod magazine;
+mod outbox;
 mod class_lists;
 pub(crate) mod slab_map;
 pub(crate) mod depot;
@@ -38,9 +41,15 @@ mod vanished;
 mod refill;
 mod check;
 #[cfg(test)]
+mod slot_model;
+#[cfg(test)]
 mod test_heaps;
 #[cfg(all(test, mems_loom))]
 mod models;
+#[cfg(all(test, mems_loom))]
+mod race_models;
+#[cfg(all(test, mems_loom))]
+mod fork_models;
 #[cfg(test)]
 mod heaps_check;
 #[cfg(all(test, feature = "std"))]

@@ -15,9 +15,13 @@ use super::followed::{Known, known};
 use crate::base::array::Zeroable;
 use crate::base::lock;
 
-/// An atomic of one of the types that loom has.
+/// An atomic of one of the types that loom has, and the operation that loom is told of where it is stored to.
+///
+/// To loom a store has no place among the read-modify-write operations of other threads, so it finds that one of those
+/// may still read what was there before, and be read after it: no processor does that. Where the two meet, as in state
+/// bytes, a store is a swap to loom. That it may wait in a buffer meanwhile is what `slot_model` looks at.
 macro_rules! atomic {
-    ($name:ident, $value:ty) => {
+    ($name:ident, $value:ty, $store:ident) => {
         #[derive(Debug)]
         #[repr(transparent)]
         pub(crate) struct $name(atomic::$name);
@@ -41,19 +45,22 @@ macro_rules! atomic {
             }
 
             pub(crate) fn store(&self, value: $value, order: Ordering) {
-                if let Some(known) = self.known() {
-                    known.write(|atomic| atomic.store(value, order));
+                match self.known() {
+                    Some(known) => known.write(|atomic| {
+                        atomic.$store(value, order);
+                        self.0.store(value, order);
+                    }),
+                    None => self.0.store(value, order),
                 }
-                self.0.store(value, order);
             }
 
             pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
                 match self.known() {
-                    Some(known) => {
-                        let old = known.write(|atomic| atomic.swap(value, order));
+                    Some(known) => known.write(|atomic| {
+                        let old = atomic.swap(value, order);
                         self.0.store(value, Ordering::Relaxed);
                         old
-                    }
+                    }),
                     None => self.0.swap(value, order),
                 }
             }
@@ -63,40 +70,57 @@ macro_rules! atomic {
 
 /// An atomic number.
 macro_rules! atomic_number {
-    ($name:ident, $value:ty) => {
-        atomic!($name, $value);
+    ($name:ident, $value:ty, $store:ident) => {
+        atomic!($name, $value, $store);
 
         impl $name {
             pub(crate) fn fetch_add(&self, value: $value, order: Ordering) -> $value {
                 match self.known() {
-                    Some(known) => {
-                        let old = known.write(|atomic| atomic.fetch_add(value, order));
+                    Some(known) => known.write(|atomic| {
+                        let old = atomic.fetch_add(value, order);
                         self.0.store(old.wrapping_add(value), Ordering::Relaxed);
                         old
-                    }
+                    }),
                     None => self.0.fetch_add(value, order),
                 }
             }
 
             pub(crate) fn fetch_or(&self, value: $value, order: Ordering) -> $value {
                 match self.known() {
-                    Some(known) => {
-                        let old = known.write(|atomic| atomic.fetch_or(value, order));
+                    Some(known) => known.write(|atomic| {
+                        let old = atomic.fetch_or(value, order);
                         self.0.store(old | value, Ordering::Relaxed);
                         old
-                    }
+                    }),
                     None => self.0.fetch_or(value, order),
                 }
             }
 
             pub(crate) fn fetch_and(&self, value: $value, order: Ordering) -> $value {
                 match self.known() {
-                    Some(known) => {
-                        let old = known.write(|atomic| atomic.fetch_and(value, order));
+                    Some(known) => known.write(|atomic| {
+                        let old = atomic.fetch_and(value, order);
                         self.0.store(old & value, Ordering::Relaxed);
                         old
-                    }
+                    }),
                     None => self.0.fetch_and(value, order),
+                }
+            }
+
+            pub(crate) fn compare_exchange(
+                &self,
+                old: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                match self.known() {
+                    Some(known) => known.write(|atomic| {
+                        let was = atomic.compare_exchange(old, new, success, failure)?;
+                        self.0.store(new, Ordering::Relaxed);
+                        Ok(was)
+                    }),
+                    None => self.0.compare_exchange(old, new, success, failure),
                 }
             }
 
@@ -108,13 +132,11 @@ macro_rules! atomic_number {
                 failure: Ordering,
             ) -> Result<$value, $value> {
                 match self.known() {
-                    Some(known) => {
-                        let was = known.write(|atomic| {
-                            atomic.compare_exchange_weak(old, new, success, failure)
-                        })?;
+                    Some(known) => known.write(|atomic| {
+                        let was = atomic.compare_exchange_weak(old, new, success, failure)?;
                         self.0.store(new, Ordering::Relaxed);
                         Ok(was)
-                    }
+                    }),
                     None => self.0.compare_exchange_weak(old, new, success, failure),
                 }
             }
@@ -122,12 +144,12 @@ macro_rules! atomic_number {
     };
 }
 
-atomic!(AtomicBool, bool);
-atomic_number!(AtomicU8, u8);
-atomic_number!(AtomicU16, u16);
-atomic_number!(AtomicU32, u32);
-atomic_number!(AtomicU64, u64);
-atomic_number!(AtomicUsize, usize);
+atomic!(AtomicBool, bool, store);
+atomic_number!(AtomicU8, u8, swap);
+atomic_number!(AtomicU16, u16, store);
+atomic_number!(AtomicU32, u32, store);
+atomic_number!(AtomicU64, u64, store);
+atomic_number!(AtomicUsize, usize, store);
 
 // SAFETY: 0 is a number, and the number is all there is.
 unsafe impl Zeroable for AtomicU8 {}
@@ -156,10 +178,13 @@ impl<T: 'static> AtomicPtr<T> {
     }
 
     pub(crate) fn store(&self, value: *mut T, order: Ordering) {
-        if let Some(known) = self.known() {
-            known.write(|atomic| atomic.store(value, order));
+        match self.known() {
+            Some(known) => known.write(|atomic| {
+                atomic.store(value, order);
+                self.0.store(value, order);
+            }),
+            None => self.0.store(value, order),
         }
-        self.0.store(value, order);
     }
 }
 

@@ -29,13 +29,13 @@ const BLOCK_BYTES: usize = 32 << 10;
 const SMALL_BYTES: usize = 240;
 
 /// A heap, for a thread of a model.
-type Heap = &'static ThreadHeap;
+pub(super) type Heap = &'static ThreadHeap;
 
 /// Bytes of the stack on which a scene is set up: a thread heap is written by value.
 const STACK_BYTES: usize = 1 << 20;
 
 /// Runs a scene, with a depot of its own, in every interleaving.
-fn explore(scene: impl Fn(&'static Depot) + Send + Sync + 'static) {
+pub(super) fn explore(scene: impl Fn(&'static Depot) + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.max_branches = 10_000;
     let scene = Arc::new(scene);
@@ -48,33 +48,35 @@ fn explore(scene: impl Fn(&'static Depot) + Send + Sync + 'static) {
 }
 
 /// A thread of a scene.
-fn spawn<T: Send + 'static>(action: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
+pub(super) fn spawn<T: Send + 'static>(
+    action: impl FnOnce() -> T + Send + 'static,
+) -> thread::JoinHandle<T> {
     thread::Builder::new().stack_size(STACK_BYTES).spawn(action).expect("a thread")
 }
 
-fn class() -> Class {
+pub(super) fn class() -> Class {
     Class::of(BLOCK_BYTES, 8).expect("a class")
 }
 
 /// A heap of a thread, and blocks that it has been handed out.
-fn heap_with<const BLOCKS: usize>(depot: &'static Depot) -> (Heap, [usize; BLOCKS]) {
+pub(super) fn heap_with<const BLOCKS: usize>(depot: &'static Depot) -> (Heap, [usize; BLOCKS]) {
     heap_with_blocks_of(class(), depot)
 }
 
-fn heap_with_blocks_of<const BLOCKS: usize>(
+pub(super) fn heap_with_blocks_of<const BLOCKS: usize>(
     class: Class,
     depot: &'static Depot,
 ) -> (Heap, [usize; BLOCKS]) {
     let heap = depot.acquire_heap().expect("memory");
-    heap.open_outbox(heap.outbox(class), class);
+    heap.open_outbox(class);
     (heap, [(); BLOCKS].map(|()| allocate(heap, class).expect("memory")))
 }
 
 /// Frees a block and sends its slot home at once.
-fn free_and_deliver(heap: Heap, address: usize) -> bool {
+pub(super) fn free_and_deliver(heap: Heap, address: usize) -> bool {
     let class = slab_of(heap, address).class();
     let is_free = free(heap, address);
-    heap.send_home(heap.outbox(class), heap.outbox(class).len());
+    heap.deliver(class);
     is_free
 }
 
@@ -97,7 +99,7 @@ fn show_retired(ended: Heap, heaps: &[Heap], blocks: &[usize]) -> Followed {
 }
 
 /// Shows loom what the heaps and their slabs are made of, before several threads use it.
-fn show(heaps: &[Heap], blocks: &[usize]) -> Followed {
+pub(super) fn show(heaps: &[Heap], blocks: &[usize]) -> Followed {
     let slabs: Vec<_> = blocks.iter().map(|address| slab_of(heaps[0], *address)).collect();
     let followed = Followed::begin();
     for (slab, address) in slabs.iter().zip(blocks) {
@@ -121,7 +123,7 @@ fn show(heaps: &[Heap], blocks: &[usize]) -> Followed {
 }
 
 /// Looks, when the model is over, whether all slots of the slabs of these blocks are at home.
-fn assert_all_home(heaps: &[Heap], blocks: &[usize]) {
+pub(super) fn assert_all_home(heaps: &[Heap], blocks: &[usize]) {
     for heap in heaps {
         heap.flush();
     }
@@ -270,22 +272,6 @@ fn two_heaps_free_each_others_blocks() {
         thread.join().expect("it ends");
         drop(followed);
         assert_all_home(&[one, other], &blocks);
-    });
-}
-
-/// The state byte: of two frees in the same instant, by the owner and by another thread, one is recognised.
-#[test]
-fn of_two_frees_one_loses() {
-    explore(|depot| {
-        let (owner, blocks) = heap_with::<1>(depot);
-        let (other, []) = heap_with::<0>(depot);
-        let followed = show(&[owner, other], &blocks);
-        let thread = spawn(move || free_and_deliver(other, blocks[0]));
-        let is_own = free(owner, blocks[0]);
-        let is_others = thread.join().expect("it ends");
-        assert!(is_own != is_others, "one free of one life");
-        drop(followed);
-        assert_all_home(&[owner, other], &blocks);
     });
 }
 

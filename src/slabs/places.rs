@@ -44,8 +44,8 @@ impl ThreadHeap {
         }
     }
 
-    /// Gives an outbox its places.
-    pub(super) fn open_outbox(&self, outbox: &Magazine, class: Class) {
-        self.give_places(outbox, OUTBOX_CAPACITY, OUTBOX_BYTES, class);
+    /// Gives the outbox of a class its places, if it has none.
+    pub(super) fn open_outbox(&self, class: Class) {
+        self.give_places(self.outbox(class).stack(), OUTBOX_CAPACITY, OUTBOX_BYTES, class);
     }
 }

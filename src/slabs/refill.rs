@@ -1,7 +1,9 @@
 //! Malloc's slow way: what a thread heap does when its magazine of a class is empty.
 //!
-//! In this order: slots that were used before, of its own slabs or sent home by others; slots of other heaps that wait
-//! in its outbox; own slots that were never used; a slab of a thread that ended; a new slab.
+//! In this order: slots that were used before, of its own slabs or sent home by others; own slots that were never used;
+//! a slab of a thread that ended; a new slab. Slots of other heaps that wait in the outbox are no supply: one that was
+//! freed twice is recognised when it comes home, so it must come home before it is handed out. They are sent there when
+//! there is nothing that was used before.
 
 use super::class::Class;
 use super::slab::Slab;
@@ -45,9 +47,14 @@ impl ThreadHeap {
     /// are; then those that would make further pages resident.
     fn restock(&'static self, class: Class) -> Option<()> {
         let recycled = || self.recycled_slab(class);
-        if let Some(slab) = recycled().or_else(|| if self.drain() { recycled() } else { None }) {
+        let recycled_after = |has_news| if has_news { recycled() } else { None };
+        let slab = recycled()
+            .or_else(|| recycled_after(self.drain()))
+            // Some may be of slabs that were adopted meanwhile.
+            .or_else(|| recycled_after(self.deliver(class)));
+        if let Some(slab) = slab {
             self.take_from(slab, slab.recycled_count());
-        } else if !self.reuse_outbox(class) {
+        } else {
             let slab = match self.list(class).listed.get() {
                 Some(slab) => slab,
                 None => self.another_slab(class)?,
@@ -104,19 +111,5 @@ impl ThreadHeap {
         if !slab.has_free() {
             self.unlist(slab);
         }
-    }
-
-    /// Moves slots of other heaps that wait for delivery into the magazine.
-    fn reuse_outbox(&'static self, class: Class) -> bool {
-        if self.notes.is_on() {
-            return false;
-        }
-        let (outbox, magazine) = (self.outbox(class), self.magazine(class));
-        let room = magazine.capacity() - magazine.len();
-        outbox.take_oldest(room, |slot| {
-            let pushed = magazine.push(slot);
-            debug_law!(pushed.is_ok(), "no more are taken than there is room for");
-        });
-        magazine.len() > 0
     }
 }

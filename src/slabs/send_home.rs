@@ -3,6 +3,9 @@
 //! Slots of its own slabs go into their free words; those of other heaps' slabs go into the remote words, and the owner
 //! hears of it ([`handover`]). Going home, neighbouring slots are gathered word by word.
 //!
+//! Here it is found that two frees of one block were accepted ([`slot`](super::slot)): the slot comes home and is not
+//! [`SENT`](super::slot::SENT) any more, or it is on its way twice, or its slab has ended meanwhile.
+//!
 //! All of it goes home when the thread ends, when somebody trims the heap, and when the thread comes to a slow way
 //! after long: a few slots in a magazine keep their slabs, which can be many times their size. (After random frees a
 //! thread that had 300 MiB kept 82 MiB of slabs for 9 MiB of cached slots.) Either the thread did nothing meanwhile, or
@@ -14,28 +17,47 @@ use super::class::Class;
 use super::handover;
 use super::large::LARGE_BYTES;
 use super::magazine::Magazine;
+use super::raced::stop_raced;
 use super::slab::{Slab, WORD_SLOTS};
-use super::slot::FreeSlot;
+use super::slot::{FreeSlot, SentSlot};
 use super::sync::Ordering;
 use super::thread_heap::ThreadHeap;
 use crate::base::fatal::debug_law;
 use crate::settings::{self, Settings};
 
 /// Neighbouring slots that belong to one word of one slab.
+#[derive(Default)]
 struct Bits {
     slab: Option<&'static Slab>,
     word: usize,
     bits: u64,
 }
 
+impl Bits {
+    /// The address of the first one of `bits`.
+    fn address_of(&self, bits: u64) -> usize {
+        let index = self.word * WORD_SLOTS + bits.trailing_zeros() as usize;
+        self.slab.map_or(0, |slab| slab.slot_start(index))
+    }
+}
+
 impl ThreadHeap {
-    /// Takes in a slot that was freed, of an own slab or of another heap's.
-    pub(crate) fn take_in(&'static self, slab: &Slab, slot: FreeSlot) {
+    /// Takes in a slot that was freed as one of another heap's slab. By now that may be an own one.
+    pub(crate) fn take_in(&'static self, slab: &Slab, slot: SentSlot) {
         debug_law!(!self.is_nobody(), "nobody's heap is never written");
-        let class = slab.class();
+        let (class, address) = (slab.class(), slot.address());
         if slab.key() != self.key(class) {
-            self.post(class, slot);
-        } else if let Err(slot) = self.push(class, slot) {
+            return self.post(class, slot);
+        }
+        match slot.come_home() {
+            Some(slot) => self.take_in_own(class, slot),
+            None => stop_raced(address),
+        }
+    }
+
+    /// Takes in a free slot of an own slab.
+    pub(crate) fn take_in_own(&'static self, class: Class, slot: FreeSlot) {
+        if let Err(slot) = self.push(class, slot) {
             self.overflow(class, slot);
         }
     }
@@ -63,64 +85,116 @@ impl ThreadHeap {
     /// Puts a slot into a magazine that was just made room in, or sends it home where there is no memory for any.
     fn push_or_send_home(&'static self, magazine: &Magazine, slot: FreeSlot) {
         if let Err(slot) = magazine.push(slot) {
-            self.send_slot_home(slot);
+            self.put_one(slot.address(), Self::put);
         }
     }
 
     /// Takes in a slot of another heap's slab.
     #[inline(never)]
-    fn post(&'static self, class: Class, slot: FreeSlot) {
+    fn post(&'static self, class: Class, slot: SentSlot) {
         let outbox = self.outbox(class);
         let Err(slot) = outbox.push(slot) else { return };
-        if outbox.capacity() == 0 {
-            self.open_outbox(outbox, class);
-        } else {
-            self.send_home(outbox, outbox.capacity());
+        if !self.deliver(class) {
+            self.open_outbox(class);
         }
-        self.push_or_send_home(outbox, slot);
+        if let Err(slot) = outbox.push(slot) {
+            self.put_one(slot.address(), Self::put_sent);
+        }
     }
 
-    /// Sends the oldest `count` slots to their slabs.
+    /// Sends the oldest `count` slots of a magazine to their slabs.
     pub(super) fn send_home(&'static self, magazine: &Magazine, count: usize) {
-        let mut gathered = Bits { slab: None, word: 0, bits: 0 };
-        magazine.take_oldest(count, |slot| self.gather(&mut gathered, &slot));
+        let mut gathered = Bits::default();
+        magazine.take_oldest(count, |slot| {
+            self.gather(&mut gathered, slot.address(), Self::put);
+        });
         self.put(&gathered);
     }
 
-    fn send_slot_home(&'static self, slot: FreeSlot) {
-        let mut gathered = Bits { slab: None, word: 0, bits: 0 };
-        self.gather(&mut gathered, &slot);
-        self.put(&gathered);
+    /// Sends the slots in the outbox of a class home. Whether there were any.
+    pub(super) fn deliver(&'static self, class: Class) -> bool {
+        let outbox = self.outbox(class);
+        if outbox.stack().len() == 0 {
+            return false;
+        }
+        let mut gathered = Bits::default();
+        outbox.take_all(|slot| {
+            self.gather(&mut gathered, slot.address(), Self::put_sent);
+        });
+        self.put_sent(&gathered);
+        true
     }
 
-    /// Adds a slot to the gathered ones, which go home first if they are of another word.
+    /// Adds a slot to the gathered ones, which are `put` first if they are of another word.
     #[inline]
-    fn gather(&'static self, gathered: &mut Bits, slot: &FreeSlot) {
-        let place = self.depot.map.find_slot(slot.address());
-        debug_law!(place.is_some(), "a slab with a slot on its way stays");
-        let Some((slab, index)) = place else { return };
+    fn gather(
+        &'static self,
+        gathered: &mut Bits,
+        address: usize,
+        put: impl FnOnce(&'static Self, &Bits),
+    ) {
+        let Some((slab, index)) = self.depot.map.find_slot(address) else {
+            // A slab with a slot on its way stays, unless the slot is there twice.
+            return stop_raced(address);
+        };
         let word = index / WORD_SLOTS;
         if gathered.word != word || !gathered.slab.is_some_and(|other| ptr::eq(other, slab)) {
-            self.put(gathered);
+            put(self, gathered);
             *gathered = Bits { slab: Some(slab), word, bits: 0 };
         }
-        gathered.bits |= 1 << (index % WORD_SLOTS);
+        let bit = 1 << (index % WORD_SLOTS);
+        if gathered.bits & bit != 0 {
+            stop_raced(address);
+        }
+        gathered.bits |= bit;
     }
 
-    /// Puts gathered slots where they belong: into the free words of an own slab, else into the remote words.
+    /// Puts the slot at `address` where it belongs.
+    fn put_one(&'static self, address: usize, put: impl Fn(&'static Self, &Bits)) {
+        let mut gathered = Bits::default();
+        self.gather(&mut gathered, address, &put);
+        put(self, &gathered);
+    }
+
+    /// Puts gathered free slots of an own slab into its free words.
     fn put(&'static self, gathered: &Bits) {
-        let Some(slab) = gathered.slab else { return };
-        if slab.key() == self.key(slab.class()) {
+        if let Some(slab) = gathered.slab {
+            debug_law!(slab.key() == self.key(slab.class()), "a magazine has slots of own slabs");
             slab.put(gathered.word, gathered.bits);
             self.enlist(slab);
-        } else if let Some(word) = slab.remote.get(gathered.word) {
-            handover::enter(word, gathered.bits);
+        }
+    }
+
+    /// Puts gathered slots that were freed as another heap's into the remote words, or, if their slab is an own one by
+    /// now, into the free words.
+    fn put_sent(&'static self, gathered: &Bits) {
+        let &Bits { slab: Some(slab), word: index, bits } = gathered else { return };
+        if slab.key() == self.key(slab.class()) {
+            if self.put_home(slab, index, bits) {
+                self.enlist(slab);
+            }
+        } else if let Some(word) = slab.remote.get(index) {
+            let twice = handover::enter(word, bits);
+            if twice != 0 {
+                stop_raced(gathered.address_of(twice));
+            }
             if slab.notice.send()
                 && let Some(owner) = slab.owner()
             {
                 ThreadHeap::named(owner).accept_notice(slab);
             }
         }
+    }
+
+    /// Puts slots that were sent home into the free words of an own slab. Whether there were any.
+    fn put_home(&'static self, slab: &'static Slab, index: usize, bits: u64) -> bool {
+        let right = slab.welcome(index, bits);
+        if right != bits {
+            let gathered = Bits { slab: Some(slab), word: index, bits };
+            stop_raced(gathered.address_of(bits & !right));
+        }
+        slab.put(index, right);
+        right != 0
     }
 
     pub(super) fn accept_notice(&self, slab: &'static Slab) {
@@ -146,8 +220,7 @@ impl ThreadHeap {
         let mut found = false;
         for (index, word) in slab.remote.iter().enumerate() {
             handover::collect(word, |bits| {
-                slab.put(index, bits);
-                found = true;
+                found |= self.put_home(slab, index, bits);
             });
         }
         if found {
@@ -176,13 +249,16 @@ impl ThreadHeap {
             self.count_large();
         }
         if let Err(slot) = self.push(class, slot) {
-            self.send_slot_home(slot);
+            self.put_one(slot.address(), Self::put);
         }
     }
 
     /// Sends every cached slot home and takes in what others sent.
     pub(crate) fn flush(&'static self) {
-        self.caches().for_each(|magazine| self.send_home(magazine, magazine.len()));
+        for class in Class::all() {
+            self.send_home(self.magazine(class), self.magazine(class).len());
+            self.deliver(class);
+        }
         self.large_bytes.set(0);
         self.drain();
     }

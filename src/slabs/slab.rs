@@ -4,14 +4,13 @@
 //! of any other class of one slot. So a stale reference leads to valid memory, of the same shape, and its `start` says
 //! whether it still is the slab that was meant.
 //!
-//! Who may touch what: the *state bytes* belong to everybody: a free changes one with an atomic swap, so of two frees
-//! one loses; malloc stores it, and nobody but the holder of a slot does. The *free words* and the lists belong to the
-//! owner, the thread heap that `owner` names. The *remote words* are how everybody else hands slots back
+//! Who may touch what: the *state bytes* belong to everybody, by the rules of [`slot`]. The *free words* and the lists
+//! belong to the owner, the thread heap that `owner` names. The *remote words* are how everybody else hands slots back
 //! ([`handover`](super::handover)).
 //!
-//! Invariants: **I1** a slot is in one place: live (its byte is [`LIVE`]), in a magazine or outbox, in the free words,
-//! or in the remote words; **I2** `free_count` is the number of bits in the free words; **I3** the byte behind the last
-//! slot's is never [`LIVE`], so the slab's tail needs no test.
+//! Invariants: **I1** a slot is in one place: a block of somebody's, in a magazine or outbox, in the free words, or in
+//! the remote words; **I2** `free_count` is the number of bits in the free words; **I3** the byte behind the last
+//! slot's is never [`LIVE`](slot::LIVE), so the slab's tail needs no test.
 
 use core::fmt;
 use core::num::NonZeroUsize;
@@ -20,7 +19,7 @@ use core::ptr;
 use super::class::{Class, MAGIC_BITS, MAX_SLAB_BYTES, Shape};
 use super::handover::Notice;
 use super::names::{HeapName, SlabName};
-use super::slot::{self, FREE, FreeSlot, LIVE, NEW, NotFreed};
+use super::slot::{self, FREE, FreeSlot, NEW};
 use super::sync::{
     AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Cell, Ordering,
 };
@@ -208,60 +207,6 @@ impl Slab {
         self.states.get(index)
     }
 
-    /// Makes the slot that starts at `address` free, if there is one and it is live. Any thread may call it.
-    #[inline]
-    pub(crate) fn free(&self, address: usize) -> Option<FreeSlot> {
-        let start = self.start();
-        let state = self.states.get(self.slot_index_from(start, address)?)?;
-        self.free_state(start, state).then(|| FreeSlot::new(address, state))
-    }
-
-    /// Makes a slot free through its state byte, if it is live and the slab starts at `start`, as it did when the byte
-    /// was found.
-    ///
-    /// The slab is not the caller's, so unless the slot is live it may end, and its descriptor serve another run, after
-    /// the byte was found: then the byte is that of a slot elsewhere, to which it is left.
-    #[inline]
-    pub(super) fn free_state(&self, start: usize, state: &AtomicU8) -> bool {
-        if let Err(why) = slot::make_free(state, Ordering::AcqRel) {
-            if let NotFreed::NotLive(before) = why {
-                slot::put_back(state, before);
-            }
-            return false;
-        }
-        let is_meant = self.start() == start;
-        if !is_meant {
-            state.store(LIVE, Ordering::Release);
-        }
-        is_meant
-    }
-
-    /// Makes the slot that starts at `address` free, if it is live. Only the slab's owner may ask, and only for an
-    /// address that the slab map names this slab for: then the slab cannot end meanwhile, and the address lies in it.
-    #[inline]
-    pub(crate) fn free_own(&self, address: usize) -> Result<FreeSlot, NotFreed> {
-        let state = self.own_state_at(address).ok_or(NotFreed::NoSlot)?;
-        slot::make_free(state, Ordering::Relaxed).map(|()| FreeSlot::new(address, state))
-    }
-
-    /// Whether the slot that starts at `address` is live, asked as in [`Slab::free_own`].
-    #[inline]
-    pub(crate) fn is_own_live(&self, address: usize) -> bool {
-        self.own_state_at(address).is_some_and(|state| state.load(Ordering::Relaxed) == LIVE)
-    }
-
-    /// The state byte of the slot that starts at `address`, asked for as in [`Slab::free_own`].
-    #[inline]
-    #[expect(unsafe_code, reason = "the bound follows from the shape")]
-    fn own_state_at(&self, address: usize) -> Option<&'static AtomicU8> {
-        let offset = address.wrapping_sub(self.start());
-        debug_law!(offset < self.slab_bytes(), "the map names no other slab's addresses");
-        let index = self.slot_index_at(offset)?;
-        // SAFETY: `index` is `offset / slot_bytes` with `offset < slab_bytes`, so at most `slots`, and there is one
-        // byte more than there are slots (I3).
-        Some(unsafe { self.states.get_unchecked(index) })
-    }
-
     /// The state byte of slot `index` as it is now.
     pub(crate) fn state_now(&self, index: usize) -> u8 {
         self.state(index).map_or(FREE, |state| state.load(Ordering::Relaxed))
@@ -274,12 +219,12 @@ impl Slab {
 
     /// Whether slot `index` is handed out.
     pub(crate) fn is_live(&self, index: usize) -> bool {
-        self.state_now(index) == LIVE
+        slot::is_block(self.state_now(index))
     }
 
     /// Slots that are handed out. O(slots).
     pub(crate) fn live_count(&self) -> usize {
-        self.states.iter().filter(|state| state.load(Ordering::Relaxed) == LIVE).count()
+        self.states.iter().filter(|state| slot::is_block(state.load(Ordering::Relaxed))).count()
     }
 
     /// Slots that are in some thread's cache, given the number of live ones. Exact while nobody changes anything.
@@ -300,7 +245,8 @@ impl Slab {
         let live = states
             .iter()
             .rev()
-            .fold(0, |bits, state| bits << 1 | u64::from(state.load(Ordering::Relaxed) == LIVE));
+            .map(|state| slot::is_block(state.load(Ordering::Relaxed)))
+            .fold(0, |bits, is_block| bits << 1 | u64::from(is_block));
         (live, self.home(index))
     }
 
@@ -466,6 +412,7 @@ impl Slab {
     }
 }
 
+mod claim;
 mod recount;
 #[cfg(test)]
 mod tests;

@@ -1,51 +1,108 @@
-//! A slot's state byte, and the right to a slot that is free.
+//! A slot's state byte, and the right to a slot that is not handed out.
 //!
-//! Invariant: **I1** a state byte is never unmapped.
+//! | state | meaning | entered by | left by |
+//! |---|---|---|---|
+//! | [`FREE`] | not handed out | the free, or the owner taking it in | its holder, in malloc, with a store |
+//! | [`NEW`] | not handed out since its slab was cut | the owner | the same |
+//! | [`LIVE`] | handed out | malloc | a free: the owner's test and store, or a compare-exchange |
+//! | [`SENT`] | freed by another thread, not home yet | that compare-exchange | the owner taking it in |
+//! | [`BUSY`] | handed out, a realloc works on it | a compare-exchange, by all | the same realloc |
+//! | [`LOST`] | its memory is not there any more | a refused give-back | nobody |
+//!
+//! A free of an own slot has no locked instruction, and still no slot has two holders. If another thread frees the
+//! block between the owner's test and its store, both frees are accepted: the slot is in the owner's magazine, and on
+//! its way home as well. What comes home must be `SENT`, and this one is not, whether it is free by then or was handed
+//! out again: so the second free is recognised there. `slot_model` has looked at all orders.
+//!
+//! A byte is written only where a block was found live, and by the thread that found it so. A free of an address whose
+//! slab has ended may find the byte of another slab's slot, since descriptors serve again: so it looks once more where
+//! the slab starts, and if that has changed puts `LIVE` back. A thread that meets `SENT` or `BUSY` meanwhile looks
+//! again before it accuses. (Where that happens to a slot of which two frees have just been accepted, and its claim
+//! comes home within these few instructions, the claim is believed: three mistakes at one instant. And on processors
+//! with a weaker order than x86-64 the old start may be seen: then the byte stays `SENT`, the slot is nobody's to hand
+//! out, and the address is recognised on its way home.)
+//!
+//! Invariants: **I1** a state byte is never unmapped; **I2** a slab begins, ends, and changes its class or its owner on
+//! its owner's thread only, or when that has ended, so what an owner's test saw of its own slab holds at its store.
 
 use super::sync::{AtomicU8, Ordering};
 use crate::base::fatal::debug_law;
 
-/// The state byte of a slot that is handed out. Every other slot's is one of those below.
-pub(crate) const LIVE: u8 = 1;
-/// The state byte of a slot that was freed, or that was never taken out of its slab. Zero, as fresh memory is.
+/// Not handed out. Zero, as fresh memory is.
 pub(crate) const FREE: u8 = 0;
-/// The state byte of a slot that was taken out of its slab and never handed out.
-pub(crate) const NEW: u8 = 2;
-
-/// The state byte of a slot whose memory is not there any more.
-pub(crate) const LOST: u8 = 3;
+/// Handed out.
+pub(crate) const LIVE: u8 = 1;
+/// Freed by another thread than the slab's owner, and not home yet.
+pub(crate) const SENT: u8 = 2;
+/// Handed out, and a realloc works on it.
+pub(crate) const BUSY: u8 = 3;
+// 4 is free: for blocks that somebody takes notes of.
+/// Taken out of its slab, and never handed out since.
+pub(crate) const NEW: u8 = 5;
+/// Without memory.
+pub(crate) const LOST: u8 = 6;
 
 /// The bit of a state byte that marks slots in the child of a fork, while threads that vanished are dealt with. No
 /// other state has it.
 pub(super) const MARK: u8 = 1 << 7;
 
-/// Why the owner could not make a slot free.
+/// Whether a slot with this state is a block of somebody's.
+#[inline]
+pub(super) const fn is_block(state: u8) -> bool {
+    matches!(state, LIVE | BUSY)
+}
+
+/// Whether a slot with this state is nobody's: at home, in a cache, or on its way.
+#[inline]
+pub(super) const fn is_nobodys(state: u8) -> bool {
+    matches!(state, FREE | NEW | SENT)
+}
+
+/// Whether a slot with this state may be one that a wrong free has claimed through a descriptor that served another
+/// slab before, and is about to make live again.
+pub(crate) const fn may_be_put_back(state: u8) -> bool {
+    matches!(state, SENT | BUSY)
+}
+
+/// Why a slot could not be freed or claimed. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotFreed {
+pub(crate) enum Refused {
     /// No slot starts at the address.
     NoSlot,
     /// The slot is not live, and this is its state byte.
     NotLive(u8),
+    /// The slab has ended or changed its class since the address was looked up.
+    Moved,
 }
 
-/// Makes a slot free through its state byte, if it is live.
+/// Makes a slot of an own slab free, if it is live.
 #[inline]
-pub(super) fn make_free(state: &AtomicU8, ordering: Ordering) -> Result<(), NotFreed> {
-    let before = state.swap(FREE, ordering);
-    if before == LIVE { Ok(()) } else { Err(NotFreed::NotLive(before)) }
-}
-
-/// Puts the state byte back that [`make_free`] has found where it was not [`LIVE`], unless the slot was handed out
-/// since then.
-#[inline]
-pub(super) fn put_back(state: &AtomicU8, before: u8) {
-    let relaxed = Ordering::Relaxed;
-    while before != FREE && state.compare_exchange_weak(FREE, before, relaxed, relaxed) == Err(FREE)
-    {
+pub(super) fn free_own(state: &AtomicU8) -> Result<(), Refused> {
+    let before = state.load(Ordering::Relaxed);
+    if before != LIVE {
+        return Err(Refused::NotLive(before));
     }
+    state.store(FREE, Ordering::Relaxed);
+    Ok(())
 }
 
-/// A free slot, and the right to it. It has no `Clone`, as a slot is in one place at a time.
+/// Claims a slot that is live: makes it [`SENT`] or [`BUSY`].
+#[inline]
+pub(super) fn claim(state: &AtomicU8, claimed: u8) -> Result<(), Refused> {
+    debug_law!(matches!(claimed, SENT | BUSY), "a claim by compare-exchange");
+    state
+        .compare_exchange(LIVE, claimed, Ordering::AcqRel, Ordering::Relaxed)
+        .map(|_| ())
+        .map_err(Refused::NotLive)
+}
+
+/// Ends a claim: makes the slot `after`. Whether it was claimed still.
+#[inline]
+pub(super) fn end_claim(state: &AtomicU8, claimed: u8, after: u8) -> bool {
+    state.compare_exchange(claimed, after, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
+/// A free slot of an own slab, and the right to it. It has no `Clone`, as a slot is in one place at a time.
 #[derive(Debug)]
 #[repr(C)]
 #[must_use = "a free slot that is dropped is lost"]
@@ -76,8 +133,85 @@ impl FreeSlot {
     /// Makes it live: its address.
     #[inline]
     pub(super) fn hand_out(self) -> usize {
-        debug_law!(self.state.load(Ordering::Relaxed) != LIVE, "a slot is handed out once");
+        debug_law!(
+            matches!(self.state.load(Ordering::Relaxed), FREE | NEW),
+            "a slot is handed out once"
+        );
         self.state.store(LIVE, Ordering::Relaxed);
         self.address
+    }
+}
+
+/// A slot of another heap's slab that was freed, and has to go home.
+#[derive(Debug)]
+#[must_use = "a slot that is not sent home is lost"]
+pub(crate) struct SentSlot(FreeSlot);
+
+impl SentSlot {
+    /// The slot at `address`, which the caller has claimed as [`SENT`].
+    #[inline]
+    pub(super) const fn new(address: usize, state: &'static AtomicU8) -> Self {
+        Self(FreeSlot::new(address, state))
+    }
+
+    /// Where it starts.
+    #[inline]
+    pub(super) const fn address(&self) -> usize {
+        self.0.address()
+    }
+
+    /// The slot as it waits in an outbox, and back.
+    #[inline]
+    pub(super) fn into_waiting(self) -> FreeSlot {
+        self.0
+    }
+
+    /// What [`SentSlot::into_waiting`] gave.
+    #[inline]
+    pub(super) const fn waiting(slot: FreeSlot) -> Self {
+        Self(slot)
+    }
+
+    /// Makes it free: it has come home. Only the slab's owner may ask. `None` if the block was freed twice.
+    pub(super) fn come_home(self) -> Option<FreeSlot> {
+        come_home(self.0.state).then_some(self.0)
+    }
+}
+
+/// Makes a slot free that was sent home. Only the slab's owner may ask. `false` if it is not [`SENT`]: then the block
+/// was freed twice.
+#[inline]
+pub(super) fn come_home(state: &AtomicU8) -> bool {
+    let is_sent = state.load(Ordering::Relaxed) == SENT;
+    if is_sent {
+        state.store(FREE, Ordering::Relaxed);
+    }
+    is_sent
+}
+
+/// A block on which a realloc works: nobody else can free it.
+#[derive(Debug)]
+#[must_use = "a block that is dropped here stays claimed for ever"]
+pub(crate) struct BusySlot {
+    address: usize,
+    state: &'static AtomicU8,
+}
+
+impl BusySlot {
+    /// The slot at `address`, which the caller has claimed as [`BUSY`].
+    #[inline]
+    pub(super) const fn new(address: usize, state: &'static AtomicU8) -> Self {
+        Self { address, state }
+    }
+
+    /// Makes it live again. Whether nobody has freed it meanwhile.
+    pub(crate) fn keep(self) -> bool {
+        end_claim(self.state, BUSY, LIVE)
+    }
+
+    /// Frees it, on behalf of another thread than the slab's owner, or of that. `None` if somebody has freed it
+    /// meanwhile.
+    pub(crate) fn send(self) -> Option<SentSlot> {
+        end_claim(self.state, BUSY, SENT).then(|| SentSlot::new(self.address, self.state))
     }
 }

@@ -35,9 +35,12 @@ pub(super) fn allocate(heap: &'static ThreadHeap, class: Class) -> Option<usize>
 /// Takes a block back on a thread with this heap. Whether there was one.
 pub(super) fn free(heap: &'static ThreadHeap, address: usize) -> bool {
     let Some(slab) = heap.depot.map.find(address) else { return false };
-    let is_own = slab.key() == heap.key(slab.class());
-    let slot = if is_own { slab.free_own(address).ok() } else { slab.free(address) };
-    slot.map(|slot| heap.take_in(slab, slot)).is_some()
+    let class = slab.class();
+    if slab.key() == heap.key(class) {
+        slab.free_own(address).map(|slot| heap.take_in_own(class, slot)).is_ok()
+    } else {
+        slab.send(address, class).map(|slot| heap.take_in(slab, slot)).is_ok()
+    }
 }
 
 /// The slab of a block.

@@ -8,7 +8,7 @@ use super::depot::Depot;
 use super::handover;
 use super::slab::{Slab, WORD_SLOTS};
 use super::slab_map::SlabMap;
-use super::slot::{FREE, LIVE};
+use super::slot::{FREE, LIVE, Refused, SENT};
 use super::sync::{AtomicU8, AtomicU64, Ordering};
 use super::test_heaps::{allocate, free, slab_of};
 use super::thread_heap::ThreadHeap;
@@ -110,6 +110,7 @@ impl Model {
             if self.live.contains(&slot) || random.bool() {
                 self.out.push(slot);
             } else {
+                slab.state(slot).expect("a slot").store(SENT, Ordering::Relaxed);
                 handover::enter(&slab.remote[word], bit);
                 self.free.insert(slot);
             }
@@ -202,17 +203,72 @@ fn a_stale_free_leaves_a_slot_of_a_moved_slab_alone() {
     slab.begin(NOWHERE, slab.class(), owner.name());
     let address = slab.slot_start(7);
     let state = slab.state(7).expect("a slot");
-    assert!(slab.free(address).is_none(), "it is not live");
+    let send = |address| slab.send(address, class).map(|slot| slot.address());
+    assert_eq!(send(address), Err(Refused::NotLive(FREE)));
     state.store(LIVE, Ordering::Relaxed);
-    assert!(slab.free(address).is_some_and(|slot| slot.address() == address));
+    assert_eq!(send(address), Ok(address));
+    assert_eq!(
+        send(address),
+        Err(Refused::NotLive(SENT)),
+        "nothing is written where nothing is live"
+    );
+    assert_eq!(slab.welcome(0, 1 << 7), 1 << 7);
     slab.end();
-    assert!(!slab.free_state(NOWHERE, state));
+    assert_eq!(slab.claim_state(NOWHERE, class, state, SENT), Err(Refused::NotLive(FREE)));
     slab.begin(NOWHERE + SLAB_GRANULE, slab.class(), owner.name());
     state.store(LIVE, Ordering::Relaxed);
-    assert!(!slab.free_state(NOWHERE, state), "the block is another one");
-    assert!(slab.is_live(7), "and stays");
-    assert!(slab.free(address).is_none() && slab.is_live(7));
-    assert!(slab.free(address + SLAB_GRANULE).is_some());
+    assert_eq!(slab.claim_state(NOWHERE, class, state, SENT), Err(Refused::Moved));
+    assert!(slab.is_live(7), "the block is another one, and stays");
+    assert_eq!((send(address), slab.is_live(7)), (Err(Refused::NoSlot), true));
+    let other = class_of(200);
+    assert_eq!(slab.send(address + SLAB_GRANULE, other).map(drop), Err(Refused::Moved));
+    assert_eq!(slab.hold(address + SLAB_GRANULE, class).map(|busy| busy.keep()), Ok(true));
+    assert_eq!(send(address + SLAB_GRANULE), Ok(address + SLAB_GRANULE));
+}
+
+/// The owner tests the state byte, another thread frees the block, and the owner's store comes on top.
+#[test]
+fn two_frees_that_were_both_accepted_are_recognised_when_the_slot_comes_home() {
+    let (class, owner) = (class_of(100), heap(0));
+    let slab = descriptor(class);
+    slab.begin(NOWHERE, class, owner.name());
+    let (address, state) = (slab.slot_start(7), slab.state(7).expect("a slot"));
+    let (this, all) = (1 << 7, 1 << 7 | 1 << 9);
+    for after in [FREE, LIVE] {
+        state.store(LIVE, Ordering::Relaxed);
+        slab.state(9).expect("a slot").store(SENT, Ordering::Relaxed);
+        assert!(slab.send(address, class).is_ok(), "the other thread's free");
+        assert!(slab.send(address, class).is_err(), "a third is recognised at once");
+        assert!(slab.hold(address, class).is_err(), "and so is a realloc");
+        state.store(after, Ordering::Relaxed);
+        assert_eq!(slab.welcome(0, all), all & !this, "also if it was handed out again");
+        assert_eq!((slab.state_now(7), slab.state_now(9)), (after, FREE));
+    }
+    assert_eq!(handover::enter(&slab.remote[0], this), 0);
+    assert_eq!(handover::enter(&slab.remote[0], all), this, "sent home twice");
+}
+
+/// A realloc holds a block, and somebody frees it all the same.
+#[test]
+fn a_block_that_is_held_is_freed_by_nobody_else() {
+    let (class, owner) = (class_of(100), heap(0));
+    let slab = descriptor(class);
+    slab.begin(NOWHERE, class, owner.name());
+    let (address, state) = (slab.slot_start(7), slab.state(7).expect("a slot"));
+    state.store(LIVE, Ordering::Relaxed);
+    let busy = slab.hold(address, class).expect("it is live");
+    assert!(slab.is_live(7) && slab.live_count() == 1, "a walk sees a block");
+    assert!(slab.send(address, class).is_err() && slab.hold(address, class).is_err());
+    assert!(slab.free_own(address).is_err());
+    assert!(busy.keep() && slab.state_now(7) == LIVE);
+    // The owner's test came before, and its store comes on top.
+    let busy = slab.hold(address, class).expect("it is live");
+    state.store(FREE, Ordering::Relaxed);
+    assert!(!busy.keep() && slab.state_now(7) == FREE);
+    state.store(LIVE, Ordering::Relaxed);
+    let busy = slab.hold(address, class).expect("it is live");
+    slab.stop_holding(7);
+    assert!(busy.send().is_none() && slab.is_live(7), "its thread had vanished");
 }
 
 #[test]
@@ -229,9 +285,8 @@ fn a_slot_that_was_never_handed_out_is_told_from_a_freed_one() {
     assert_eq!([0, 1, 2].map(was_freed), [true, false, false]);
     // A wrong free changes nothing of that, by the owner or by another thread.
     for index in 1..3 {
-        assert!(slab.free(slab.slot_start(index)).is_none());
+        assert!(slab.send(slab.slot_start(index), class).is_err());
         assert!(slab.free_own(slab.slot_start(index)).is_err());
-        assert!(slab.free(slab.slot_start(index)).is_none());
     }
     assert!(!was_freed(2), "it never left its slab");
     assert_eq!(kept.hand_out(), slab.slot_start(1));
@@ -245,6 +300,9 @@ fn news_of_an_adopted_slab_is_forwarded() {
     let slab = descriptor(class_of(100));
     slab.begin(NOWHERE, slab.class(), old.name());
     slab.take(usize::MAX >> 1, drop);
+    for slot in [5, WORD_SLOTS + 6] {
+        slab.state(slot).expect("a slot").store(SENT, Ordering::Relaxed);
+    }
     handover::enter(&slab.remote[0], 1 << 5);
     assert!(slab.notice.send());
     slab.give_to(new.name());
@@ -304,8 +362,8 @@ fn slots_that_came_home_before_their_deliverer_vanished_are_there_once() {
     let class = class_of(100);
     let blocks: Vec<_> = (0..BLOCKS).filter_map(|_| allocate(mine, class)).collect();
     blocks.iter().for_each(|block| assert!(free(other, *block), "it is live"));
-    assert_eq!(other.outbox(class).len(), BLOCKS);
-    for address in other.outbox(class).addresses() {
+    assert_eq!(other.outbox(class).stack().len(), BLOCKS);
+    for address in other.outbox(class).stack().addresses() {
         let slab = slab_of(mine, address);
         let index = slab.slot_index(address).expect("a slot");
         handover::enter(&slab.remote[index / WORD_SLOTS], 1 << (index % WORD_SLOTS));

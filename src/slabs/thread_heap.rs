@@ -24,6 +24,7 @@ use super::handover::NoticeList;
 use super::magazine::Magazine;
 use super::names::HeapName;
 use super::notes::Notes;
+use super::outbox::Outbox;
 use super::slab::Slab;
 use super::sync::{AtomicU32, Cell};
 use crate::base::addr;
@@ -38,7 +39,7 @@ pub(crate) struct ThreadHeap {
     pub(crate) number: u64,
     /// What the system calls its thread, or the last one; 0 if that is not known.
     pub(crate) thread_id: AtomicU32,
-    pub(super) outboxes: [Magazine; CLASS_PLACES],
+    pub(super) outboxes: [Outbox; CLASS_PLACES],
     pub(super) lists: [ClassLists; CLASS_PLACES],
     /// The request to flush that was met last.
     pub(super) flushes: Cell<u32>,
@@ -52,6 +53,8 @@ pub(crate) struct ThreadHeap {
     pub(super) place_bytes: Cell<usize>,
     /// When its thread has been away from all slow ways for long enough that its caches go home: milliseconds.
     pub(super) idle_at: Cell<u64>,
+    /// The start of the block that its thread holds for a realloc; 0 while it holds none.
+    pub(crate) held: Cell<usize>,
     /// Whether its thread has ended: then empty slabs stay until somebody with the pool's lock takes them.
     pub(crate) is_retired: Cell<bool>,
     /// Its neighbours among those.
@@ -96,7 +99,7 @@ impl ThreadHeap {
             number,
             thread_id: AtomicU32::new(0),
             magazines: [const { Magazine::empty() }; CLASS_PLACES],
-            outboxes: [const { Magazine::empty() }; CLASS_PLACES],
+            outboxes: [const { Outbox::empty() }; CLASS_PLACES],
             lists: [const { ClassLists::new() }; CLASS_PLACES],
             flushes: Cell::new(0),
             large_bytes: Cell::new(0),
@@ -104,6 +107,7 @@ impl ThreadHeap {
             space: Cell::new(Bump::EMPTY),
             place_bytes: Cell::new(0),
             idle_at: Cell::new(0),
+            held: Cell::new(0),
             is_retired: Cell::new(false),
             next_retired: Cell::new(None),
             prev_retired: Cell::new(None),
@@ -219,9 +223,9 @@ impl ThreadHeap {
         unsafe { &*magazine }
     }
 
-    /// Its magazines and outboxes.
+    /// The stacks of its magazines and outboxes.
     pub(super) fn caches(&self) -> impl Iterator<Item = &Magazine> {
-        Class::all().flat_map(|class| [self.magazine(class), self.outbox(class)])
+        Class::all().flat_map(|class| [self.magazine(class), self.outbox(class).stack()])
     }
 
     /// What it has of a class beside the magazine.
@@ -231,7 +235,7 @@ impl ThreadHeap {
 
     /// The outbox of a class.
     #[inline]
-    pub(crate) fn outbox(&self, class: Class) -> &Magazine {
+    pub(crate) fn outbox(&self, class: Class) -> &Outbox {
         &self.outboxes[class.index()]
     }
 

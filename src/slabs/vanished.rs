@@ -11,7 +11,7 @@
 
 use super::class::Class;
 use super::depot::Depot;
-use super::slab::{Slab, WORD_SLOTS};
+use super::slab::Slab;
 use super::thread_heap::ThreadHeap;
 
 impl Depot {
@@ -53,7 +53,7 @@ impl Depot {
         if let Some((slab, index)) = place.filter(|(slab, index)| slab.is_nowhere(*index))
             && let Some(owner) = slab.owner()
         {
-            slab.put(index / WORD_SLOTS, 1 << (index % WORD_SLOTS));
+            slab.put_found(index);
             ThreadHeap::named(owner).enlist(slab);
         }
     }

@@ -28,6 +28,8 @@ pub(crate) enum NotABlock {
     Outside,
     /// It lies in a hole, or in a block that the heap keeps to itself.
     InHole,
+    /// It is the start of a block that the heap keeps to itself.
+    Held,
     /// It lies in a block, but not at its start.
     Interior(Segment),
     /// It is the start of a block of another size.
@@ -178,6 +180,8 @@ impl FreeList {
         let segment = self.segments.segment(path.cursor());
         if !segment.contains(address) {
             Err(NotABlock::Outside)
+        } else if segment.extent.is_kept() && segment.start == address {
+            Err(NotABlock::Held)
         } else if !segment.is_block() || segment.extent.is_kept() {
             Err(NotABlock::InHole)
         } else if segment.start != address {
@@ -207,11 +211,23 @@ impl FreeList {
         Ok(self.free_segment(&path, block, false))
     }
 
-    /// Makes the block at `start` a kept one, which only [`FreeList::release_kept`] takes. Needs no nodes. O(log n).
-    pub(crate) fn keep(&mut self, start: usize) {
-        let Ok((path, block)) = self.block_at(start, None) else { return };
+    /// Makes the block at `start`, which has `size` bytes where that is given, a kept one, which no free takes. Needs
+    /// no nodes. O(log n).
+    pub(crate) fn keep(&mut self, start: usize, size: Option<usize>) -> Result<(), NotABlock> {
+        let (path, block) = self.block_at(start, size)?;
         let kept = Segment { extent: Extent::kept(block.size()), ..block };
         self.segments.splice(&path, 1, &[kept]);
+        Ok(())
+    }
+
+    /// Makes the kept block at `start`, if there is one, one that a free takes. Needs no nodes. O(log n).
+    pub(crate) fn stop_keeping(&mut self, start: usize) {
+        let Some(path) = self.segments.locate(start) else { return };
+        let kept = self.segments.segment(path.cursor());
+        if kept.start == start && kept.extent.is_kept() {
+            let block = Segment { extent: Extent::block(kept.size()), ..kept };
+            self.segments.splice(&path, 1, &[block]);
+        }
     }
 
     /// Makes the kept block at `start` a hole. Needs no nodes. O(log n).

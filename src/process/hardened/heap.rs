@@ -11,6 +11,7 @@
 #![allow(unsafe_code, reason = "marks bytes of the heap's blocks, and makes pages untouchable")]
 
 use core::alloc::Layout;
+use core::ptr::{self, NonNull};
 
 use super::super::begin::{complain_of, refuse};
 use super::super::plain::PROCESS_HEAP;
@@ -156,6 +157,29 @@ impl Hardened {
         while self.quarantine.bytes() > settings.quarantine_bytes && self.release_oldest(settings) {
         }
         Ok(())
+    }
+
+    /// Moves the bytes of a block to one for another layout. `None` where there is no memory, and then nothing has
+    /// changed. Done as one step, so that no free comes between.
+    ///
+    /// # Safety
+    ///
+    /// `start` is a live block of layout `old`, unless it is none at all, which is found.
+    pub(in crate::process) unsafe fn reallocate(
+        &mut self,
+        start: *mut u8,
+        old: Layout,
+        new: Layout,
+        settings: &Settings,
+    ) -> Result<Option<NonNull<u8>>, Misuse> {
+        self.validate(start.addr(), Some(old))?;
+        let Some(moved) = self.allocate(new, settings) else { return Ok(None) };
+        let kept = old.size().min(new.size());
+        // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
+        unsafe { ptr::copy_nonoverlapping(start, moved.start.as_ptr(), kept) };
+        // Bytes behind it may have been written: it stays where it is then, and its user goes on with the other one.
+        self.release(start.addr(), Some(old), settings).unwrap_or_else(|misuse| refuse(&misuse));
+        Ok(Some(moved.start))
     }
 
     /// Gives the block that has waited longest back to the heap. `false` where none waits.

@@ -1,6 +1,6 @@
 //! What becomes of a slab that others have left in disorder: slots that are lost, and sums made anew.
 
-use super::super::slot::{FREE, LOST, NEW};
+use super::super::slot::{self, BUSY, LIVE, LOST};
 use super::super::sync::Ordering;
 use super::{Slab, WORD_SLOTS};
 
@@ -16,6 +16,13 @@ impl Slab {
         }
     }
 
+    /// Makes slot `index` live again, if it is one on which a realloc worked whose thread has vanished.
+    pub(crate) fn stop_holding(&self, index: usize) {
+        self.state(index).into_iter().for_each(|state| {
+            slot::end_claim(state, BUSY, LIVE);
+        });
+    }
+
     /// Whether others have freed slots that the owner has not taken in, or have said so.
     pub(crate) fn has_news(&self) -> bool {
         self.notice.is_sent() || self.remote.iter().any(|word| word.load(Ordering::Relaxed) != 0)
@@ -23,7 +30,14 @@ impl Slab {
 
     /// Whether slot `index`, which some cache has, is neither live nor lost, nor marked, nor home.
     pub(crate) fn is_nowhere(&self, index: usize) -> bool {
-        matches!(self.state_now(index), FREE | NEW) && !self.is_in_free_words(index)
+        slot::is_nobodys(self.state_now(index)) && !self.is_in_free_words(index)
+    }
+
+    /// Puts slot `index` into the free words, be it sent or free.
+    pub(crate) fn put_found(&self, index: usize) {
+        let (word, bit) = (index / WORD_SLOTS, 1 << (index % WORD_SLOTS));
+        self.welcome(word, bit);
+        self.put(word, bit);
     }
 
     /// The slots of word `index` that are home, in the free word or the remote one, and nowhere else.
@@ -33,7 +47,7 @@ impl Slab {
             return 0;
         }
         let is_alone = |slot: &usize| {
-            home >> slot & 1 == 1 && matches!(self.state_now(index * WORD_SLOTS + slot), FREE | NEW)
+            home >> slot & 1 == 1 && slot::is_nobodys(self.state_now(index * WORD_SLOTS + slot))
         };
         (0..WORD_SLOTS).filter(is_alone).fold(0, |bits, slot| bits | 1 << slot)
     }
@@ -50,6 +64,8 @@ impl Slab {
                     word.store(right, Ordering::Relaxed);
                 }
             }
+            // Those that others freed.
+            self.welcome(index as usize, bits);
             count += bits.count_ones();
             if bits != 0 {
                 hint = hint.min(index);

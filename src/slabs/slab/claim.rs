@@ -1,0 +1,104 @@
+//! A slab's slots as frees and reallocs change them, by their owner and others: see [`slot`].
+
+use super::super::class::Class;
+use super::super::slot::{self, BUSY, BusySlot, FREE, FreeSlot, LIVE, Refused, SENT, SentSlot};
+use super::super::sync::{AtomicU8, Ordering};
+use super::{Slab, WORD_SLOTS};
+use crate::base::fatal::debug_law;
+
+impl Slab {
+    /// Frees the slot that starts at `address`, if that is one of `class` and live: it has to go home. Any thread may
+    /// ask.
+    #[inline]
+    pub(crate) fn send(&self, address: usize, class: Class) -> Result<SentSlot, Refused> {
+        self.claim(address, class, SENT).map(|state| SentSlot::new(address, state))
+    }
+
+    /// Claims the slot that starts at `address` for a realloc, if that is one of `class` and live. Any thread may ask.
+    pub(crate) fn hold(&self, address: usize, class: Class) -> Result<BusySlot, Refused> {
+        self.claim(address, class, BUSY).map(|state| BusySlot::new(address, state))
+    }
+
+    #[inline]
+    fn claim(
+        &self,
+        address: usize,
+        class: Class,
+        claimed: u8,
+    ) -> Result<&'static AtomicU8, Refused> {
+        let start = self.start();
+        let state = self.slot_index_from(start, address).and_then(|index| self.states.get(index));
+        let state = state.ok_or(Refused::NoSlot)?;
+        self.claim_state(start, class, state, claimed).map(|()| state)
+    }
+
+    /// Claims a slot through its state byte, if it is live and the slab starts at `start`, as it did when the byte was
+    /// found, and is of `class`.
+    ///
+    /// The slab may be another thread's, so unless the slot is live it may end, and its descriptor serve another run,
+    /// after the byte was found: then the byte is that of a slot elsewhere, to which it is left.
+    #[inline]
+    pub(crate) fn claim_state(
+        &self,
+        start: usize,
+        class: Class,
+        state: &AtomicU8,
+        claimed: u8,
+    ) -> Result<(), Refused> {
+        slot::claim(state, claimed)?;
+        if self.start() == start && self.class() == class {
+            return Ok(());
+        }
+        // Should the owner have freed it meanwhile, it stays as it is.
+        slot::end_claim(state, claimed, LIVE);
+        Err(Refused::Moved)
+    }
+
+    /// Makes the slot that starts at `address` free, if it is live. Only the slab's owner may ask, and only for an
+    /// address that the slab map names this slab for: then the slab cannot end meanwhile, and the address lies in it.
+    #[inline]
+    pub(crate) fn free_own(&self, address: usize) -> Result<FreeSlot, Refused> {
+        let state = self.own_state_at(address).ok_or(Refused::NoSlot)?;
+        slot::free_own(state).map(|()| FreeSlot::new(address, state))
+    }
+
+    /// The state byte of the slot that starts at `address`, asked as in [`Slab::free_own`]; [`FREE`] if none does.
+    #[inline]
+    pub(crate) fn own_state(&self, address: usize) -> u8 {
+        self.own_state_at(address).map_or(FREE, |state| state.load(Ordering::Relaxed))
+    }
+
+    /// The state byte of the slot that starts at `address`, asked for as in [`Slab::free_own`].
+    #[inline]
+    #[expect(unsafe_code, reason = "the bound follows from the shape")]
+    fn own_state_at(&self, address: usize) -> Option<&'static AtomicU8> {
+        let offset = address.wrapping_sub(self.start());
+        debug_law!(offset < self.slab_bytes(), "the map names no other slab's addresses");
+        let index = self.slot_index_at(offset)?;
+        // SAFETY: `index` is `offset / slot_bytes` with `offset < slab_bytes`, so at most `slots`, and there is one
+        // byte more than there are slots (I3).
+        Some(unsafe { self.states.get_unchecked(index) })
+    }
+
+    /// Makes the slots of `bits` of word `index` free, which others have sent home. Those that are [`SENT`]: of the
+    /// others two frees were accepted. Only the owner may ask.
+    pub(crate) fn welcome(&self, index: usize, bits: u64) -> u64 {
+        let state_of = |slot: usize| self.state(index * WORD_SLOTS + slot);
+        let is_sent = |slot: &usize| {
+            state_of(*slot).is_some_and(|state| state.load(Ordering::Relaxed) == SENT)
+        };
+        // All loads before all stores: they share a cache line, which other threads want, too.
+        let sent = ones(bits).filter(is_sent).fold(0, |sent, slot| sent | 1 << slot);
+        for state in ones(sent).filter_map(state_of) {
+            state.store(FREE, Ordering::Relaxed);
+        }
+        sent
+    }
+}
+
+/// The numbers of the bits that are set, lowest first.
+fn ones(bits: u64) -> impl Iterator<Item = usize> {
+    let next = |bits: &u64| Some(bits & (bits - 1)).filter(|bits| *bits != 0);
+    core::iter::successors(Some(bits).filter(|bits| *bits != 0), next)
+        .map(|bits| bits.trailing_zeros() as usize)
+}
