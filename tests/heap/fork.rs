@@ -5,11 +5,15 @@
 #[path = "../helpers/mod.rs"]
 mod helpers;
 
+#[cfg(feature = "std")]
+use core::alloc::GlobalAlloc;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::process::ExitCode;
 use std::sync::{Barrier, Mutex};
 
+#[cfg(feature = "std")]
+use helpers::piece::layout;
 use helpers::piece::{MEMS, Piece};
 use helpers::trials::{Answer, Trials};
 use helpers::{Rng, child, scaled};
@@ -316,6 +320,50 @@ fn first_moment_case() -> Result<Answer, String> {
     if is_soon && is_soon_enough { Ok(Answer::Passed(text)) } else { Err(text) }
 }
 
+/// A thread is moving a block when the process forks: in the child nobody does, and the block can be freed.
+#[cfg(feature = "std")]
+fn moving_case() -> Result<Answer, String> {
+    const SIZE: usize = 3 << 20;
+    let (mut halfway, tries) = (0, scaled(60, 200));
+    for number in 0..tries {
+        // In a slab, and in the free list.
+        let size = if number % 2 == 0 { SIZE } else { 2 * SIZE };
+        let (old, larger) = (layout(size, 8), layout(size + SIZE / 2, 8));
+        // SAFETY: the size is not 0.
+        let block = unsafe { MEMS.alloc(old) }.expose_provenance();
+        let stage = AtomicUsize::new(0);
+        halfway += std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let pointer = core::ptr::with_exposed_provenance_mut(block);
+                stage.store(1, Ordering::Release);
+                // SAFETY: the block is live, and this thread's by now.
+                let moved = unsafe { MEMS.realloc(pointer, old, size + SIZE / 2) };
+                stage.store(2, Ordering::Release);
+                // SAFETY: so is this one.
+                unsafe { MEMS.dealloc(moved, larger) };
+            });
+            while stage.load(Ordering::Acquire) == 0 {
+                core::hint::spin_loop();
+            }
+            std::thread::sleep(core::time::Duration::from_micros(number as u64 % 20 * 10));
+            let answer = child::forked(PATIENCE_SECONDS, || {
+                let is_halfway = stage.load(Ordering::Acquire) == 1;
+                let pointer = core::ptr::with_exposed_provenance_mut::<u8>(block);
+                if is_halfway && MEMS.usable_size(pointer).is_some() {
+                    // SAFETY: nobody else has it here.
+                    unsafe { MEMS.dealloc(pointer, old) };
+                    MEMS.check().map_err(|broken| broken.to_string())?;
+                    return Ok("halfway".to_owned());
+                }
+                Ok(String::new())
+            });
+            answer.map(|text| usize::from(text == "halfway"))
+        })?;
+    }
+    let text = format!("{halfway} of {tries} forks came while the block was moved");
+    if halfway > 0 { Ok(Answer::Passed(text)) } else { Err(text) }
+}
+
 fn main() -> ExitCode {
     // The parent, too, must not hang.
     child::watchdog(120);
@@ -329,6 +377,8 @@ fn main() -> ExitCode {
     trials.case("fork_while_others_are_in_regions", move || {
         fork_case(0, count / 4, churn_in_regions)
     });
+    #[cfg(feature = "std")]
+    trials.case("a_block_that_a_vanished_thread_was_moving", moving_case);
     // The last one, as it leaves a large heap behind, which makes forks slow.
     trials.case("the_first_moment_of_a_child", first_moment_case);
     trials.finish()

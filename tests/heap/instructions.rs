@@ -1,5 +1,6 @@
-//! How many instructions a malloc and a free take where they are fast: counted by the processor's trap flag, so the
-//! number is the same on every run. In release builds on x86-64; elsewhere there is nothing to hold it to.
+//! How many instructions a malloc and a free take where they are fast, and that none is locked: counted by the
+//! processor's trap flag, so the number is the same on every run. In release builds on x86-64; elsewhere there is
+//! nothing to hold it to.
 #![allow(unsafe_code, reason = "the trap flag, its signal, and blocks by hand")]
 #![allow(clippy::expect_used, reason = "tests")]
 
@@ -29,9 +30,39 @@ mod counting {
     use super::GLOBAL;
 
     static STEPS: AtomicUsize = AtomicUsize::new(0);
+    /// Those of them that are locked.
+    static LOCKED: AtomicUsize = AtomicUsize::new(0);
 
-    extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
         STEPS.fetch_add(1, Relaxed);
+        // SAFETY: with SA_SIGINFO it is one of these.
+        let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+        let next = usize::try_from(context.uc_mcontext.gregs[libc::REG_RIP as usize]);
+        let next = core::ptr::with_exposed_provenance::<[u8; 4]>(next.unwrap_or(0));
+        // SAFETY: there are further instructions behind every one that is executed here.
+        LOCKED.fetch_add(usize::from(is_locked(unsafe { next.read_unaligned() })), Relaxed);
+    }
+
+    /// Whether an instruction that begins with these bytes locks the bus: one with that prefix, or an exchange with
+    /// memory, which does so without.
+    fn is_locked(bytes: [u8; 4]) -> bool {
+        const LOCK: u8 = 0xf0;
+        let mut bytes = bytes.into_iter().skip_while(|byte| matches!(byte, 0x66 | 0x40..=0x4f));
+        match bytes.next() {
+            Some(LOCK) => true,
+            Some(0x86 | 0x87) => bytes.next().is_some_and(|operands| operands >> 6 != 3),
+            _ => false,
+        }
+    }
+
+    /// Looks whether locked instructions are told from others.
+    pub(super) fn check_locks() {
+        for locked in [[0xf0, 0x0f, 0xb0, 0x08], [0x86, 0x0f, 0, 0], [0x48, 0x87, 0x07, 0]] {
+            assert!(is_locked(locked), "{locked:x?}");
+        }
+        for plain in [[0x88, 0x0f, 0, 0], [0x48, 0x87, 0xc7, 0], [0x0f, 0xb0, 0x08, 0]] {
+            assert!(!is_locked(plain), "{plain:x?}");
+        }
     }
 
     fn install() {
@@ -62,9 +93,10 @@ mod counting {
     }
 
     /// Calls a function of the three above: its answer, if it has one, and the instructions from setting the trap flag
-    /// until it is cleared.
+    /// until it is cleared, those that are locked a thousandfold.
     fn counted(function: *const (), layout: Layout, block: *mut u8) -> (*mut u8, usize) {
-        let before = STEPS.load(Relaxed);
+        let count = || STEPS.load(Relaxed) + 1000 * LOCKED.load(Relaxed);
+        let before = count();
         let answer: *mut u8;
         // SAFETY: the flag's traps have a handler, and the call is one by C's convention.
         unsafe {
@@ -80,7 +112,7 @@ mod counting {
                 clobber_abi("C"),
             );
         }
-        (answer, STEPS.load(Relaxed) - before)
+        (answer, count() - before)
     }
 
     /// Instructions of a malloc and of a free of `size` bytes, the least of some pairs.
@@ -124,6 +156,11 @@ fn count(_: usize) -> Result<Answer, String> {
 
 fn main() -> ExitCode {
     let mut trials = Trials::alone();
+    #[cfg(target_arch = "x86_64")]
+    trials.case("locks_are_seen", || {
+        counting::check_locks();
+        Ok(Answer::Passed(String::new()))
+    });
     for size in [16, 64, 1024, 32_768] {
         trials.case(format!("instructions_for_{size}_bytes"), move || count(size));
     }

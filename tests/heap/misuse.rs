@@ -57,6 +57,7 @@ fn words_for(kind: &str, is_slot: bool, is_fresh: bool) -> &'static [&'static st
         "realloc-foreign" => &["realloc of a pointer that is not from this heap,"],
         "realloc-wrong-size" => &["realloc with a wrong size for"],
         "double-at-once" | "double-interleaved" if is_slot => &[DOUBLE],
+        "double-in-a-race" => &[DOUBLE, UNALLOCATED, "two frees of"],
         _ if kind.starts_with("double") => &[DOUBLE, UNALLOCATED],
         "interior-8" | "interior-middle" => &[INTERIOR, MISALIGNED],
         "interior-last" | "misaligned" | "before-by-1" => &[MISALIGNED],

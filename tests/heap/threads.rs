@@ -23,7 +23,7 @@ const THREADS: usize = 8;
 /// Places at which blocks change hands.
 const PLACES: usize = 1024;
 
-/// Allocates, leaves the block at a random place, and verifies and frees what was there.
+/// Allocates, leaves the block at a random place, and verifies, resizes and frees what was there.
 fn exchange(places: &[Mutex<Option<Piece>>], seed: u64, rounds: usize) {
     let mut rng = Rng::quiet(seed);
     for _ in 0..rounds {
@@ -33,7 +33,10 @@ fn exchange(places: &[Mutex<Option<Piece>>], seed: u64, rounds: usize) {
             assert!(piece.resize(size * 2));
         }
         let other = places[rng.below(places.len())].lock().unwrap().replace(piece);
-        if let Some(other) = other {
+        if let Some(mut other) = other {
+            if rng.once_in(16) {
+                assert!(other.resize(size * 3 + 1));
+            }
             other.free();
         }
     }
