@@ -1,13 +1,13 @@
 //! A block whose bytes are being moved elsewhere: held, so that no free takes it meanwhile.
 //!
-//! A slot of another heap's slab is claimed by its state byte, a block of the free list by its mark there. A slot of
-//! the thread's own slabs needs neither: nobody but this thread hands it out again, so it is enough to look whether it
-//! is live once its new place is found, and then to free it as ever.
+//! A slot is claimed by its state byte, a block of the free list by its mark there. A small slot of the thread's own
+//! slabs needs neither: nobody but this thread hands it out again, so it is enough to look whether it is live once its
+//! new place is found, and then to free it as ever.
 
 use core::alloc::Layout;
 
 use super::free::free;
-use super::plain::{Looks, PROCESS_HEAP, ProcessHeap, check_slot, not_live};
+use super::plain::{Looks, PROCESS_HEAP, ProcessHeap, check_slot};
 use super::thread;
 use crate::heap::Misuse;
 use crate::slabs::class::Class;
@@ -34,7 +34,7 @@ pub(super) struct Held {
 
 /// How a block is held.
 enum How {
-    /// As a slot of an own slab.
+    /// As a small slot of an own slab.
     Own,
     /// As a slot of this slab.
     Slot(BusySlot, &'static Slab),
@@ -55,20 +55,23 @@ impl ProcessHeap {
         while let Some(slab) = DEPOT.map.find(address) {
             let class = slab.class();
             let index = check_slot(slab, class, address, Some(old))?;
-            if new == Some(class) {
-                return match slab.state_now(index) {
-                    slot::LIVE => Ok(Resized::Here),
-                    state if slot::may_be_put_back(state) && looks.look_again() => continue,
-                    state => Err(not_live(address, Some(old), state)),
-                };
-            }
-            if let Some(held) = hold_slot(slab, class, (address, old), &mut looks)? {
-                return match new {
-                    Some(new) if held.resize_slab(slab, new)? => {
-                        held.keep().map(|()| Resized::Here)
-                    }
-                    _ => Ok(Resized::Elsewhere(held)),
-                };
+            let held = if new == Some(class) {
+                match slab.state_now(index) {
+                    slot::LIVE => return Ok(Resized::Here),
+                    state => Err(Refused::NotLive(state)),
+                }
+            } else {
+                hold_slot(slab, class, address)
+            };
+            match held {
+                Ok(how) => {
+                    let held = Held { address, layout: old, how };
+                    return match new {
+                        Some(new) if resize_slab(slab, new) => held.keep().map(|()| Resized::Here),
+                        _ => Ok(Resized::Elsewhere(held)),
+                    };
+                }
+                Err(refused) => looks.judge(refused, address, Some(old))?,
             }
         }
         if new.is_some() && Class::of_layout(old).is_none() {
@@ -91,8 +94,9 @@ impl ProcessHeap {
         while let Some(slab) = DEPOT.map.find(address) {
             let class = slab.class();
             check_slot(slab, class, address, Some(layout))?;
-            if let Some(held) = hold_slot(slab, class, (address, layout), &mut looks)? {
-                return Ok(held);
+            match hold_slot(slab, class, address) {
+                Ok(how) => return Ok(Held { address, layout, how }),
+                Err(refused) => looks.judge(refused, address, Some(layout))?,
             }
         }
         hold_run(address, layout)
@@ -107,82 +111,44 @@ impl ProcessHeap {
     }
 }
 
-/// Holds a slot that starts at the address. `None` if that is to be looked at again.
-fn hold_slot(
-    slab: &'static Slab,
-    class: Class,
-    (address, layout): (usize, Layout),
-    looks: &mut Looks,
-) -> Result<Option<Held>, Misuse> {
-    let held = |how| Ok(Some(Held { address, layout, how }));
-    let is_own = slab.key() == thread::current().key(class);
-    let refused = if is_own {
-        match slab.own_state(address) {
-            slot::LIVE => return held(How::Own),
-            state => Refused::NotLive(state),
-        }
-    } else {
-        note_held(address);
-        match slab.hold(address, class) {
-            Ok(busy) => return held(How::Slot(busy, slab)),
-            Err(refused) => {
-                note_held(0);
-                refused
-            }
-        }
-    };
-    match refused {
-        Refused::NotLive(state) if !slot::may_be_put_back(state) || !looks.look_again() => {
-            Err(not_live(address, Some(layout), state))
-        }
-        _ => Ok(None),
-    }
+/// Whether a slab of `class` is one of the calling thread's own.
+fn is_own(slab: &Slab, class: Class) -> bool {
+    slab.key() == thread::current().key(class)
 }
 
-fn hold_run(address: usize, layout: Layout) -> Result<Held, Misuse> {
-    note_held(address);
-    let held = DEPOT.heap.hold(address, layout.size());
-    if held.is_err() {
-        note_held(0);
+/// Holds a slot that starts at the address.
+fn hold_slot(slab: &'static Slab, class: Class, address: usize) -> Result<How, Refused> {
+    // A large one is claimed by its owner, too: it may get another class where it is.
+    if !class.is_large() && is_own(slab, class) {
+        return match slab.own_state(address) {
+            slot::LIVE => Ok(How::Own),
+            state => Err(Refused::NotLive(state)),
+        };
     }
+    noting(address, || slab.hold(address, class)).map(|busy| How::Slot(busy, slab))
+}
+
+/// Holds a block of the free list.
+fn hold_run(address: usize, layout: Layout) -> Result<Held, Misuse> {
+    let held = noting(address, || DEPOT.heap.hold(address, layout.size()));
     held.map(|()| Held { address, layout, how: How::Run })
 }
 
-/// Makes the one slot of an own slab one of another class where it is, if there is room.
-fn resize_own_slab(slab: &'static Slab, held: &Held, class: Class) -> Result<bool, Misuse> {
-    note_held(held.address);
-    let busy = slab.hold(held.address, slab.class());
-    let resized = busy.map(|busy| {
-        let is_done = DEPOT.resize_slab(slab, class);
-        (busy.keep(), is_done)
-    });
-    note_held(0);
-    match resized {
-        Ok((true, is_done)) => Ok(is_done),
-        Ok((false, _)) => Err(Misuse::frees_raced(held.address)),
-        Err(_) => held.check().map(|()| false),
+/// Makes the one slot of a slab, which is held, one of another class where it is, if there is room, and if the calling
+/// thread may change the slab: its own, or one of the heap that threads share, while it has the lock of that.
+fn resize_slab(slab: &'static Slab, class: Class) -> bool {
+    let before = slab.class();
+    if !class.is_large() || !before.is_large() {
+        return false;
     }
-}
-
-/// Does so for a slab of the heap that threads share, which is the calling thread's while it has the lock.
-fn resize_shared_slab(slab: &'static Slab, class: Class) -> bool {
+    if is_own(slab, before) {
+        return DEPOT.resize_slab(slab, class);
+    }
     let shared = PROCESS_HEAP.shared.lock();
-    shared.is_some_and(|heap| slab.key() == heap.key(slab.class()))
-        && DEPOT.resize_slab(slab, class)
+    shared.is_some_and(|heap| slab.key() == heap.key(before)) && DEPOT.resize_slab(slab, class)
 }
 
 impl Held {
-    /// Makes the one slot of its slab one of another class where it is, if there is room, and if the calling thread may
-    /// change the slab.
-    fn resize_slab(&self, slab: &'static Slab, class: Class) -> Result<bool, Misuse> {
-        match &self.how {
-            _ if !class.is_large() || !slab.class().is_large() => Ok(false),
-            How::Own => resize_own_slab(slab, self, class),
-            How::Slot(..) => Ok(resize_shared_slab(slab, class)),
-            How::Run => Ok(false),
-        }
-    }
-
     /// Whether it is live still.
     pub(super) fn check(&self) -> Result<(), Misuse> {
         match self.how {
@@ -227,6 +193,12 @@ impl Held {
         note_held(0);
         freed
     }
+}
+
+/// Notes a block that the calling thread is about to hold, unless it cannot.
+fn noting<T, E>(address: usize, hold: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    note_held(address);
+    hold().inspect_err(|_| note_held(0))
 }
 
 /// Notes which block the calling thread holds, for the child of a fork that the thread is not in. A thread without a

@@ -92,17 +92,13 @@ impl ProcessHeap {
         let mut looks = Looks::new();
         while let Some(slab) = DEPOT.map.find(address) {
             let class = slab.class();
-            let index = check_slot(slab, class, address, layout)?;
+            check_slot(slab, class, address, layout)?;
             match slab.send(address, class) {
                 Ok(slot) => {
                     self.with_heap(|heap| heap.take_in(slab, slot));
                     return Ok(());
                 }
-                Err(Refused::NotLive(state)) if !slot::may_be_put_back(state) => {
-                    return Err(not_live(address, layout, state));
-                }
-                Err(_) if looks.look_again() => {}
-                Err(_) => return Err(not_live(address, layout, slab.state_now(index))),
+                Err(refused) => looks.judge(refused, address, layout)?,
             }
         }
         // Noted first: once it is free the address may be another thread's.
@@ -193,12 +189,24 @@ impl Looks {
         Self(0)
     }
 
-    /// Waits, if there is any use in looking again.
+    /// Waits if there is any use in looking again, or says what is wrong.
     #[cold]
-    pub(super) fn look_again(&mut self) -> bool {
+    pub(super) fn judge(
+        &mut self,
+        refused: Refused,
+        address: usize,
+        layout: Option<Layout>,
+    ) -> Result<(), Misuse> {
+        let (state, may_change) = match refused {
+            Refused::NotLive(state) => (state, slot::may_be_put_back(state)),
+            Refused::NoSlot | Refused::Moved => (slot::FREE, true),
+        };
         self.0 += 1;
+        if !may_change || self.0 >= Self::MOST {
+            return Err(not_live(address, layout, state));
+        }
         rustix::thread::sched_yield();
-        self.0 < Self::MOST
+        Ok(())
     }
 }
 
