@@ -105,7 +105,7 @@ fn touch(marks: &[Rc<Condvar>]) {
 pub(super) struct Vanishing(Rc<AtomicBool>);
 
 impl Vanishing {
-    /// To be made where a thread is that may vanish can be told.
+    /// Of a thread that is there still.
     pub(super) fn new() -> Self {
         Self(Rc::new(AtomicBool::new(false)))
     }

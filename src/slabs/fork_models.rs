@@ -7,7 +7,7 @@
 use super::class::Class;
 use super::depot::Depot;
 use super::followed::Vanishing;
-use super::models::{Heap, class, explore, free_and_deliver, heap_with, show, spawn};
+use super::models::{Heap, class, explore, free_and_deliver, heap_with_and_another, show, spawn};
 use super::test_heaps::{allocate, free, slab_of};
 
 /// Forks while a thread does something with its heap, which it vanishes from, and another one, which forks, does
@@ -62,8 +62,7 @@ fn live_of(heap: Heap, blocks: &[usize]) -> Vec<usize> {
 #[test]
 fn a_fork_beside_a_free_of_its_thread_loses_no_block() {
     explore(|depot| {
-        let (owner, blocks) = heap_with::<2>(depot);
-        let (other, []) = heap_with::<0>(depot);
+        let (owner, blocks, other) = heap_with_and_another::<2>(depot);
         fork_beside(
             depot,
             [owner, other],
@@ -81,8 +80,7 @@ fn a_fork_beside_a_free_of_its_thread_loses_no_block() {
 #[test]
 fn a_fork_beside_a_drain_keeps_what_came_home() {
     explore(|depot| {
-        let (owner, blocks) = heap_with::<2>(depot);
-        let (other, []) = heap_with::<0>(depot);
+        let (owner, blocks, other) = heap_with_and_another::<2>(depot);
         fork_beside(
             depot,
             [other, owner],
@@ -104,8 +102,7 @@ fn a_fork_beside_a_drain_keeps_what_came_home() {
 #[test]
 fn a_fork_beside_a_busy_heap_hands_no_slot_out_twice() {
     explore(|depot| {
-        let (owner, blocks) = heap_with::<2>(depot);
-        let (other, []) = heap_with::<0>(depot);
+        let (owner, blocks, other) = heap_with_and_another::<2>(depot);
         fork_beside(
             depot,
             [other, owner],

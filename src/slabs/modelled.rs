@@ -68,6 +68,28 @@ macro_rules! atomic {
     };
 }
 
+/// One of the two compare-exchanges of an atomic number.
+macro_rules! exchange {
+    ($exchange:ident, $value:ty) => {
+        pub(crate) fn $exchange(
+            &self,
+            old: $value,
+            new: $value,
+            success: Ordering,
+            failure: Ordering,
+        ) -> Result<$value, $value> {
+            match self.known() {
+                Some(known) => known.write(|atomic| {
+                    let was = atomic.$exchange(old, new, success, failure)?;
+                    self.0.store(new, Ordering::Relaxed);
+                    Ok(was)
+                }),
+                None => self.0.$exchange(old, new, success, failure),
+            }
+        }
+    };
+}
+
 /// An atomic number.
 macro_rules! atomic_number {
     ($name:ident, $value:ty, $store:ident) => {
@@ -107,39 +129,8 @@ macro_rules! atomic_number {
                 }
             }
 
-            pub(crate) fn compare_exchange(
-                &self,
-                old: $value,
-                new: $value,
-                success: Ordering,
-                failure: Ordering,
-            ) -> Result<$value, $value> {
-                match self.known() {
-                    Some(known) => known.write(|atomic| {
-                        let was = atomic.compare_exchange(old, new, success, failure)?;
-                        self.0.store(new, Ordering::Relaxed);
-                        Ok(was)
-                    }),
-                    None => self.0.compare_exchange(old, new, success, failure),
-                }
-            }
-
-            pub(crate) fn compare_exchange_weak(
-                &self,
-                old: $value,
-                new: $value,
-                success: Ordering,
-                failure: Ordering,
-            ) -> Result<$value, $value> {
-                match self.known() {
-                    Some(known) => known.write(|atomic| {
-                        let was = atomic.compare_exchange_weak(old, new, success, failure)?;
-                        self.0.store(new, Ordering::Relaxed);
-                        Ok(was)
-                    }),
-                    None => self.0.compare_exchange_weak(old, new, success, failure),
-                }
-            }
+            exchange!(compare_exchange, $value);
+            exchange!(compare_exchange_weak, $value);
         }
     };
 }

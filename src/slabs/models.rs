@@ -63,6 +63,14 @@ pub(super) fn heap_with<const BLOCKS: usize>(depot: &'static Depot) -> (Heap, [u
     heap_with_blocks_of(class(), depot)
 }
 
+/// A heap of a thread, blocks that it has been handed out, and the heap of another thread.
+pub(super) fn heap_with_and_another<const BLOCKS: usize>(
+    depot: &'static Depot,
+) -> (Heap, [usize; BLOCKS], Heap) {
+    let (owner, blocks) = heap_with(depot);
+    (owner, blocks, heap_with::<0>(depot).0)
+}
+
 pub(super) fn heap_with_blocks_of<const BLOCKS: usize>(
     class: Class,
     depot: &'static Depot,
@@ -214,8 +222,7 @@ fn no_slab_behind_another_is_forgotten() {
 #[test]
 fn one_thread_that_delivers_twice_is_heard_twice() {
     explore(|depot| {
-        let (owner, blocks) = heap_with::<2>(depot);
-        let (other, []) = heap_with::<0>(depot);
+        let (owner, blocks, other) = heap_with_and_another::<2>(depot);
         let followed = show(&[owner, other], &blocks);
         let thread = spawn(move || blocks.map(|block| assert!(free_and_deliver(other, block))));
         owner.drain();

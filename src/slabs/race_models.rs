@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::class::Class;
 use super::models::{
-    Heap, assert_all_home, class, explore, free_and_deliver, heap_with, heap_with_blocks_of, show,
-    spawn,
+    Heap, assert_all_home, class, explore, free_and_deliver, heap_with, heap_with_and_another,
+    heap_with_blocks_of, show, spawn,
 };
 use super::raced;
 use super::slot::{BusySlot, LIVE};
@@ -108,8 +108,7 @@ fn of_two_reallocs_one_is_recognised() {
 fn a_slot_that_was_freed_twice_is_in_one_hand() {
     explore(|depot| {
         raced::count();
-        let (owner, blocks) = heap_with::<1>(depot);
-        let (other, []) = heap_with::<0>(depot);
+        let (owner, blocks, other) = heap_with_and_another::<1>(depot);
         let followed = show(&[owner, other], &blocks);
         let thread = spawn(move || free_and_deliver(other, blocks[0]));
         let is_freed = free(owner, blocks[0]);
@@ -138,8 +137,7 @@ fn a_slot_that_was_freed_twice_is_in_one_hand() {
 #[test]
 fn a_block_that_was_held_can_be_freed() {
     explore(|depot| {
-        let (owner, blocks) = heap_with::<1>(depot);
-        let (other, []) = heap_with::<0>(depot);
+        let (owner, blocks, other) = heap_with_and_another::<1>(depot);
         let followed = show(&[owner, other], &blocks);
         let thread = spawn(move || hold(other, blocks[0]).map(BusySlot::keep));
         let is_freed = free(owner, blocks[0]);
@@ -156,8 +154,7 @@ fn a_block_that_was_held_can_be_freed() {
 fn a_stale_free_harms_no_slab_that_began_since() {
     explore(|depot| {
         raced::count();
-        let (owner, blocks) = heap_with::<1>(depot);
-        let (other, []) = heap_with::<0>(depot);
+        let (owner, blocks, other) = heap_with_and_another::<1>(depot);
         let slab = slab_of(owner, blocks[0]);
         let (start, bytes) = (slab.start(), slab.slab_bytes());
         let followed = show(&[owner, other], &blocks);

@@ -174,19 +174,12 @@ impl SentSlot {
 
     /// Makes it free: it has come home. Only the slab's owner may ask. `None` if the block was freed twice.
     pub(super) fn come_home(self) -> Option<FreeSlot> {
-        come_home(self.0.state).then_some(self.0)
+        let is_sent = self.0.state.load(Ordering::Relaxed) == SENT;
+        if is_sent {
+            self.0.state.store(FREE, Ordering::Relaxed);
+        }
+        is_sent.then_some(self.0)
     }
-}
-
-/// Makes a slot free that was sent home. Only the slab's owner may ask. `false` if it is not [`SENT`]: then the block
-/// was freed twice.
-#[inline]
-pub(super) fn come_home(state: &AtomicU8) -> bool {
-    let is_sent = state.load(Ordering::Relaxed) == SENT;
-    if is_sent {
-        state.store(FREE, Ordering::Relaxed);
-    }
-    is_sent
 }
 
 /// A block on which a realloc works: nobody else can free it.

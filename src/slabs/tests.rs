@@ -195,6 +195,14 @@ fn the_map_ends_where_it_ends() {
     assert_eq!(map.all().count(), 0);
 }
 
+/// A slab on nobody's memory, its class, and its slot 7: where that starts, and its state byte.
+fn slab_with_slot_7() -> (&'static Slab, Class, usize, &'static AtomicU8) {
+    let class = class_of(100);
+    let slab = descriptor(class);
+    slab.begin(NOWHERE, class, heap(0).name());
+    (slab, class, slab.slot_start(7), slab.state(7).expect("a slot"))
+}
+
 /// A stale free that has found a state byte, and then the descriptor serves another run, in which the slot is live.
 #[test]
 fn a_stale_free_leaves_a_slot_of_a_moved_slab_alone() {
@@ -229,10 +237,7 @@ fn a_stale_free_leaves_a_slot_of_a_moved_slab_alone() {
 /// The owner tests the state byte, another thread frees the block, and the owner's store comes on top.
 #[test]
 fn two_frees_that_were_both_accepted_are_recognised_when_the_slot_comes_home() {
-    let (class, owner) = (class_of(100), heap(0));
-    let slab = descriptor(class);
-    slab.begin(NOWHERE, class, owner.name());
-    let (address, state) = (slab.slot_start(7), slab.state(7).expect("a slot"));
+    let (slab, class, address, state) = slab_with_slot_7();
     let (this, all) = (1 << 7, 1 << 7 | 1 << 9);
     for after in [FREE, LIVE] {
         state.store(LIVE, Ordering::Relaxed);
@@ -251,10 +256,7 @@ fn two_frees_that_were_both_accepted_are_recognised_when_the_slot_comes_home() {
 /// A realloc holds a block, and somebody frees it all the same.
 #[test]
 fn a_block_that_is_held_is_freed_by_nobody_else() {
-    let (class, owner) = (class_of(100), heap(0));
-    let slab = descriptor(class);
-    slab.begin(NOWHERE, class, owner.name());
-    let (address, state) = (slab.slot_start(7), slab.state(7).expect("a slot"));
+    let (slab, class, address, state) = slab_with_slot_7();
     state.store(LIVE, Ordering::Relaxed);
     let busy = slab.hold(address, class).expect("it is live");
     assert!(slab.is_live(7) && slab.live_count() == 1, "a walk sees a block");
