@@ -330,3 +330,17 @@ fn impossible_layouts_give_null_and_a_failed_realloc_keeps_its_block() {
     let mut refused = Vec::<u8>::new();
     assert!(refused.try_reserve(most).is_err());
 }
+
+/// The block is held while there might be another place for it, and then it is not.
+#[test]
+fn a_failed_realloc_of_another_threads_block_keeps_it() {
+    let _turn = PROCESS_HEAP.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for size in [1000, 100_000, 6 << 20] {
+        let made = std::thread::spawn(move || Piece::new(size, 16, 7).expect("there is memory"));
+        let mut piece = made.join().expect("no panic");
+        assert!(!piece.resize(1 << 48), "{size} bytes");
+        assert_eq!(MEMS.check(), Ok(()));
+        assert!(piece.resize(2 * size));
+        piece.free();
+    }
+}
