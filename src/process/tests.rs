@@ -84,9 +84,10 @@ fn a_thread_adopts_a_slab_of_one_that_ended() {
     const TRIES: usize = 100;
     let _alone = alone();
     // Found where the harness had kept a block of the size that was tried: its slab was adopted, for good.
-    let kept = thread::spawn(|| malloc(7000)).join().expect("no panic");
+    let size = size_without_slab();
+    let kept = thread::spawn(move || malloc(size)).join().expect("no panic");
     assert!((0..TRIES).any(|_| adopts_what_was_left()), "each time a new slab was made");
-    free(kept, layout(7000));
+    free(kept, layout(size));
     assert_eq!(PROCESS_HEAP.check(), Ok(()));
 }
 
