@@ -51,6 +51,7 @@ pub(crate) fn release(address: usize, layout: Option<Layout>) -> Result<(), Misu
 /// settings want it to go on.
 pub(crate) fn release_or_refuse(address: usize, layout: Option<Layout>) {
     if address != 0
+        && !c::take_back_other(address, layout)
         && let Err(misuse) = release(address, layout)
     {
         c::refuse(&misuse);
@@ -88,7 +89,6 @@ pub(crate) fn free(pointer: *mut c_void) {
     }
 }
 
-#[cold]
 #[inline(never)]
 extern "C" fn free_slow(pointer: *mut c_void) {
     release_or_refuse(pointer.addr(), None);
@@ -102,7 +102,6 @@ pub(crate) fn free_sized(pointer: *mut c_void, size: usize) {
     }
 }
 
-#[cold]
 #[inline(never)]
 extern "C" fn free_sized_slow(pointer: *mut c_void, size: usize) {
     release_or_refuse(pointer.addr(), Some(c::layout(size, C_ALIGN)));

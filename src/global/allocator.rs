@@ -5,14 +5,14 @@
 #![allow(unsafe_code, reason = "implements GlobalAlloc")]
 
 use core::alloc::{GlobalAlloc, Layout};
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use crate::base::fatal::{self, no_unwind};
 use crate::base::law::BrokenLaw;
 use crate::heap::{Found, HeapSpans, HeapStats, Misuse};
 use crate::process::begin::begin;
 use crate::process::free::{free, release};
-use crate::process::malloc::{allocate, malloc};
+use crate::process::malloc::{malloc, malloc_zeroed};
 use crate::process::plain::PROCESS_HEAP;
 use crate::process::question;
 use crate::process::realloc::realloc;
@@ -221,15 +221,12 @@ unsafe impl GlobalAlloc for MemsAlloc {
         no_unwind(|| free(start.addr(), layout));
     }
 
+    #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        no_unwind(|| {
-            let Some(block) = allocate(layout, &self.settings) else { return ptr::null_mut() };
-            // SAFETY: the block was just handed out for this layout.
-            let is_zero = unsafe { DEPOT.heap.clear(&block, layout.size()) };
-            if is_zero { block.start.as_ptr() } else { ptr::null_mut() }
-        })
+        no_unwind(|| malloc_zeroed(layout, &self.settings))
     }
 
+    #[inline]
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller's contract is passed on.
         no_unwind(|| unsafe { realloc(start, layout, new_size) })

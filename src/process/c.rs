@@ -8,16 +8,13 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use super::plain::not_live;
 use super::{begin, free, malloc, question, realloc, thread};
 use crate::base::addr;
 use crate::heap::{Misuse, MisuseCall};
 use crate::settings::Settings;
 use crate::slabs::class::Class;
-use crate::slabs::depot::DEPOT;
-use crate::slabs::slab::Slab;
-use crate::slabs::slot::{self, FreeSlot, Refused};
-use crate::slabs::thread_heap::ThreadHeap;
+use crate::slabs::entry::Entry;
+use crate::slabs::magazine::Magazine;
 
 /// What C's malloc promises of every block.
 pub const C_ALIGN: usize = 16;
@@ -28,7 +25,7 @@ const OTHER_ALIGN: usize = 8;
 #[inline]
 #[must_use]
 pub fn hand_out(size: usize) -> Option<*mut u8> {
-    let slot = thread::current().magazine(Class::of_c(size)?).hand_out()?;
+    let slot = thread::current().magazine(Class::of(size, C_ALIGN)?).hand_out()?;
     Some(addr::raw_pointer(slot))
 }
 
@@ -39,83 +36,52 @@ pub fn allocate(size: usize, align: usize) -> Option<NonNull<u8>> {
     malloc::allocate(layout, &Settings::DEFAULT).map(|allocation| allocation.start)
 }
 
-/// Takes back the block at `address`, if that is a live small slot of the calling thread's own slabs. Otherwise nothing
-/// has changed.
+/// Takes back the block at `address`, if that is a live small slot of the calling thread's own slabs, and there is room
+/// for it. Otherwise nothing has changed.
 #[inline]
 #[must_use]
 pub fn take_back(address: usize) -> bool {
     let heap = thread::current();
-    if let Some(slab) = DEPOT.map.find(address)
-        && let Some(class) = heap.small_class_of(slab.key())
+    if let Some(entry) = heap.view.entry(address)
+        && let Some(class) = heap.small_class_of(entry.key())
     {
-        return take_back_own(heap, class, slab, address);
+        return heap.magazine(class).take_back(address, entry);
     }
     false
 }
 
 /// Takes back the block at `address`, which was asked for with `size` bytes, not 0, if it is a live small slot of the
-/// calling thread's own slabs and of that size's class. `false` if not.
+/// calling thread's own slabs and of that size's class, and there is room for it. Otherwise nothing has changed.
 #[inline]
 #[must_use]
 pub fn take_back_sized(address: usize, size: usize) -> bool {
-    let heap = thread::current();
-    if let Some(class) = Class::of_c(size)
-        && let Some(slab) = DEPOT.map.find(address)
-        && slab.key() == heap.key(class)
-    {
-        return take_back_own(heap, class, slab, address);
-    }
-    false
+    own_slot(address, size).is_some_and(|(entry, magazine)| magazine.take_back(address, entry))
+}
+
+/// Takes back what [`take_back`] and [`take_back_sized`] did not: a slot of any size and any thread, if there is one at
+/// `address`, and the layout is one of its class. Otherwise nothing has changed. Ends the process if it was free
+/// already, where [`release`] could not tell any more.
+#[must_use]
+pub fn take_back_other(address: usize, layout: Option<Layout>) -> bool {
+    free::take_back(address, layout)
 }
 
 /// Whether the block at `address` is a live small slot of the calling thread's own slabs and serves `size` bytes, too.
 #[inline]
 #[must_use]
 pub fn serves(address: usize, size: usize) -> bool {
-    let heap = thread::current();
-    if let Some(class) = Class::of_c(size)
-        && let Some(slab) = DEPOT.map.find(address)
-        && slab.key() == heap.key(class)
-    {
-        return slab.own_state(address) == slot::LIVE;
-    }
-    false
+    own_slot(address, size)
+        .is_some_and(|(entry, magazine)| entry.own_slot(address, magazine.magic()).is_ok())
 }
 
-/// Takes back the slot at `address` of an own slab, if there is one. Ends the process if it is free: were the caller
-/// left to ask again, the slot could have been handed out meanwhile.
+/// The entry for `address`, if the slab there is one of the calling thread's, of the small class that serves `size`
+/// bytes, and the magazine of that.
 #[inline]
-fn take_back_own(
-    heap: &'static ThreadHeap,
-    class: Class,
-    slab: &'static Slab,
-    address: usize,
-) -> bool {
-    match slab.free_own(address) {
-        Ok(slot) => {
-            if let Err(slot) = heap.magazine(class).push(slot) {
-                overflow(heap, class, slot);
-            }
-            true
-        }
-        Err(Refused::NotLive(state)) if !slot::may_be_put_back(state) => {
-            stop_not_live(address, state)
-        }
-        Err(_) => false,
-    }
-}
-
-/// Calls [`ThreadHeap::overflow`] inside of the heap. `extern "C"` does not unwind, so the way here is a jump.
-#[cold]
-#[inline(never)]
-extern "C" fn overflow(heap: &'static ThreadHeap, class: Class, slot: FreeSlot) {
-    thread::inside(heap, |heap| heap.overflow(class, slot));
-}
-
-#[cold]
-#[inline(never)]
-extern "C" fn stop_not_live(address: usize, state: u8) -> ! {
-    begin::stop(&not_live(address, None, state))
+fn own_slot(address: usize, size: usize) -> Option<(&'static Entry, &'static Magazine)> {
+    let heap = thread::current();
+    let magazine = heap.magazine(Class::of(size, C_ALIGN)?);
+    let entry = heap.view.entry(address)?;
+    (entry.key() == magazine.place()).then_some((entry, magazine))
 }
 
 /// The layout of a block that was asked for with this size and alignment; one that no block has, if there can be none

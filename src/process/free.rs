@@ -1,12 +1,12 @@
 //! Taking a block back: the fast path, and where it leads when the block is not an own small slot.
 //!
-//! [`free`] finds the slab of the address in the slab map, the slot by one multiplication, tests and changes its state
-//! byte, and pushes it onto the magazine. A slot of another heap's slab goes to the outbox. Large blocks go the same
-//! way, as slabs of one slot.
+//! [`free`] finds the slab map's entry for the address, the slot by one multiplication, and pushes it onto the
+//! magazine. All tests come before the first change, so there are two ways on, which begin anew: [`free_foreign`] for a
+//! slot of another heap's slab, which goes to the outbox, and [`free_other`] for everything else.
 //!
-//! Down from there: [`free_other`] an own large slot, [`free_remote`] one of another heap's slab; [`overflow`] and
-//! [`take_in`] what the caches have no place for; [`free_slow`] a block of the free list, and every mistake. These are
-//! `extern "C"`: a call by that convention does not unwind, so the way there is a jump.
+//! Down from there: [`overflow`] and [`take_in`] what the caches have no place for; [`free_slow`] a block of the free
+//! list, and every mistake. These are `extern "C"`: a call by that convention does not unwind, so the way there is a
+//! jump.
 #![allow(improper_ctypes_definitions, reason = "called from Rust only")]
 
 use core::alloc::Layout;
@@ -17,31 +17,25 @@ use super::plain::{PROCESS_HEAP, not_live};
 use super::thread;
 use crate::heap::Misuse;
 use crate::settings;
-use crate::slabs::class::{Class, EVERY_SLOT_ALIGN};
-use crate::slabs::depot::DEPOT;
+use crate::slabs::class::Class;
+use crate::slabs::entry::Entry;
 use crate::slabs::slab::Slab;
 use crate::slabs::slot::{self, FreeSlot, Refused, SentSlot};
+use crate::slabs::thread_heap::ThreadHeap;
 
 /// Takes the block at `address` back, which was asked for with this layout. Ends the process if there is no such block.
 #[inline]
 pub(crate) fn free(address: usize, layout: Layout) {
-    if layout.align() <= EVERY_SLOT_ALIGN
-        && let Some(class) = Class::of(layout.size(), layout.align())
-        && let magazine = thread::current().magazine(class)
-        && let Some(slab) = DEPOT.map.find(address)
+    if let Some(class) = Class::of(layout.size(), layout.align())
+        && let heap = thread::current()
+        && let Some(entry) = heap.view.entry(address)
     {
-        if slab.key() != magazine.place() {
-            return free_remote(address, layout, slab, class);
+        let magazine = heap.magazine(class);
+        if entry.key() != magazine.place() {
+            return free_foreign(address, layout, class, entry);
         }
-        match slab.free_own(address) {
-            Ok(slot) => {
-                if let Err(slot) = magazine.push(slot) {
-                    overflow(slot, class);
-                }
-                return;
-            }
-            Err(Refused::NotLive(state)) => return free_not_live(address, layout, state),
-            Err(_) => {}
+        if magazine.take_back(address, entry) {
+            return;
         }
     }
     free_other(address, layout);
@@ -54,24 +48,49 @@ extern "C" fn overflow(slot: FreeSlot, class: Class) {
     thread::inside(thread::current(), |heap| heap.overflow(class, slot));
 }
 
-/// A free that is not of an own small slot with a usual alignment: an own large one, one of another heap's slab, a
-/// block of the free list, or a mistake.
+/// A free that the caches did not take: of a large slot, of a small one where the magazine is full, of a block of the
+/// free list, or of something that the calling thread's view does not cover; or a mistake.
 #[inline(never)]
-extern "C" fn free_other(address: usize, layout: Layout) {
+pub(super) extern "C" fn free_other(address: usize, layout: Layout) {
     if let Some(class) = Class::of_layout(layout)
         && let heap = thread::current()
-        && let Some(slab) = DEPOT.map.find(address)
+        && let Some(entry) = heap.view.entry(address)
     {
-        if slab.key() != heap.key(class) {
-            return free_remote(address, layout, slab, class);
+        let magazine = heap.magazine(class);
+        if entry.key() != magazine.place() {
+            return free_foreign(address, layout, class, entry);
         }
-        match slab.free_own(address) {
-            Ok(slot) => {
-                if let Err(slot) = heap.push(class, slot) {
-                    overflow(slot, class);
-                }
-                return;
-            }
+        if take_back_own(address, heap, class, entry).is_ok() {
+            return;
+        }
+    }
+    free_slow(address, layout);
+}
+
+/// Takes back a slot of an own slab.
+#[inline]
+fn take_back_own(
+    address: usize,
+    heap: &'static ThreadHeap,
+    class: Class,
+    entry: &Entry,
+) -> Result<(), Refused> {
+    let slot = entry.own_slot(address, heap.magazine(class).magic())?;
+    if let Err(slot) = heap.push(class, slot.free()) {
+        overflow(slot, class);
+    }
+    Ok(())
+}
+
+/// A free of another heap's slot, or a mistake. `class` is the layout's.
+#[inline(never)]
+extern "C" fn free_foreign(address: usize, layout: Layout, class: Class, entry: &'static Entry) {
+    // A thread whose view covers anything has a heap, so no settings concern every call.
+    if let Some(slab) = entry.slab()
+        && slab.class() == class
+    {
+        match send(address, class, slab) {
+            Ok(()) => return,
             Err(Refused::NotLive(state)) => return free_not_live(address, layout, state),
             Err(_) => {}
         }
@@ -79,22 +98,35 @@ extern "C" fn free_other(address: usize, layout: Layout) {
     free_slow(address, layout);
 }
 
-/// A free of another heap's slot, or a mistake. `class` is the layout's.
-#[inline(never)]
-extern "C" fn free_remote(address: usize, layout: Layout, slab: &'static Slab, class: Class) {
-    if settings::is_plain() && class == slab.class() {
-        match slab.send(address, class) {
-            Ok(slot) => {
-                if let Err(slot) = thread::current().outbox(class).push(slot) {
-                    take_in(slot, slab);
-                }
-                return;
-            }
-            Err(Refused::NotLive(state)) => return free_not_live(address, layout, state),
-            Err(_) => {}
-        }
+/// Sends a slot of another heap's slab home.
+#[inline]
+fn send(address: usize, class: Class, slab: &'static Slab) -> Result<(), Refused> {
+    let slot = slab.send(address, class)?;
+    if let Err(slot) = thread::current().outbox(class).push(slot) {
+        take_in(slot, slab);
     }
-    free_slow(address, layout);
+    Ok(())
+}
+
+/// What [`free_other`] and [`free_foreign`] do, for callers that may not know the layout. `false` where nothing has
+/// changed: the heap has to look.
+pub(super) fn take_back(address: usize, layout: Option<Layout>) -> bool {
+    let heap = thread::current();
+    let Some(entry) = heap.view.entry(address) else { return false };
+    let Some(slab) = entry.slab() else { return false };
+    let class = slab.class();
+    if layout.is_some_and(|layout| Class::of_layout(layout) != Some(class)) {
+        return false;
+    }
+    if entry.key() == heap.key(class) {
+        return take_back_own(address, heap, class, entry).is_ok();
+    }
+    match send(address, class, slab) {
+        Err(Refused::NotLive(state)) if !slot::may_be_put_back(state) => {
+            stop(&not_live(address, layout, state))
+        }
+        sent => sent.is_ok(),
+    }
 }
 
 /// The rest of a free of another heap's slot, for which the calling thread has no place.
@@ -115,7 +147,7 @@ extern "C" fn free_slow(address: usize, layout: Layout) {
     }
 }
 
-/// A free of a slot that was not live.
+/// A free of another heap's slot that was not live: by now it may be handed out again, so it is not looked at anew.
 #[cold]
 #[inline(never)]
 extern "C" fn free_not_live(address: usize, layout: Layout, state: u8) {

@@ -61,7 +61,7 @@ impl ProcessHeap {
                     state => Err(Refused::NotLive(state)),
                 }
             } else {
-                hold_slot(slab, class, address)
+                hold_slot(slab, class, index, address)
             };
             match held {
                 Ok(how) => {
@@ -93,8 +93,8 @@ impl ProcessHeap {
         let mut looks = Looks::new();
         while let Some(slab) = DEPOT.map.find(address) {
             let class = slab.class();
-            check_slot(slab, class, address, Some(layout))?;
-            match hold_slot(slab, class, address) {
+            let index = check_slot(slab, class, address, Some(layout))?;
+            match hold_slot(slab, class, index, address) {
                 Ok(how) => return Ok(Held { address, layout, how }),
                 Err(refused) => looks.judge(refused, address, Some(layout))?,
             }
@@ -116,11 +116,16 @@ fn is_own(slab: &Slab, class: Class) -> bool {
     slab.key() == thread::current().key(class)
 }
 
-/// Holds a slot that starts at the address.
-fn hold_slot(slab: &'static Slab, class: Class, address: usize) -> Result<How, Refused> {
+/// Holds slot `index`, which starts at the address.
+fn hold_slot(
+    slab: &'static Slab,
+    class: Class,
+    index: usize,
+    address: usize,
+) -> Result<How, Refused> {
     // A large one is claimed by its owner, too: it may get another class where it is.
     if !class.is_large() && is_own(slab, class) {
-        return match slab.own_state(address) {
+        return match slab.state_now(index) {
             slot::LIVE => Ok(How::Own),
             state => Err(Refused::NotLive(state)),
         };

@@ -4,6 +4,7 @@
 //! concern every call, and then lets the thread's heap refill the magazine, or the free list serve.
 //!
 //! The slow ways are `extern "C"`: a call by that convention does not unwind, so the way there is a jump.
+#![allow(unsafe_code, reason = "clears the bytes of a block")]
 #![allow(improper_ctypes_definitions, reason = "called from Rust only")]
 
 use core::alloc::Layout;
@@ -18,7 +19,8 @@ use super::thread;
 use crate::base::addr;
 use crate::heap::Allocation;
 use crate::settings::{self, Settings};
-use crate::slabs::class::{Class, EVERY_SLOT_ALIGN};
+use crate::slabs::class::Class;
+use crate::slabs::depot::DEPOT;
 
 /// Hands out a block: its start, or null.
 ///
@@ -26,9 +28,7 @@ use crate::slabs::class::{Class, EVERY_SLOT_ALIGN};
 /// settings that hold from now on.
 #[inline]
 pub(crate) fn malloc(layout: Layout, built: &Settings) -> *mut u8 {
-    if layout.align() <= EVERY_SLOT_ALIGN
-        && let Some(class) = Class::of(layout.size(), layout.align())
-    {
+    if let Some(class) = Class::of(layout.size(), layout.align()) {
         match thread::current().magazine(class).hand_out() {
             Some(slot) => addr::raw_pointer(slot),
             None => malloc_slot_slow(layout, class, built),
@@ -36,6 +36,28 @@ pub(crate) fn malloc(layout: Layout, built: &Settings) -> *mut u8 {
     } else {
         malloc_other(layout, built)
     }
+}
+
+/// Hands out a block whose bytes are zero: its start, or null.
+#[inline]
+pub(crate) fn malloc_zeroed(layout: Layout, built: &Settings) -> *mut u8 {
+    if let Some(class) = Class::of(layout.size(), layout.align())
+        && let Some(slot) = thread::current().magazine(class).hand_out()
+    {
+        let start = addr::raw_pointer(slot);
+        // SAFETY: the block was just handed out, with at least as many bytes.
+        unsafe { start.write_bytes(0, layout.size()) };
+        return start;
+    }
+    malloc_zeroed_slow(layout, built)
+}
+
+#[inline(never)]
+extern "C" fn malloc_zeroed_slow(layout: Layout, built: &Settings) -> *mut u8 {
+    let Some(block) = allocate(layout, built) else { return ptr::null_mut() };
+    // SAFETY: the block was just handed out for this layout.
+    let is_zero = unsafe { DEPOT.heap.clear(&block, layout.size()) };
+    if is_zero { block.start.as_ptr() } else { ptr::null_mut() }
 }
 
 #[cold]

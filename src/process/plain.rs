@@ -95,7 +95,11 @@ impl ProcessHeap {
             check_slot(slab, class, address, layout)?;
             match slab.send(address, class) {
                 Ok(slot) => {
-                    self.with_heap(|heap| heap.take_in(slab, slot));
+                    self.with_heap(|heap| {
+                        // The thread is here perhaps because its view does not cover the slab.
+                        heap.renew_view();
+                        heap.take_in(slab, slot);
+                    });
                     return Ok(());
                 }
                 Err(refused) => looks.judge(refused, address, layout)?,

@@ -1,17 +1,25 @@
 //! A block that is to serve another size: where it is if there is room, else elsewhere.
+//!
+//! A small slot of the thread's own slabs needs to be held by nobody while its bytes move to a slot that the thread has
+//! cached: no other slot is handed out meanwhile. All else is [`held`](super::held).
 #![allow(unsafe_code, reason = "moves the bytes of a block")]
+#![allow(improper_ctypes_definitions, reason = "called from Rust only")]
 
 use core::alloc::Layout;
 use core::ptr;
 
 use super::begin::refuse;
+use super::free::free_other;
 use super::hardened::hardened;
 use super::held::{Held, Resized};
 use super::malloc::malloc;
 use super::plain::PROCESS_HEAP;
+use super::thread;
 use crate::base::addr;
 use crate::heap::{Misuse, MisuseCall};
 use crate::settings::Settings;
+use crate::slabs::class::Class;
+use crate::slabs::entry::Entry;
 
 /// Makes the block at `start` serve `new_size` bytes: where it is now, or null, and then nothing has changed. Reports a
 /// block that is not live as settings want it.
@@ -20,7 +28,65 @@ use crate::settings::Settings;
 ///
 /// The caller of `GlobalAlloc::realloc` promises that the block is live and of this layout, and no longer uses `start`
 /// if the answer is not null.
+#[inline]
 pub(crate) unsafe fn realloc(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    let (address, align) = (start.addr(), layout.align());
+    if let Some(class) = Class::of(layout.size(), align)
+        && let Some(new) = Class::of(new_size, align)
+        && let heap = thread::current()
+        && let Some(entry) = heap.view.entry(address)
+        && let magazine = heap.magazine(class)
+        && entry.key() == magazine.place()
+        && entry.own_slot(address, magazine.magic()).is_ok()
+    {
+        if new == class {
+            return addr::raw_pointer(address);
+        }
+        // SAFETY: the block is live, and all else is the caller's contract.
+        return unsafe { move_own(start, layout, new_size, new, entry) };
+    }
+    // SAFETY: by the caller's contract.
+    unsafe { realloc_slow(start, layout, new_size) }
+}
+
+/// Moves the bytes of a live small slot of an own slab, of which `entry` speaks, to a cached slot of class `new`, if
+/// there is one.
+///
+/// # Safety
+///
+/// As for [`realloc`].
+#[inline(never)]
+unsafe extern "C" fn move_own(
+    start: *mut u8,
+    layout: Layout,
+    new_size: usize,
+    new: Class,
+    entry: &'static Entry,
+) -> *mut u8 {
+    let heap = thread::current();
+    if let Some(class) = Class::of(layout.size(), layout.align())
+        && let Some(moved) = heap.magazine(new).hand_out()
+    {
+        let moved = addr::raw_pointer(moved);
+        let kept = layout.size().min(new_size);
+        // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
+        unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
+        if !heap.magazine(class).take_back(start.addr(), entry) {
+            free_other(start.addr(), layout);
+        }
+        return moved;
+    }
+    // SAFETY: by the caller's contract.
+    unsafe { realloc_slow(start, layout, new_size) }
+}
+
+/// Does what [`realloc`] does for every block.
+///
+/// # Safety
+///
+/// As for [`realloc`].
+#[inline(never)]
+unsafe extern "C" fn realloc_slow(start: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
     // SAFETY: by the caller's contract.
     if let Some(answer) = unsafe { move_hardened(start, layout, new) } {

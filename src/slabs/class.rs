@@ -2,16 +2,15 @@
 //!
 //! Rust asks for many sizes that are multiples of 8 with alignment 8 (the headers of `String` and `Vec` are 24 bytes),
 //! so there is a class for each multiple of 8 up to 128; then 8 classes a doubling up to 1 KiB and 4 up to 32 KiB. The
-//! class is read from a table: a formula would need a branch that mixed sizes mispredict.
+//! class is read from a table: a formula would need a branch that mixed sizes mispredict. All alignments share it,
+//! since a size rounded up to its alignment falls on a class that is a multiple of that.
 //!
 //! Large requests, up to [`MAX_LARGE`], have classes too, whole granules and at most 4 a doubling: such a slab is one
 //! slot. What is not used of it is never touched, so it costs addresses, not memory.
 
 use core::alloc::Layout;
 
-use crate::base::round::align_up;
-
-/// Every slot is aligned to this, the largest alignment for which the class depends on the size alone.
+/// Every slot is aligned to this.
 pub(crate) const EVERY_SLOT_ALIGN: usize = 8;
 /// The largest request that is served by one of several slots of a slab, in bytes.
 pub(crate) const MAX_SMALL: usize = 32 << 10;
@@ -42,8 +41,6 @@ pub(crate) const FEW_SLABS: usize = 4;
 /// need not multiply.
 pub(crate) const CLASS_STRIDE: usize = 32;
 
-/// Bits of the fraction in [`Shape::magic`]: products with an offset in a slab stay below 2^64.
-pub(crate) const MAGIC_BITS: u32 = 40;
 /// The distance behind that of the last small class.
 const SMALL_END: usize = SMALL_COUNT * CLASS_STRIDE;
 
@@ -71,33 +68,25 @@ const SIZES: [usize; CLASS_COUNT] = {
     sizes
 };
 
-/// The class of each request, by its size in units of 8 bytes.
-static BY_SIZE: [Class; MAX_SMALL / 8 + 1] = {
-    let mut classes = [Class(0); MAX_SMALL / 8 + 1];
-    let (mut units, mut class) = (0, 0);
-    while units < classes.len() {
-        if units * 8 > SIZES[class] {
-            class += 1;
-        }
-        classes[units] = Class::numbered(class);
-        units += 1;
-    }
-    classes
-};
+/// The class of each small request, by the unit of 8 bytes that has its last byte.
+static SMALL: [Class; MAX_SMALL / EVERY_SLOT_ALIGN] = by_last_byte(EVERY_SLOT_ALIGN, 0);
 
-/// The class of each request aligned to 16, by its size in units of 16 bytes, beginning with one unit.
-static BY_SIZE_16: [Class; MAX_SMALL / 16] = {
-    let mut classes = [Class(0); MAX_SMALL / 16];
-    let (mut index, mut class) = (0, 0);
-    while index < classes.len() {
-        while !SIZES[class].is_multiple_of(16) || (index + 1) * 16 > SIZES[class] {
+/// The class of each large request, by the granule that has its last byte.
+static LARGE: [Class; MAX_LARGE / LARGE_GRANULE] = by_last_byte(LARGE_GRANULE, SMALL_COUNT);
+
+/// For each unit of `unit_bytes` the first class from `class` on that reaches to its end.
+const fn by_last_byte<const UNITS: usize>(unit_bytes: usize, mut class: usize) -> [Class; UNITS] {
+    let mut classes = [Class(0); UNITS];
+    let mut unit = 0;
+    while unit < UNITS {
+        if (unit + 1) * unit_bytes > SIZES[class] {
             class += 1;
         }
-        classes[index] = Class::numbered(class);
-        index += 1;
+        classes[unit] = Class::numbered(class);
+        unit += 1;
     }
     classes
-};
+}
 
 /// What slots of a class look like, and how many a slab has.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +97,7 @@ pub(crate) struct Shape {
     pub(crate) slots: [u32; 2],
     /// The alignment of a slab.
     pub(crate) slab_align: usize,
-    /// `ceil(2^40 / slot_bytes)`: see [`Slab::slot_index`](super::slab::Slab::slot_index).
+    /// `ceil(2^64 / slot_bytes)`, or 1 where there is one slot: see [`slot_index`].
     pub(crate) magic: u64,
 }
 
@@ -118,6 +107,18 @@ impl Shape {
     pub(crate) const fn slab_bytes(&self, slots: usize) -> usize {
         (slots * self.slot_bytes).next_multiple_of(SLAB_GRANULE)
     }
+}
+
+/// The number of the slot that starts `offset` bytes into a slab, at most [`MAX_SLAB_BYTES`], if one does there.
+///
+/// One factor answers both questions: of `offset * ceil(2^64 / size)` the upper half is `offset / size`, and the lower
+/// half is less than the factor exactly if nothing remains.
+#[inline]
+pub(crate) fn slot_index(offset: usize, magic: u64) -> Option<usize> {
+    let product = u128::from(magic) * offset as u128;
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+    let (index, rest) = ((product >> u64::BITS) as usize, product as u64);
+    (rest < magic).then_some(index)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
@@ -138,8 +139,8 @@ static SHAPES: [Shape; CLASS_PLACES] = {
         let further = if is_large { first } else { GROWTH * first };
         let slots = [(first / slot_bytes) as u32, (further / slot_bytes) as u32];
         let slab_align = if slot_bytes > SLAB_GRANULE { LARGE_GRANULE } else { SLAB_GRANULE };
-        // Of one slot the start is what 1 divides with nothing left.
-        let magic = if is_large { 1 } else { (1_u64 << MAGIC_BITS).div_ceil(slot_bytes as u64) };
+        // Of one slot the start is the only offset whose product is less than 1.
+        let magic = if is_large { 1 } else { u64::MAX / slot_bytes as u64 + 1 };
         shapes[class] = Shape { slot_bytes, slots, slab_align, magic };
         class += 1;
     }
@@ -154,28 +155,21 @@ impl Class {
     }
 
     /// The class of small or large requests that serves `size` bytes aligned to the power of two `align`, if one does.
+    /// 0 bytes are served as one is.
     #[inline]
     pub(crate) fn of_any(size: usize, align: usize) -> Option<Self> {
-        match size {
-            0..=MAX_SMALL => Self::of(size, align).or_else(|| Self::of_large(size, align)),
-            _ => Self::of_large(size, align),
-        }
+        let size = size.max(1);
+        Self::of(size, align).or_else(|| Self::of_large(size, align))
     }
 
-    /// The class that serves more than [`MAX_SMALL`] bytes, if one does.
+    /// The large class that serves `size` bytes, not 0, if one does. A small size with an alignment that no small class
+    /// has is served as the smallest large one.
     #[inline]
     fn of_large(size: usize, align: usize) -> Option<Self> {
-        const FIRST: u32 = LARGE_GRANULE.ilog2();
-        const STEP_BITS: u32 = LARGE_STEPS.ilog2();
-        if size > MAX_LARGE || align > LARGE_GRANULE {
+        if align > LARGE_GRANULE {
             return None;
         }
-        // A small size with an alignment that no small class has is served as the smallest large one. Up to the first
-        // doubling the steps are granules, then they double with each doubling.
-        let last = size.max(1) - 1;
-        let shift = (last | LARGE_GRANULE << STEP_BITS).ilog2() - STEP_BITS;
-        let index = (shift - FIRST) as usize * LARGE_STEPS + (last >> shift);
-        Some(Self::numbered(SMALL_COUNT + index))
+        LARGE.get((size - 1) / LARGE_GRANULE).copied()
     }
 
     /// Whether its slabs have one slot.
@@ -189,21 +183,16 @@ impl Class {
         if self.is_large() { SMALL_COUNT } else { self.index() }
     }
 
-    /// The class that serves `size` bytes (at most `isize::MAX`, like every layout's size) aligned to the power of two
-    /// `align`, if one does.
+    /// The small class that serves `size` bytes aligned to the power of two `align`, if one does. None for 0 bytes.
+    ///
+    /// A slot's address is a multiple of its size where the slab is aligned to that. The size is rounded up to the
+    /// alignment; as classes are as far apart as a power of two, and multiples of that, the least one that serves this
+    /// is a multiple of the alignment, too.
     #[inline]
     pub(crate) fn of(size: usize, align: usize) -> Option<Self> {
-        debug_assert!(size <= isize::MAX.cast_unsigned(), "no layout is larger");
-        if align <= 8 {
-            return BY_SIZE.get(size.wrapping_add(7) >> 3).copied();
-        }
-        Self::of_aligned(size, align)
-    }
-
-    /// The class that serves `size` bytes aligned to 16, if one does. None for 0 bytes.
-    #[inline]
-    pub(crate) fn of_c(size: usize) -> Option<Self> {
-        BY_SIZE_16.get(size.wrapping_sub(1) / 16).copied()
+        // The last byte of `size` rounded up. For 0 that is none there is.
+        let last = size.wrapping_sub(1) | align.wrapping_sub(1);
+        SMALL.get(last / EVERY_SLOT_ALIGN).copied()
     }
 
     /// The small class of which [`Class::distance`] is this, if there is one. A number between two distances is none.
@@ -212,21 +201,6 @@ impl Class {
     pub(super) fn small_at_distance(distance: usize) -> Option<Self> {
         debug_assert!(distance >= SMALL_END || distance.is_multiple_of(CLASS_STRIDE));
         (distance < SMALL_END).then_some(Self(distance as u16))
-    }
-
-    /// The smallest class for a size and an alignment that not every class has: a slot's address is a multiple of what
-    /// its size and its slab's alignment have in common.
-    #[inline]
-    fn of_aligned(size: usize, align: usize) -> Option<Self> {
-        if size > MAX_SMALL || align > MAX_SMALL {
-            return None;
-        }
-        let whole = align_up(size.max(1), align)?;
-        let class = Self::of(whole, 8)?;
-        if class.shape().slot_bytes & (align - 1) == 0 {
-            return Some(class);
-        }
-        Self::of(size.max(align).next_power_of_two(), 8)
     }
 
     /// The class with this number.
@@ -281,27 +255,20 @@ const _: () = {
     while class < CLASS_COUNT {
         let Shape { slot_bytes, slots: [few, slots], magic, .. } = SHAPES[class];
         let slab_bytes = SHAPES[class].slab_bytes(slots as usize);
-        let (one, last) = (1_u64 << MAGIC_BITS, slab_bytes as u64 - 1);
-        let most = MAX_SLAB_BYTES as u64;
-        assert!(
-            slab_bytes <= MAX_SLAB_BYTES && most.checked_mul(magic).is_some(),
-            "exact products"
-        );
-        assert!((most * magic) >> MAGIC_BITS <= u32::MAX as u64, "indexes are in order");
+        assert!(slab_bytes <= MAX_SLAB_BYTES, "no offset is larger");
         if class < SMALL_COUNT {
-            // With e = magic * size - 2^40 < size: offset * e < 2^40 makes the upper bits exact, and the lower ones of
-            // a slot's start, e * index, stay below magic, which is what an interior offset adds at least.
-            let e = magic * slot_bytes as u64 - one;
+            // With e = magic * size - 2^64 < size, offset i * size + r has the product i * 2^64 + i * e + r * magic. So
+            // the rest of a start is i * e, which stays below magic, and of others at least magic; and with r < size
+            // it stays below 2^64, so that the upper half is i.
+            let e = magic.wrapping_mul(slot_bytes as u64);
+            let most = (MAX_SLAB_BYTES / slot_bytes) as u64;
             assert!(e < slot_bytes as u64, "magic is the least that will do");
-            assert!(
-                last * e < one && (slots as u64 + 1) * e < magic,
-                "a start is told from others"
-            );
+            assert!((most + 1) * e < magic, "a start is told from others");
             assert!(few >= 8 && slots >= few, "a few slots");
             // The byte behind the last slot's is asked for at the most.
             assert!((slab_bytes - 1) / slot_bytes <= slots as usize, "no room for a slot is left");
         } else {
-            assert!(last * magic < one && magic == 1 && slots == 1, "only offset 0 is below 1");
+            assert!(magic == 1 && slots == 1, "only the product of offset 0 is below 1");
         }
         class += 1;
     }
@@ -313,7 +280,8 @@ mod tests {
 
     #[test]
     fn every_request_gets_the_smallest_class_that_serves_it() {
-        for size in 0..=MAX_SMALL {
+        assert_eq!((Class::of(0, 8), Class::of_any(0, 8)), (None, Class::of(1, 8)));
+        for size in 1..=MAX_SMALL {
             let class = Class::of(size, 8).expect("a small size");
             assert!(class.shape().slot_bytes >= size);
             let smaller = Class::all().take_while(|other| *other != class).last();
@@ -328,38 +296,29 @@ mod tests {
         }
         assert_eq!(Class::of_any(MAX_LARGE + 1, 8), None);
         assert_eq!(Class::of_any(8, 2 * LARGE_GRANULE), None);
-        assert_eq!(Class::of(isize::MAX as usize, 8), None);
-    }
-
-    #[test]
-    fn the_table_for_c_agrees_with_the_rule_for_alignments() {
-        for size in 1..=MAX_SMALL {
-            assert_eq!(Class::of_c(size), Class::of(size, 16), "{size}");
-        }
-        for size in [0, MAX_SMALL + 1, isize::MAX as usize, usize::MAX] {
-            assert_eq!(Class::of_c(size), None, "{size}");
+        for size in [isize::MAX as usize, usize::MAX] {
+            assert_eq!((Class::of(size, 8), Class::of_any(size, 8)), (None, None));
         }
     }
 
     #[test]
-    fn alignment_divides_the_slot() {
-        for align in (0..20).map(|power| 1_usize << power) {
-            for size in [1, 8, 24, 48, 96, 100, 129, 1000, 1025, 5000, 32_000, 32_768] {
-                match Class::of(size, align) {
-                    Some(class) => {
-                        let shape = class.shape();
-                        assert!(
-                            shape.slot_bytes >= size
-                                && shape.slot_bytes.is_multiple_of(align.min(8))
-                        );
-                        assert!(
-                            align <= 8 || shape.slot_bytes.is_multiple_of(align),
-                            "{size} {align}"
-                        );
-                    }
-                    None => assert!(align > MAX_SMALL, "{size} {align}"),
+    fn of_the_classes_that_an_alignment_divides_the_smallest_serves() {
+        for align in (0..=15).map(|power| 1_usize << power) {
+            let mut classes = Class::all().filter(|class| {
+                let Shape { slot_bytes, slab_align, .. } = *class.shape();
+                slot_bytes.is_multiple_of(align) && slab_align.is_multiple_of(align)
+            });
+            let mut class = classes.next().expect("a class");
+            for size in 1..=MAX_SMALL {
+                if class.shape().slot_bytes < size {
+                    class = classes.next().expect("a class");
                 }
+                assert_eq!(Class::of(size, align), Some(class), "{size} {align}");
+                assert_eq!(Class::of_any(size, align), Some(class), "{size} {align}");
             }
+        }
+        for align in [2 * MAX_SMALL, 1 << 40, 1 << 63] {
+            assert_eq!([1, MAX_SMALL].map(|size| Class::of(size, align)), [None, None]);
         }
         assert_eq!(Class::of(24, 8).map(|class| class.shape().slot_bytes), Some(24));
         assert_eq!(Class::of(24, 16).map(|class| class.shape().slot_bytes), Some(32));

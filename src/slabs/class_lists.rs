@@ -10,6 +10,8 @@ pub(crate) struct ClassLists {
     pub(crate) listed: Cell<Option<&'static Slab>>,
     /// How many of them are empty.
     pub(super) empty: Cell<usize>,
+    /// Whether the magazine ran empty since it was last full.
+    pub(super) has_missed: Cell<bool>,
     /// Slabs of the class, listed or not.
     pub(super) count: Cell<usize>,
     /// Descriptors without a slab: of those with few slots, and of the others.
@@ -22,6 +24,7 @@ impl ClassLists {
         Self {
             listed: Cell::new(None),
             empty: Cell::new(0),
+            has_missed: Cell::new(false),
             count: Cell::new(0),
             waiting: [const { Cell::new(None) }; 2],
         }

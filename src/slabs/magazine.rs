@@ -7,9 +7,11 @@
 //! null); **I2** the places below `top` hold slots, each of them one that was pushed and has not been taken out.
 #![allow(unsafe_code, reason = "a stack of plain pointers: this is the fast path")]
 
+use core::hint::assert_unchecked;
 use core::ptr;
 use core::sync::atomic::fence;
 
+use super::entry::Entry;
 use super::slot::{FreeSlot, MARK};
 use super::sync::{AtomicU8, Cell, Ordering};
 use crate::base::array::Zeroable;
@@ -56,8 +58,24 @@ pub(crate) struct Magazine {
     top: Cell<*const Cell<Place>>,
     floor: Cell<*const Cell<Place>>,
     ceiling: Cell<*const Cell<Place>>,
-    /// Whether it ran empty since it was last full.
-    pub(super) has_missed: Cell<bool>,
+    /// The [`magic`](super::class::Shape::magic) of its class, beside what a free has to read anyway.
+    magic: Cell<u64>,
+}
+
+/// A place of a magazine that is free: room for one more slot.
+pub(crate) struct Room<'magazine> {
+    magazine: &'magazine Magazine,
+    top: &'static Cell<Place>,
+}
+
+impl Room<'_> {
+    /// Puts a slot there, on top.
+    #[inline]
+    pub(crate) fn put(self, slot: FreeSlot) {
+        self.top.set(Place::with(slot));
+        // SAFETY: the place is below the ceiling, so one further is at most that (I1).
+        self.magazine.top.set(unsafe { ptr::from_ref(self.top).add(1) });
+    }
 }
 
 impl Magazine {
@@ -67,8 +85,13 @@ impl Magazine {
             top: Cell::new(ptr::null()),
             floor: Cell::new(ptr::null()),
             ceiling: Cell::new(ptr::null()),
-            has_missed: Cell::new(false),
+            magic: Cell::new(0),
         }
+    }
+
+    /// Makes it one of a class with this [`magic`](super::class::Shape::magic).
+    pub(super) fn set_magic(&self, magic: u64) {
+        self.magic.set(magic);
     }
 
     /// A number that no other magazine has.
@@ -90,21 +113,53 @@ impl Magazine {
         // SAFETY: the place is one of the array's (I1).
         let place = unsafe { &*newest }.get();
         // SAFETY: it was below `top`, so it held a slot (I2), and does not any more.
-        Some(unsafe { place.take_out() }.hand_out())
+        let address = unsafe { place.take_out() }.hand_out();
+        // SAFETY: no slot lies at 0. Said here, or callers who know that a block is not null test it all the same.
+        unsafe { assert_unchecked(address != 0) };
+        Some(address)
+    }
+
+    /// The [`magic`](super::class::Shape::magic) of its class.
+    #[inline]
+    pub(crate) fn magic(&self) -> u64 {
+        self.magic.get()
+    }
+
+    /// Takes the slot at `address` back, which lies where `entry` speaks of a slab of this magazine, if it is live and
+    /// there is room. Nothing has changed if not.
+    #[inline]
+    pub(crate) fn take_back(&self, address: usize, entry: &Entry) -> bool {
+        debug_law!(entry.key() == self.place(), "an own slab");
+        if let Ok(slot) = entry.own_slot(address, self.magic())
+            && let Some(room) = self.room()
+        {
+            room.put(slot.free());
+            return true;
+        }
+        false
+    }
+
+    /// The place on top, if there is one. Nothing has changed yet.
+    #[inline]
+    pub(crate) fn room(&self) -> Option<Room<'_>> {
+        let top = self.top.get();
+        if top == self.ceiling.get() {
+            return None;
+        }
+        // SAFETY: `top` is below the ceiling, so it is one of the array's places (I1).
+        Some(Room { magazine: self, top: unsafe { &*top } })
     }
 
     /// Puts a slot on top, or gives it back where there is no place.
     #[inline]
     pub(crate) fn push(&self, slot: FreeSlot) -> Result<(), FreeSlot> {
-        let top = self.top.get();
-        if top == self.ceiling.get() {
-            return Err(slot);
+        match self.room() {
+            Some(room) => {
+                room.put(slot);
+                Ok(())
+            }
+            None => Err(slot),
         }
-        // SAFETY: `top` is below the ceiling, so it is one of the array's places (I1).
-        unsafe { &*top }.set(Place::with(slot));
-        // SAFETY: one further is at most the ceiling (I1).
-        self.top.set(unsafe { top.add(1) });
-        Ok(())
     }
 
     /// The places, those that hold slots first.

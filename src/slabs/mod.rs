@@ -4,11 +4,11 @@
 //! From the ground up: [`class`] which slot serves a request; [`sync`] the atomics, which loom follows in `models`;
 //! [`names`] of heaps and slabs; [`slot`] the right to one; [`raced`] two frees of one block; [`handover`] how a slot
 //! comes home from another thread; [`notes`] what a heap that serves a region notes; [`slab`] the slots and their
-//! states; [`magazine`] a stack of free slots; [`outbox`] where those of others wait; [`class_lists`] a heap's slabs of
-//! a class; [`slab_map`] from an address to its slab; [`depot`] what all heaps draw on; [`thread_heap`] what one thread
-//! has; [`places`], [`slab_lists`] and [`large`] what it keeps; [`send_home`] free's slow ways; [`retired`] heaps whose
-//! threads have ended; [`vanished`] those whose threads a child has not; [`refill`] malloc's slow way; [`check`] the
-//! laws.
+//! states; [`entry`] what a free knows of a slab; [`magazine`] a stack of free slots; [`outbox`] where those of others
+//! wait; [`class_lists`] a heap's slabs of a class; [`slab_map`] from an address to its slab; [`view`] a thread's own
+//! of that; [`depot`] what all heaps draw on; [`thread_heap`] what one thread has; [`places`], [`slab_lists`] and
+//! [`large`] what it keeps; [`send_home`] free's slow ways; [`retired`] heaps whose threads have ended; [`vanished`]
+//! those whose threads a child has not; [`refill`] malloc's slow way; [`check`] the laws.
 //!
 //! Which heap is the calling thread's, and whether settings concern every call, is decided above, in
 //! [`process`](crate::process). Descriptors, thread heaps and places are made once and stay, so they are plain
@@ -26,10 +26,12 @@ mod raced;
 mod handover;
 pub(crate) mod notes;
 pub(crate) mod slab;
+pub(crate) mod entry;
 pub(crate) mod magazine;
 mod outbox;
 mod class_lists;
 pub(crate) mod slab_map;
+pub(crate) mod view;
 pub(crate) mod depot;
 pub(crate) mod thread_heap;
 mod places;

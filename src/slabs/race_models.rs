@@ -11,8 +11,8 @@ use super::models::{
     heap_with_blocks_of, show, spawn,
 };
 use super::raced;
-use super::slot::{BusySlot, LIVE};
-use super::test_heaps::{allocate, free, slab_of};
+use super::slot::BusySlot;
+use super::test_heaps::{allocate, free, own_slot, slab_of};
 
 /// In how many interleavings a mistake was found as late as that.
 static LATE: AtomicUsize = AtomicUsize::new(0);
@@ -86,10 +86,9 @@ fn of_a_free_and_a_realloc_by_others_one_is_recognised() {
     assert_eq!(race(nothing, [free_and_deliver, move_and_deliver]), 0, "at the call");
 }
 
-/// The owner's realloc looks twice whether the block is live, and then frees it as ever.
+/// The owner's realloc looks whether the block is live, and then frees it as ever.
 fn move_own(heap: Heap, address: usize) -> bool {
-    let is_live = || slab_of(heap, address).own_state(address) == LIVE;
-    is_live() && is_live() && free(heap, address)
+    own_slot(heap, address).is_some() && free(heap, address)
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl ThreadHeap {
         if magazine.capacity() < MISS_CAPACITY.min(MISS_BYTES / class.shape().slot_bytes).max(16) {
             self.enlarge(magazine, class);
         }
-        magazine.has_missed.set(true);
+        self.list(class).has_missed.set(true);
         // Of a slot that was not handed out after all, or by a thread that vanished in a fork, nobody has asked.
         self.fresh_slot.set(0);
         let now = clock::milliseconds();
@@ -71,6 +71,7 @@ impl ThreadHeap {
         let adopted = if self.notes.is_on() { None } else { self.depot.adopt(self, class) };
         let slab = adopted.or_else(|| self.new_slab(class))?;
         self.list_new(slab);
+        self.renew_view();
         Some(slab)
     }
 

@@ -169,6 +169,7 @@ impl Depot {
         let slab = adopted?;
         debug_law!(slab.has_free() && !slab.is_listed.get(), "what is given is off the list");
         slab.give_to(owner.name());
+        self.map.set(slab.start(), slab.slab_bytes(), Some(slab));
         Some(slab)
     }
 }

@@ -69,8 +69,7 @@ impl ThreadHeap {
         debug_law!(!self.is_nobody(), "nobody's heap is never written");
         self.flush_if_asked();
         let magazine = self.magazine(class);
-        if magazine.has_missed.get() || magazine.capacity() == 0 {
-            magazine.has_missed.set(false);
+        if self.list(class).has_missed.replace(false) || magazine.capacity() == 0 {
             self.enlarge(magazine, class);
         }
         if class.is_large() {

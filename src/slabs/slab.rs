@@ -16,7 +16,7 @@ use core::fmt;
 use core::num::NonZeroUsize;
 use core::ptr;
 
-use super::class::{Class, MAGIC_BITS, MAX_SLAB_BYTES, Shape};
+use super::class::{self, Class, MAX_SLAB_BYTES, Shape};
 use super::handover::Notice;
 use super::names::{HeapName, SlabName};
 use super::slot::{self, FREE, FreeSlot, NEW};
@@ -26,9 +26,6 @@ use super::sync::{
 use crate::base::addr;
 use crate::base::fatal::debug_law;
 use crate::base::law::{BrokenLaw, law};
-
-/// Bits of a word above the fraction of a product with [`Shape::magic`].
-const UPPER_BITS: u32 = u64::BITS - MAGIC_BITS;
 
 /// Slots of a word.
 pub(crate) const WORD_SLOTS: usize = 64;
@@ -40,8 +37,6 @@ pub(crate) struct Slab {
     /// The first address of the slab; 0 while there is none.
     start: AtomicUsize,
     magic: u64,
-    /// `magic` at the upper end of the word, where it is compared.
-    bound: u64,
     /// Owner and class in one word: see [`HeapName::key`]. 0 while there is no slab.
     key: AtomicUsize,
     states: &'static [AtomicU8],
@@ -89,7 +84,6 @@ impl Slab {
         Self {
             start: AtomicUsize::new(0),
             magic: shape.magic,
-            bound: shape.magic << UPPER_BITS,
             key: AtomicUsize::new(0),
             states,
             class: AtomicU16::new(class.distance()),
@@ -170,22 +164,16 @@ impl Slab {
     #[inline]
     fn slot_index_from(&self, start: usize, address: usize) -> Option<usize> {
         let offset = address.wrapping_sub(start);
-        // No product of such an offset is cut off, and whatever lies behind the last slot has a larger index.
+        // Whatever lies behind the last slot has a larger index.
         if offset >= MAX_SLAB_BYTES {
             return None;
         }
-        self.slot_index_at(offset).filter(|index| *index < self.slots())
+        class::slot_index(offset, self.magic).filter(|index| *index < self.slots())
     }
 
-    /// The number of the slot that starts `offset` bytes into the slab.
-    ///
-    /// One factor answers both questions: of `offset * ceil(2^40 / size)` the bits from 2^40 on are `offset / size`,
-    /// and those below are less than the factor exactly if nothing remains.
-    #[inline]
-    fn slot_index_at(&self, offset: usize) -> Option<usize> {
-        let product = (offset as u64).wrapping_mul(self.magic);
-        let index = (product >> MAGIC_BITS) as usize;
-        (product << UPPER_BITS < self.bound).then_some(index)
+    /// The state byte of its first slot; those of the others are behind it, and one more.
+    pub(super) const fn first_state(&self) -> *const AtomicU8 {
+        self.states.as_ptr()
     }
 
     /// The number of the slot that has `address`, and whether it starts there.

@@ -1,15 +1,14 @@
-//! The slab map: from an address to the slab it lies in, with one load and without a lock.
+//! The slab map: from an address to the slab it lies in, without a lock.
 //!
-//! One word for each [`SLAB_GRANULE`] of the heap's first zone for blocks: the address of a slab's descriptor, or 0.
-//! Invariants: **I1** the table is committed for all addresses below `base + covered` before `covered` says so, so no
-//! address makes a lookup fault; **I2** a word names a descriptor, which is never unmapped, so a stale word is
-//! harmless: the descriptor's `start` tells.
+//! One [`Entry`] for each [`SLAB_GRANULE`] of the heap's first zone for blocks.
+//! Invariant: **I1** the table is committed for all addresses below `base + covered` before `covered` says so, so no
+//! address makes a lookup fault; it is never unmapped.
 #![allow(unsafe_code, reason = "reads the table by address")]
 
 use core::ptr::{self, NonNull};
 
 use super::class::SLAB_GRANULE;
-use super::names::SlabName;
+use super::entry::Entry;
 use super::slab::Slab;
 use super::sync::{AtomicPtr, AtomicUsize, Ordering};
 use crate::base::commit;
@@ -18,13 +17,13 @@ use crate::base::guarded;
 use crate::base::os::{OutOfMemory, Recovered, System};
 use crate::base::round::align_up;
 
-/// The table grows by this many bytes at the least: words for 128 MiB.
+/// The table grows by this many bytes at the least: entries for 32 MiB.
 const STEP: usize = 64 << 10;
-/// Bytes of a granule's word.
-const WORD_BYTES: usize = size_of::<AtomicUsize>();
+/// Bytes of a granule's entry.
+const ENTRY_BYTES: usize = size_of::<Entry>();
 
-/// The table. Every free of every thread reads these words, so they share no cache line with what is written when slabs
-/// come and go: beside a thread that made and ended slabs a pair took 8 ns instead of 6 where they did (Zen 4).
+/// The table. Free's slow ways read these words, so they share no cache line with what is written when slabs come and
+/// go: beside a thread that made and ended slabs a pair took 8 ns instead of 6 where every free did (Zen 4).
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct SlabMap {
@@ -32,8 +31,8 @@ pub(crate) struct SlabMap {
     base: AtomicUsize,
     /// Bytes of addresses it speaks of now.
     covered: AtomicUsize,
-    /// Where its words are.
-    words: AtomicPtr<AtomicUsize>,
+    /// Where its entries are.
+    entries: AtomicPtr<Entry>,
     /// Bytes of addresses it may ever speak of.
     limit: AtomicUsize,
 }
@@ -44,7 +43,7 @@ impl SlabMap {
         Self {
             base: AtomicUsize::new(0),
             covered: AtomicUsize::new(0),
-            words: AtomicPtr::new(ptr::null_mut()),
+            entries: AtomicPtr::new(ptr::null_mut()),
             limit: AtomicUsize::new(0),
         }
     }
@@ -52,12 +51,12 @@ impl SlabMap {
     /// Reserves the table for `len` bytes of addresses from `base` on, somewhere in a run that is longer by `spread`
     /// bytes. One thread at a time, once.
     pub(super) fn begin(&self, base: usize, len: usize, spread: usize) -> Result<(), OutOfMemory> {
-        let bytes = align_up(len / SLAB_GRANULE * WORD_BYTES, STEP).ok_or(OutOfMemory)?;
-        let words = guarded::reserve(&System, bytes, spread)
+        let bytes = align_up(len / SLAB_GRANULE * ENTRY_BYTES, STEP).ok_or(OutOfMemory)?;
+        let entries = guarded::reserve(&System, bytes, spread)
             .or_else(|OutOfMemory| guarded::reserve(&System, bytes, 0))?;
-        self.words.store(words.cast().as_ptr(), Ordering::Relaxed);
+        self.entries.store(entries.cast().as_ptr(), Ordering::Relaxed);
         self.base.store(align_up(base, SLAB_GRANULE).ok_or(OutOfMemory)?, Ordering::Relaxed);
-        self.limit.store(bytes / WORD_BYTES * SLAB_GRANULE, Ordering::Relaxed);
+        self.limit.store(bytes / ENTRY_BYTES * SLAB_GRANULE, Ordering::Relaxed);
         Ok(())
     }
 
@@ -71,12 +70,12 @@ impl SlabMap {
         if limit_bytes == usize::MAX {
             return limit_bytes;
         }
-        limit_bytes.saturating_sub(limit_bytes / SLAB_GRANULE * WORD_BYTES + STEP)
+        limit_bytes.saturating_sub(limit_bytes / SLAB_GRANULE * ENTRY_BYTES + STEP)
     }
 
     /// Bytes that the table takes.
     pub(crate) fn mapped_bytes(&self) -> usize {
-        self.covered.load(Ordering::Relaxed) / SLAB_GRANULE * WORD_BYTES
+        self.covered.load(Ordering::Relaxed) / SLAB_GRANULE * ENTRY_BYTES
     }
 
     /// Makes the table speak of `len` bytes from `start` on. One thread at a time.
@@ -92,12 +91,12 @@ impl SlabMap {
         if end <= covered {
             return Ok(());
         }
-        let old = covered / SLAB_GRANULE * WORD_BYTES;
-        let new = end.div_ceil(SLAB_GRANULE) * WORD_BYTES;
+        let old = covered / SLAB_GRANULE * ENTRY_BYTES;
+        let new = end.div_ceil(SLAB_GRANULE) * ENTRY_BYTES;
         let new = align_up(new, STEP).ok_or(OutOfMemory)?;
-        let words = NonNull::new(self.words.load(Ordering::Relaxed)).ok_or(OutOfMemory)?;
+        let entries = NonNull::new(self.entries.load(Ordering::Relaxed)).ok_or(OutOfMemory)?;
         // SAFETY: the table's reservation reaches at least to the limit (I1).
-        let place = unsafe { words.cast::<u8>().add(old) };
+        let place = unsafe { entries.cast::<u8>().add(old) };
         // SAFETY: the run is the untouched tail of the table's own reservation (I1).
         if let Err(refused) = unsafe { commit::commit(&System, place, new - old) } {
             if refused == Recovered::Lost {
@@ -105,35 +104,34 @@ impl SlabMap {
             }
             return Err(OutOfMemory);
         }
-        self.covered.store(new / WORD_BYTES * SLAB_GRANULE, Ordering::Release);
+        self.covered.store(new / ENTRY_BYTES * SLAB_GRANULE, Ordering::Release);
         Ok(())
     }
 
-    /// The number of the granule that has `address`, if the table speaks of it.
+    /// The first address it speaks of, the bytes of addresses from there on, and the entry of the first.
     #[inline]
-    fn granule(&self, address: usize) -> Option<usize> {
+    pub(super) fn extent(&self) -> (usize, usize, *const Entry) {
         // A thread that sees the first slab's `covered` has to see where the table is, too: it may look up the address
         // of a large block that is older than the table.
         let covered = self.covered.load(Ordering::Acquire);
-        let offset = address.wrapping_sub(self.base.load(Ordering::Relaxed));
-        (offset < covered).then_some(offset / SLAB_GRANULE)
+        let entries = self.entries.load(Ordering::Relaxed);
+        (self.base.load(Ordering::Relaxed), covered, entries)
     }
 
-    /// The word of a granule that [`SlabMap::granule`] gave.
+    /// The entry of the granule that has `address`, if the table speaks of it.
     #[inline]
-    fn word(&self, granule: usize) -> *const AtomicUsize {
-        self.words.load(Ordering::Relaxed).cast_const().wrapping_add(granule)
+    fn entry(&self, address: usize) -> Option<&'static Entry> {
+        let (base, covered, entries) = self.extent();
+        let offset = address.wrapping_sub(base);
+        let entry = entries.wrapping_add(offset / SLAB_GRANULE);
+        // SAFETY: the entry lies in the committed part of the table, which is never unmapped (I1). Zero bytes are one.
+        (offset < covered).then(|| unsafe { &*entry })
     }
 
     /// The slab whose granule has `address`. It may end at any moment unless the caller holds a slot of it.
     #[inline]
     pub(crate) fn find(&self, address: usize) -> Option<&'static Slab> {
-        let word = self.word(self.granule(address)?);
-        // SAFETY: the word lies in the committed part of the table (I1), which is never unmapped.
-        // A walk, or a free of an address that is not the caller's, has no other edge to what the descriptor holds.
-        let number = unsafe { &*word }.load(Ordering::Acquire);
-        // SAFETY: the table's words are zero at first, and then `set` puts names' numbers there (I2).
-        unsafe { SlabName::from_number(number) }.map(Slab::named)
+        self.entry(address)?.slab()
     }
 
     /// The slab with a slot that starts at `address`, and the slot's number.
@@ -143,14 +141,13 @@ impl SlabMap {
         Some((slab, slab.slot_index(address)?))
     }
 
-    /// Enters `slab`, or nothing, for all granules of a run.
+    /// Enters `slab`, as it is now, or nothing, for all granules of a run. The caller acts for the owner of what is
+    /// entered there, and holds the pool's lock.
     pub(super) fn set(&self, start: usize, len: usize, slab: Option<&'static Slab>) {
         debug_law!(len.is_multiple_of(SLAB_GRANULE), "a slab has whole granules");
-        let number = slab.map_or(0, |slab| slab.name().number());
         for address in (start..start + len).step_by(SLAB_GRANULE) {
-            if let Some(granule) = self.granule(address) {
-                // SAFETY: as in `find`.
-                unsafe { &*self.word(granule) }.store(number, Ordering::Release);
+            if let Some(entry) = self.entry(address) {
+                entry.enter(slab);
             }
         }
     }
@@ -162,10 +159,10 @@ impl SlabMap {
     /// Nobody looks anything up any more.
     #[cfg(test)]
     pub(super) unsafe fn end(&self) {
-        let bytes = self.limit.load(Ordering::Relaxed) / SLAB_GRANULE * WORD_BYTES;
-        let Some(words) = NonNull::new(self.words.load(Ordering::Relaxed)) else { return };
+        let bytes = self.limit.load(Ordering::Relaxed) / SLAB_GRANULE * ENTRY_BYTES;
+        let Some(entries) = NonNull::new(self.entries.load(Ordering::Relaxed)) else { return };
         // SAFETY: it is the table's own reservation, of which by the caller's contract nobody knows any more.
-        let result = unsafe { guarded::unmap(&System, words.cast(), bytes) };
+        let result = unsafe { guarded::unmap(&System, entries.cast(), bytes) };
         assert!(result.is_ok(), "it goes back");
     }
 

@@ -75,17 +75,6 @@ pub(crate) enum Refused {
     Moved,
 }
 
-/// Makes a slot of an own slab free, if it is live.
-#[inline]
-pub(super) fn free_own(state: &AtomicU8) -> Result<(), Refused> {
-    let before = state.load(Ordering::Relaxed);
-    if before != LIVE {
-        return Err(Refused::NotLive(before));
-    }
-    state.store(FREE, Ordering::Relaxed);
-    Ok(())
-}
-
 /// Claims a slot that is live: makes it [`SENT`] or [`BUSY`].
 #[inline]
 pub(super) fn claim(state: &AtomicU8, claimed: u8) -> Result<(), Refused> {
@@ -100,6 +89,31 @@ pub(super) fn claim(state: &AtomicU8, claimed: u8) -> Result<(), Refused> {
 #[inline]
 pub(super) fn end_claim(state: &AtomicU8, claimed: u8, after: u8) -> bool {
     state.compare_exchange(claimed, after, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
+/// A slot of an own slab that was found live. Nothing has changed yet.
+#[derive(Debug)]
+pub(crate) struct LiveSlot {
+    address: usize,
+    state: &'static AtomicU8,
+}
+
+impl LiveSlot {
+    /// The slot at `address` with this state byte, if it is live.
+    #[inline]
+    pub(super) fn new(address: usize, state: &'static AtomicU8) -> Result<Self, Refused> {
+        match state.load(Ordering::Relaxed) {
+            LIVE => Ok(Self { address, state }),
+            other => Err(Refused::NotLive(other)),
+        }
+    }
+
+    /// Makes it free.
+    #[inline]
+    pub(crate) fn free(self) -> FreeSlot {
+        self.state.store(FREE, Ordering::Relaxed);
+        FreeSlot::new(self.address, self.state)
+    }
 }
 
 /// A free slot of an own slab, and the right to it. It has no `Clone`, as a slot is in one place at a time.

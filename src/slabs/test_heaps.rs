@@ -6,6 +6,7 @@
 use super::class::Class;
 use super::depot::Depot;
 use super::slab::Slab;
+use super::slot::LiveSlot;
 use super::thread_heap::ThreadHeap;
 
 /// Does `action` with a depot that reserves `reservation` bytes of addresses, and ends the depot.
@@ -32,15 +33,22 @@ pub(super) fn allocate(heap: &'static ThreadHeap, class: Class) -> Option<usize>
     heap.hand_out(class).or_else(|| heap.refill(class))
 }
 
+/// The live slot of an own slab that starts at an address, found as a thread with this heap finds it.
+pub(super) fn own_slot(heap: &'static ThreadHeap, address: usize) -> Option<LiveSlot> {
+    let magazine = heap.magazine(heap.depot.map.find(address)?.class());
+    let entry = heap.view.entry(address)?;
+    let is_own = entry.key() == magazine.place();
+    is_own.then(|| entry.own_slot(address, magazine.magic()).ok()).flatten()
+}
+
 /// Takes a block back on a thread with this heap. Whether there was one.
 pub(super) fn free(heap: &'static ThreadHeap, address: usize) -> bool {
     let Some(slab) = heap.depot.map.find(address) else { return false };
     let class = slab.class();
-    if slab.key() == heap.key(class) {
-        slab.free_own(address).map(|slot| heap.take_in_own(class, slot)).is_ok()
-    } else {
-        slab.send(address, class).map(|slot| heap.take_in(slab, slot)).is_ok()
+    if slab.key() != heap.key(class) {
+        return slab.send(address, class).map(|slot| heap.take_in(slab, slot)).is_ok();
     }
+    own_slot(heap, address).map(|slot| heap.take_in_own(class, slot.free())).is_some()
 }
 
 /// The slab of a block.

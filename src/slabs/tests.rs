@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use super::class::{Class, MAX_SMALL, SLAB_GRANULE};
 use super::depot::Depot;
+use super::entry::Entry;
 use super::handover;
 use super::slab::{Slab, WORD_SLOTS};
 use super::slab_map::SlabMap;
-use super::slot::{FREE, LIVE, Refused, SENT};
+use super::slot::{FREE, FreeSlot, LIVE, LiveSlot, Refused, SENT};
 use super::sync::{AtomicU8, AtomicU64, Ordering};
 use super::test_heaps::{allocate, free, slab_of};
 use super::thread_heap::ThreadHeap;
@@ -45,15 +46,28 @@ fn heap_of(depot: &'static Depot, number: u64) -> &'static ThreadHeap {
     Box::leak(Box::new(ThreadHeap::new(depot, (1 << 40) + number, None)))
 }
 
+/// Frees a slot as the slab's owner does, through an entry of the slab map.
+fn free_own(slab: &'static Slab, address: usize) -> Result<FreeSlot, Refused> {
+    let entry = Entry::empty();
+    entry.enter(Some(slab));
+    assert_eq!(entry.key(), slab.key());
+    entry.own_slot(address, slab.shape().magic).map(LiveSlot::free)
+}
+
 #[test]
 fn of_all_offsets_the_multiplication_finds_the_slots() {
     for class in Class::all() {
         let (slab, shape) = (descriptor(class), class.shape());
         slab.begin(NOWHERE, slab.class(), heap(0).name());
+        (0..slab.slots())
+            .for_each(|index| slab.state(index).expect("a slot").store(LIVE, Ordering::Relaxed));
+        let entry = Entry::empty();
+        entry.enter(Some(slab));
         for offset in 0..slab.slab_bytes() {
             let expected = offset / shape.slot_bytes;
             let is_start = offset % shape.slot_bytes == 0 && expected < slab.slots();
             assert_eq!(slab.slot_index(NOWHERE + offset), is_start.then_some(expected));
+            assert_eq!(entry.own_slot(NOWHERE + offset, shape.magic).is_ok(), is_start);
             let slot = slab.slot_with(NOWHERE + offset);
             assert_eq!(slot, (expected < slab.slots()).then_some((expected, is_start)));
         }
@@ -261,7 +275,7 @@ fn a_block_that_is_held_is_freed_by_nobody_else() {
     let busy = slab.hold(address, class).expect("it is live");
     assert!(slab.is_live(7) && slab.live_count() == 1, "a walk sees a block");
     assert!(slab.send(address, class).is_err() && slab.hold(address, class).is_err());
-    assert!(slab.free_own(address).is_err());
+    assert!(free_own(slab, address).is_err());
     assert!(busy.keep() && slab.state_now(7) == LIVE);
     // The owner's test came before, and its store comes on top.
     let busy = slab.hold(address, class).expect("it is live");
@@ -283,12 +297,12 @@ fn a_slot_that_was_never_handed_out_is_told_from_a_freed_one() {
     slab.take(2, |slot| taken.push(slot));
     let kept = taken.pop().expect("two slots");
     let address = taken.pop().expect("two slots").hand_out();
-    assert!(slab.free_own(address).is_ok());
+    assert!(free_own(slab, address).is_ok());
     assert_eq!([0, 1, 2].map(was_freed), [true, false, false]);
     // A wrong free changes nothing of that, by the owner or by another thread.
     for index in 1..3 {
         assert!(slab.send(slab.slot_start(index), class).is_err());
-        assert!(slab.free_own(slab.slot_start(index)).is_err());
+        assert!(free_own(slab, slab.slot_start(index)).is_err());
     }
     assert!(!was_freed(2), "it never left its slab");
     assert_eq!(kept.hand_out(), slab.slot_start(1));

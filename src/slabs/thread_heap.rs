@@ -27,6 +27,7 @@ use super::notes::Notes;
 use super::outbox::Outbox;
 use super::slab::Slab;
 use super::sync::{AtomicU32, Cell};
+use super::view::View;
 use crate::base::addr;
 use crate::base::bump::Bump;
 
@@ -35,6 +36,8 @@ use crate::base::bump::Bump;
 pub(crate) struct ThreadHeap {
     /// First, so that a class's magazine is found with one addition.
     pub(super) magazines: [Magazine; CLASS_PLACES],
+    /// What it knows of the slab map. All of its own slabs lie in what that covers.
+    pub(crate) view: View,
     /// Its number; 0 is that of heaps that are nobody's.
     pub(crate) number: u64,
     /// What the system calls its thread, or the last one; 0 if that is not known.
@@ -99,6 +102,7 @@ impl ThreadHeap {
             number,
             thread_id: AtomicU32::new(0),
             magazines: [const { Magazine::empty() }; CLASS_PLACES],
+            view: View::new(),
             outboxes: [const { Outbox::empty() }; CLASS_PLACES],
             lists: [const { ClassLists::new() }; CLASS_PLACES],
             flushes: Cell::new(0),
@@ -148,6 +152,9 @@ impl ThreadHeap {
         set!(number, number);
         set!(made_before, made_before);
         set!(notes, Notes::off());
+        // SAFETY: now it is a heap.
+        let heap = unsafe { place.as_ref() };
+        Class::all().for_each(|class| heap.magazine(class).set_magic(class.shape().magic));
     }
 
     /// Its name.
@@ -226,6 +233,11 @@ impl ThreadHeap {
     /// The stacks of its magazines and outboxes.
     pub(super) fn caches(&self) -> impl Iterator<Item = &Magazine> {
         Class::all().flat_map(|class| [self.magazine(class), self.outbox(class).stack()])
+    }
+
+    /// Looks at the slab map, which may have grown.
+    pub(crate) fn renew_view(&self) {
+        self.view.renew(&self.depot.map);
     }
 
     /// What it has of a class beside the magazine.

@@ -1,10 +1,10 @@
-//! A slab's slots as frees and reallocs change them, by their owner and others: see [`slot`].
+//! A slab's slots as other threads' frees and reallocs change them, and how they come home: see [`slot`]. The owner's
+//! frees find the state byte through the [`entry`](super::super::entry) of the slab map.
 
 use super::super::class::Class;
-use super::super::slot::{self, BUSY, BusySlot, FREE, FreeSlot, LIVE, Refused, SENT, SentSlot};
+use super::super::slot::{self, BUSY, BusySlot, FREE, LIVE, Refused, SENT, SentSlot};
 use super::super::sync::{AtomicU8, Ordering};
 use super::{Slab, WORD_SLOTS};
-use crate::base::fatal::debug_law;
 
 impl Slab {
     /// Frees the slot that starts at `address`, if that is one of `class` and live: it has to go home. Any thread may
@@ -52,32 +52,6 @@ impl Slab {
         // Should the owner have freed it meanwhile, it stays as it is.
         slot::end_claim(state, claimed, LIVE);
         Err(Refused::Moved)
-    }
-
-    /// Makes the slot that starts at `address` free, if it is live. Only the slab's owner may ask, and only for an
-    /// address that the slab map names this slab for: then the slab cannot end meanwhile, and the address lies in it.
-    #[inline]
-    pub(crate) fn free_own(&self, address: usize) -> Result<FreeSlot, Refused> {
-        let state = self.own_state_at(address).ok_or(Refused::NoSlot)?;
-        slot::free_own(state).map(|()| FreeSlot::new(address, state))
-    }
-
-    /// The state byte of the slot that starts at `address`, asked as in [`Slab::free_own`]; [`FREE`] if none does.
-    #[inline]
-    pub(crate) fn own_state(&self, address: usize) -> u8 {
-        self.own_state_at(address).map_or(FREE, |state| state.load(Ordering::Relaxed))
-    }
-
-    /// The state byte of the slot that starts at `address`, asked for as in [`Slab::free_own`].
-    #[inline]
-    #[expect(unsafe_code, reason = "the bound follows from the shape")]
-    fn own_state_at(&self, address: usize) -> Option<&'static AtomicU8> {
-        let offset = address.wrapping_sub(self.start());
-        debug_law!(offset < self.slab_bytes(), "the map names no other slab's addresses");
-        let index = self.slot_index_at(offset)?;
-        // SAFETY: `index` is `offset / slot_bytes` with `offset < slab_bytes`, so at most `slots`, and there is one
-        // byte more than there are slots (I3).
-        Some(unsafe { self.states.get_unchecked(index) })
     }
 
     /// Makes the slots of `bits` of word `index` free, which others have sent home. Those that are [`SENT`]: of the
