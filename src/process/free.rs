@@ -20,7 +20,8 @@ use crate::settings;
 use crate::slabs::class::Class;
 use crate::slabs::entry::Entry;
 use crate::slabs::slab::Slab;
-use crate::slabs::slot::{self, FreeSlot, Refused, SentSlot};
+use crate::slabs::slab::claim::SentSlot;
+use crate::slabs::slot::{self, FreeSlot, Refused};
 use crate::slabs::thread_heap::ThreadHeap;
 
 /// Takes the block at `address` back, which was asked for with this layout. Ends the process if there is no such block.
@@ -103,7 +104,7 @@ extern "C" fn free_foreign(address: usize, layout: Layout, class: Class, entry: 
 fn send(address: usize, class: Class, slab: &'static Slab) -> Result<(), Refused> {
     let slot = slab.send(address, class)?;
     if let Err(slot) = thread::current().outbox(class).push(slot) {
-        take_in(slot, slab);
+        take_in(slot);
     }
     Ok(())
 }
@@ -132,8 +133,8 @@ pub(super) fn take_back(address: usize, layout: Option<Layout>) -> bool {
 /// The rest of a free of another heap's slot, for which the calling thread has no place.
 #[cold]
 #[inline(never)]
-extern "C" fn take_in(slot: SentSlot, slab: &'static Slab) {
-    PROCESS_HEAP.with_heap(|heap| heap.take_in(slab, slot));
+extern "C" fn take_in(slot: SentSlot) {
+    PROCESS_HEAP.with_heap(|heap| heap.take_in(slot));
 }
 
 /// A free of a block of the free list, a mistake, or any free while settings concern every call or are not fixed yet.

@@ -13,7 +13,8 @@ use crate::heap::Misuse;
 use crate::slabs::class::Class;
 use crate::slabs::depot::DEPOT;
 use crate::slabs::slab::Slab;
-use crate::slabs::slot::{self, BusySlot, Refused};
+use crate::slabs::slab::claim::BusySlot;
+use crate::slabs::slot::{self, Refused};
 use crate::slabs::thread_heap::ThreadHeap;
 
 /// What a realloc has done to a block.
@@ -37,7 +38,7 @@ enum How {
     /// As a small slot of an own slab.
     Own,
     /// As a slot of this slab.
-    Slot(BusySlot, &'static Slab),
+    Slot(BusySlot),
     /// As a block of the free list.
     Run,
 }
@@ -130,7 +131,7 @@ fn hold_slot(
             state => Err(Refused::NotLive(state)),
         };
     }
-    noting(address, || slab.hold(address, class)).map(|busy| How::Slot(busy, slab))
+    noting(address, || slab.hold(address, class)).map(How::Slot)
 }
 
 /// Holds a block of the free list.
@@ -158,7 +159,7 @@ impl Held {
     pub(super) fn check(&self) -> Result<(), Misuse> {
         match self.how {
             How::Own => PROCESS_HEAP.validate(self.address, Some(self.layout)),
-            How::Slot(..) | How::Run => Ok(()),
+            How::Slot(_) | How::Run => Ok(()),
         }
     }
 
@@ -166,7 +167,7 @@ impl Held {
     pub(super) fn keep(self) -> Result<(), Misuse> {
         let is_kept = match self.how {
             How::Own => true,
-            How::Slot(busy, _) => busy.keep(),
+            How::Slot(busy) => busy.keep(),
             How::Run => {
                 DEPOT.heap.stop_holding(self.address);
                 true
@@ -184,12 +185,10 @@ impl Held {
                 free(address, layout);
                 return Ok(());
             }
-            How::Slot(busy, slab) => {
-                busy.send().map_or(Err(Misuse::frees_raced(address)), |slot| {
-                    PROCESS_HEAP.with_heap(|heap| heap.take_in(slab, slot));
-                    Ok(())
-                })
-            }
+            How::Slot(busy) => busy.send().map_or(Err(Misuse::frees_raced(address)), |slot| {
+                PROCESS_HEAP.with_heap(|heap| heap.take_in(slot));
+                Ok(())
+            }),
             How::Run => {
                 thread::current().notes.note_free(address);
                 DEPOT.heap.release_held(address, layout.size(), kept)

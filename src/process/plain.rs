@@ -98,7 +98,7 @@ impl ProcessHeap {
                     self.with_heap(|heap| {
                         // The thread is here perhaps because its view does not cover the slab.
                         heap.renew_view();
-                        heap.take_in(slab, slot);
+                        heap.take_in(slot);
                     });
                     return Ok(());
                 }

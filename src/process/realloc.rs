@@ -19,7 +19,7 @@ use crate::base::addr;
 use crate::heap::{Misuse, MisuseCall};
 use crate::settings::Settings;
 use crate::slabs::class::Class;
-use crate::slabs::entry::Entry;
+use crate::slabs::slot::LiveSlot;
 
 /// Makes the block at `start` serve `new_size` bytes: where it is now, or null, and then nothing has changed. Reports a
 /// block that is not live as settings want it.
@@ -37,47 +37,43 @@ pub(crate) unsafe fn realloc(start: *mut u8, layout: Layout, new_size: usize) ->
         && let Some(entry) = heap.view.entry(address)
         && let magazine = heap.magazine(class)
         && entry.key() == magazine.place()
-        && entry.own_slot(address, magazine.magic()).is_ok()
+        && let Ok(slot) = entry.own_slot(address, magazine.magic())
     {
         if new == class {
             return addr::raw_pointer(address);
         }
-        // SAFETY: the block is live, and all else is the caller's contract.
-        return unsafe { move_own(start, layout, new_size, new, entry) };
+        if let Some(moved) = heap.magazine(new).hand_out() {
+            // SAFETY: the block is live, the other was just handed out, and all else is the caller's contract.
+            return unsafe { move_own(slot, layout, new_size, moved) };
+        }
     }
     // SAFETY: by the caller's contract.
     unsafe { realloc_slow(start, layout, new_size) }
 }
 
-/// Moves the bytes of a live small slot of an own slab, of which `entry` speaks, to a cached slot of class `new`, if
-/// there is one.
+/// Moves the bytes of a small slot of an own slab to the block at `moved`, and frees it: where the bytes are now.
 ///
 /// # Safety
 ///
-/// As for [`realloc`].
+/// The slot is of this layout and the caller's, as is the other block, of the new size.
 #[inline(never)]
 unsafe extern "C" fn move_own(
-    start: *mut u8,
+    slot: LiveSlot,
     layout: Layout,
     new_size: usize,
-    new: Class,
-    entry: &'static Entry,
+    moved: usize,
 ) -> *mut u8 {
-    let heap = thread::current();
-    if let Some(class) = Class::of(layout.size(), layout.align())
-        && let Some(moved) = heap.magazine(new).hand_out()
-    {
-        let moved = addr::raw_pointer(moved);
-        let kept = layout.size().min(new_size);
-        // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
-        unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
-        if !heap.magazine(class).take_back(start.addr(), entry) {
-            free_other(start.addr(), layout);
-        }
-        return moved;
+    let (start, moved) = (addr::raw_pointer(slot.address()), addr::raw_pointer(moved));
+    let kept = layout.size().min(new_size);
+    // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
+    unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
+    // Another thread may have freed it meanwhile, or there is no room.
+    let is_freed = Class::of(layout.size(), layout.align())
+        .is_some_and(|class| thread::current().magazine(class).take_back_slot(slot));
+    if !is_freed {
+        free_other(start.addr(), layout);
     }
-    // SAFETY: by the caller's contract.
-    unsafe { realloc_slow(start, layout, new_size) }
+    moved
 }
 
 /// Does what [`realloc`] does for every block.

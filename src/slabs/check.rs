@@ -1,7 +1,6 @@
 //! The laws of a thread heap: what its lists, counts and sums say is so.
 
 use super::class::{CLASS_PLACES, Class};
-use super::magazine::Magazine;
 use super::slab::Slab;
 use super::slot::SENT;
 use super::thread_heap::ThreadHeap;
@@ -21,6 +20,18 @@ struct Sums {
     empty: usize,
 }
 
+/// What a heap has bytes of.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Bytes {
+    /// Slots that magazines and outboxes have places for, and of those the small ones of magazines.
+    places: usize,
+    small_places: usize,
+    /// Empty slabs.
+    empty: usize,
+    /// Small slots that are not in the free words.
+    given: usize,
+}
+
 impl ThreadHeap {
     /// Checks every law of the heap and of its slabs. The caller is its thread, or holds the lock that stands for it;
     /// no slab of one slot changes its class meanwhile. O(map + slots).
@@ -29,7 +40,7 @@ impl ThreadHeap {
     ///
     /// The first law found broken, and the address of the slab, slot or heap that breaks it.
     pub(crate) fn check(&'static self) -> Result<(), BrokenLaw> {
-        let mut sums = [Sums::default(); CLASS_PLACES];
+        let (mut sums, mut bytes) = ([Sums::default(); CLASS_PLACES], Bytes::default());
         for slab in self.depot.map.all().filter(|slab| self.owns(slab)) {
             let (class, start) = (slab.class(), slab.start());
             slab.check()?;
@@ -38,20 +49,36 @@ impl ThreadHeap {
             law(is_listed == slab.has_free(), "a slab is listed if it has free slots (I3)", start)?;
             sums[class.descriptor_index()].count += 1;
             sums[class.index()].listed += usize::from(is_listed);
-            sums[class.index()].empty += usize::from(slab.is_empty());
-        }
-        let mut place_bytes = 0;
-        for class in Class::all() {
-            self.check_lists(class, sums[class.index()])?;
-            let caches = [(self.magazine(class), true), (self.outbox(class).stack(), false)];
-            for (magazine, is_own) in caches {
-                place_bytes += magazine.capacity() * class.shape().slot_bytes;
-                self.check_slots(class, magazine, is_own)?;
+            if slab.is_empty() {
+                sums[class.index()].empty += 1;
+                bytes.empty += slab.slab_bytes();
+            }
+            if !class.is_large() {
+                bytes.given += slab.given_count() * class.shape().slot_bytes;
             }
         }
+        for class in Class::all() {
+            self.check_lists(class, sums[class.index()])?;
+            let (stack, outbox) = (self.stack(class), self.outbox(class));
+            let stack_bytes = stack.capacity() * class.shape().slot_bytes;
+            bytes.places += stack_bytes + outbox.capacity() * class.shape().slot_bytes;
+            bytes.small_places += if class.is_large() { 0 } else { stack_bytes };
+            self.check_slots(class, stack.addresses(), true)?;
+            self.check_slots(class, outbox.addresses(), false)?;
+        }
         let name = self.name().number();
-        law(self.place_bytes.get() == place_bytes, "the bytes of places are summed up (I4)", name)?;
-        law(self.large_bytes.get() == self.sum_of_large(), "so are those of large slots (I4)", name)
+        let summed_up = Bytes {
+            places: self.place_bytes.get(),
+            small_places: self.small_place_bytes.get(),
+            empty: self.empty_bytes.get(),
+            given: self.budget.given_bytes(),
+        };
+        law(summed_up == bytes, "bytes of places and slots are summed up (I4)", name)?;
+        law(
+            self.large_bytes.get() == self.cached_bytes_of(Class::all_large()),
+            "so are those of large slots (I4)",
+            name,
+        )
     }
 
     /// Checks the lists of a class.
@@ -87,14 +114,14 @@ impl ThreadHeap {
         Ok(())
     }
 
-    /// Checks the slots that a magazine of a class holds, of own slabs, or an outbox, of others'.
+    /// Checks the slots at these addresses, which a magazine of a class holds, of own slabs, or an outbox, of others'.
     fn check_slots(
         &'static self,
         class: Class,
-        magazine: &Magazine,
+        addresses: impl Iterator<Item = usize>,
         is_own: bool,
     ) -> Result<(), BrokenLaw> {
-        for address in magazine.addresses() {
+        for address in addresses {
             let place = self.depot.map.find_slot(address);
             law(place.is_some(), "what is cached is a slot", address)?;
             let Some((slab, index)) = place else { continue };

@@ -236,6 +236,11 @@ impl Class {
         &SHAPES[self.index()]
     }
 
+    /// The classes of several slots a slab, in the order of their sizes.
+    pub(crate) fn all_small() -> impl DoubleEndedIterator<Item = Self> {
+        (0..SMALL_COUNT).map(Self::numbered)
+    }
+
     /// The classes of one slot a slab, in the order of their sizes.
     pub(crate) fn all_large() -> impl Iterator<Item = Self> {
         (SMALL_COUNT..CLASS_COUNT).map(Self::numbered)

@@ -1,5 +1,6 @@
 //! What a thread heap has of one class beside its magazine: slabs, and descriptors that wait for one.
 
+use super::magazine::Places;
 use super::slab::Slab;
 use super::sync::Cell;
 
@@ -8,8 +9,11 @@ use super::sync::Cell;
 pub(crate) struct ClassLists {
     /// Slabs with slots in their free words, lowest addresses first.
     pub(crate) listed: Cell<Option<&'static Slab>>,
-    /// How many of them are empty.
+    /// How many of them are empty, and the least since the last period.
     pub(super) empty: Cell<usize>,
+    pub(super) least_empty: Cell<usize>,
+    /// The places of the magazine, of which it may use a part.
+    pub(super) places: Cell<Option<Places>>,
     /// Whether the magazine ran empty since it was last full.
     pub(super) has_missed: Cell<bool>,
     /// Slabs of the class, listed or not.
@@ -24,6 +28,8 @@ impl ClassLists {
         Self {
             listed: Cell::new(None),
             empty: Cell::new(0),
+            least_empty: Cell::new(0),
+            places: Cell::new(None),
             has_missed: Cell::new(false),
             count: Cell::new(0),
             waiting: [const { Cell::new(None) }; 2],

@@ -13,7 +13,6 @@ use core::ptr::NonNull;
 use core::slice;
 
 use super::class::{CLASS_PLACES, Class, MAX_LARGE, SLAB_GRANULE};
-use super::magazine::{Place, Places};
 use super::names::HeapName;
 use super::slab::{Slab, WORD_SLOTS};
 use super::slab_map::SlabMap;
@@ -152,9 +151,13 @@ impl Depot {
         }
     }
 
-    /// Places for `count` slots, from a thread heap's own `space`.
-    pub(super) fn places(&self, space: &Cell<Bump>, count: usize) -> Option<Places> {
-        let (bytes, align) = (count * size_of::<Place>(), align_of::<Cell<Place>>());
+    /// `count` places for slots, all zero, from a thread heap's own `space`.
+    pub(super) fn places<P: Zeroable>(
+        &self,
+        space: &Cell<Bump>,
+        count: usize,
+    ) -> Option<&'static [P]> {
+        let (bytes, align) = (count * size_of::<P>(), align_of::<P>());
         let mut left = space.get();
         let start = match left.take(bytes, align) {
             Some(start) => start,
@@ -167,7 +170,7 @@ impl Depot {
         };
         space.set(left);
         let start = addr::pointer(start.get())?;
-        // SAFETY: the memory is fresh and zero, which is a value of a place (`Zeroable`), aligned, and stays (I1).
+        // SAFETY: the memory is fresh and zero, which is a value of `P`, aligned, and stays (I1).
         Some(unsafe { slice::from_raw_parts(start.as_ptr().cast(), count) })
     }
 

@@ -111,7 +111,7 @@ fn a_fork_beside_a_busy_heap_hands_no_slot_out_twice() {
             move || {
                 assert!(free(owner, blocks[1]));
                 allocate(owner, class());
-                owner.send_home(owner.magazine(class()), usize::MAX);
+                owner.send_home(class(), usize::MAX);
             },
         );
         let live = live_of(other, &blocks);

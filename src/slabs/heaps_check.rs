@@ -63,7 +63,7 @@ fn push(heap: &ThreadHeap, class: Class, address: usize, slab: &'static Slab) {
 
 /// Changes the state of a slot that is cached.
 fn change_cached(heap: &ThreadHeap, slab: &Slab, state: u8) {
-    let address = heap.magazine(small()).addresses().next().expect("a slot");
+    let address = heap.stack(small()).addresses().next().expect("a slot");
     let index = slab.slot_index(address).expect("a slot");
     slab.state(index).expect("a slot").store(state, Ordering::Relaxed);
 }
@@ -124,15 +124,21 @@ fn every_law_of_a_heap_can_be_broken() {
         broken(|heap, _| {
             let other = heap.depot.acquire_heap().expect("memory");
             let slab = slab_of(heap, allocate(other, small()));
-            let address = other.magazine(small()).addresses().next().expect("a slot");
+            let address = other.stack(small()).addresses().next().expect("a slot");
             push(heap, small(), address, slab);
         }),
         "a magazine has slots of own slabs"
     );
-    assert_eq!(
-        broken(|heap, _| heap.place_bytes.update(|bytes| bytes + 1)),
-        "the bytes of places are summed up (I4)"
-    );
+    let sum: [fn(&ThreadHeap); 4] = [
+        |heap| heap.place_bytes.update(|bytes| bytes + 1),
+        |heap| heap.small_place_bytes.update(|bytes| bytes + 1),
+        |heap| heap.empty_bytes.update(|bytes| bytes + 1),
+        |heap| heap.budget.give(small(), 1),
+    ];
+    for change in sum {
+        let law = broken(|heap, _| change(heap));
+        assert_eq!(law, "bytes of places and slots are summed up (I4)");
+    }
     assert_eq!(broken(|heap, _| heap.large_bytes.set(1)), "so are those of large slots (I4)");
 }
 

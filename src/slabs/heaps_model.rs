@@ -14,7 +14,6 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestR
 
 use super::class::Class;
 use super::depot::Depot;
-use super::magazine::Magazine;
 use super::test_heaps::{allocate, free, with_depot};
 use super::thread_heap::ThreadHeap;
 
@@ -220,7 +219,9 @@ impl Run {
         let mut in_caches = 0;
         for heap in self.all_heaps() {
             prop_assert_eq!(heap.check(), Ok(()));
-            in_caches += heap.caches().map(Magazine::len).sum::<usize>();
+            in_caches += Class::all()
+                .map(|class| heap.stack(class).len() + heap.outbox(class).len())
+                .sum::<usize>();
         }
         prop_assert_eq!(cached_count, in_caches, "what is not at home is in one cache");
         Ok(())

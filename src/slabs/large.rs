@@ -42,13 +42,13 @@ impl ThreadHeap {
         self.fresh_slot.replace(0) == slot
     }
 
-    /// Bytes of the large slots in its magazines.
-    pub(super) fn sum_of_large(&self) -> usize {
-        Class::all_large().map(|class| self.magazine(class).len() * class.shape().slot_bytes).sum()
+    /// Bytes of the slots of these classes in its magazines.
+    pub(super) fn cached_bytes_of(&self, classes: impl Iterator<Item = Class>) -> usize {
+        classes.map(|class| self.stack(class).len() * class.shape().slot_bytes).sum()
     }
 
     /// Counts the bytes of large slots anew, after slots of a class went in or out together.
     pub(super) fn count_large(&self) {
-        self.large_bytes.set(self.sum_of_large());
+        self.large_bytes.set(self.cached_bytes_of(Class::all_large()));
     }
 }

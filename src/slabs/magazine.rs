@@ -3,16 +3,21 @@
 //! A place names a slot and its state byte, so that malloc is a compare, a pop and a store. The name goes back to
 //! Bonwick and Adams (2001).
 //!
-//! Invariants: **I1** `floor <= top <= ceiling`, all three into one array of [`Places`] that stays for ever (or all
+//! The fast paths know where malloc and free have to stop, the `floor` and the `ceiling`. The slow ways know the array
+//! ([`Stack`]): it begins at the bottom, where the floor lies as a rule, and may reach beyond the ceiling.
+//!
+//! Invariants: **I1** `bottom <= floor <= top <= ceiling`, all into one array of [`Places`] that stays for ever (or all
 //! null); **I2** the places below `top` hold slots, each of them one that was pushed and has not been taken out.
 #![allow(unsafe_code, reason = "a stack of plain pointers: this is the fast path")]
 
 use core::hint::assert_unchecked;
+use core::iter::Rev;
 use core::ptr;
+use core::slice;
 use core::sync::atomic::fence;
 
 use super::entry::Entry;
-use super::slot::{FreeSlot, MARK};
+use super::slot::{self, FreeSlot, LiveSlot};
 use super::sync::{AtomicU8, Cell, Ordering};
 use crate::base::array::Zeroable;
 use crate::base::fatal::debug_law;
@@ -139,6 +144,19 @@ impl Magazine {
         false
     }
 
+    /// Takes a slot back that was live when it was looked for, if it is live still and there is room. Nothing has
+    /// changed if not.
+    #[inline]
+    pub(crate) fn take_back_slot(&self, slot: LiveSlot) -> bool {
+        if let Ok(slot) = slot.again()
+            && let Some(room) = self.room()
+        {
+            room.put(slot.free());
+            return true;
+        }
+        false
+    }
+
     /// The place on top, if there is one. Nothing has changed yet.
     #[inline]
     pub(crate) fn room(&self) -> Option<Room<'_>> {
@@ -161,33 +179,84 @@ impl Magazine {
             None => Err(slot),
         }
     }
+}
 
-    /// The places, those that hold slots first.
-    fn places(&self) -> Places {
-        if self.floor.get().is_null() {
-            return &[];
+/// The places of slots that are put on top together, the first one uppermost, so that it is handed out first.
+pub(super) struct Raised(Rev<slice::Iter<'static, Cell<Place>>>);
+
+impl Raised {
+    /// Puts the next slot there.
+    #[inline]
+    pub(super) fn put(&mut self, slot: FreeSlot) {
+        let place = self.0.next();
+        debug_law!(place.is_some(), "there is a place for each");
+        if let Some(place) = place {
+            place.set(Place::with(slot));
         }
-        // SAFETY: floor and ceiling are the ends of an array of places that stays for ever (I1).
-        unsafe { core::slice::from_raw_parts(self.floor.get(), self.capacity()) }
     }
 
-    fn set_len(&self, len: usize) {
+    /// Says that all slots are there (I2).
+    pub(super) fn done(self) {
+        debug_law!(self.0.len() == 0, "a slot for each place");
+    }
+}
+
+/// A magazine with its array.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stack<'heap> {
+    magazine: &'heap Magazine,
+    array: &'heap Cell<Option<Places>>,
+}
+
+impl<'heap> Stack<'heap> {
+    /// That magazine with this array.
+    pub(super) const fn new(magazine: &'heap Magazine, array: &'heap Cell<Option<Places>>) -> Self {
+        Self { magazine, array }
+    }
+
+    /// All places, those that hold slots first.
+    fn places(self) -> Places {
+        self.array.get().unwrap_or_default()
+    }
+
+    /// The place below which there are `len`.
+    fn above(self, len: usize) -> *const Cell<Place> {
+        self.array.get().map_or(ptr::null(), |places| places.as_ptr().wrapping_add(len))
+    }
+
+    /// Places between the bottom and `end`.
+    fn below(self, end: *const Cell<Place>) -> usize {
+        (end.addr() - self.above(0).addr()) / size_of::<Place>()
+    }
+
+    fn set_len(self, len: usize) {
         debug_law!(len <= self.capacity(), "I1");
-        self.top.set(self.floor.get().wrapping_add(len));
+        self.magazine.top.set(self.above(len));
     }
 
     /// Slots it holds.
-    pub(crate) fn len(&self) -> usize {
-        (self.top.get().addr() - self.floor.get().addr()) / size_of::<Place>()
+    pub(super) fn len(self) -> usize {
+        self.below(self.magazine.top.get())
     }
 
-    /// Slots it can hold.
-    pub(crate) fn capacity(&self) -> usize {
-        (self.ceiling.get().addr() - self.floor.get().addr()) / size_of::<Place>()
+    /// Slots it may hold.
+    pub(super) fn capacity(self) -> usize {
+        self.below(self.magazine.ceiling.get())
+    }
+
+    /// Slots there are places for.
+    pub(super) fn places_len(self) -> usize {
+        self.places().len()
+    }
+
+    /// Lets it hold up to `capacity` slots, for which there are places, and of which it does not hold more.
+    pub(super) fn limit(self, capacity: usize) {
+        debug_law!(self.len() <= capacity && capacity <= self.places_len(), "I1");
+        self.magazine.ceiling.set(self.above(capacity));
     }
 
     /// Moves to a larger array.
-    pub(super) fn move_to(&self, places: Places) {
+    pub(super) fn move_to(self, places: Places) {
         let len = self.len();
         debug_law!(len <= places.len(), "a larger array has room for all");
         for (old, new) in self.places().iter().zip(places).take(len) {
@@ -195,25 +264,27 @@ impl Magazine {
         }
         let ends = places.as_ptr_range();
         // Should the thread vanish in a fork, it has no magazine rather than half of each.
-        self.top.set(ptr::null());
+        self.magazine.top.set(ptr::null());
         fence(Ordering::Release);
-        self.floor.set(ends.start);
-        self.ceiling.set(ends.end);
+        self.array.set(Some(places));
+        self.magazine.floor.set(ends.start);
+        self.magazine.ceiling.set(ends.end);
         fence(Ordering::Release);
         self.set_len(len);
     }
 
-    /// Turns the newest `count` slots around, so that the first pushed is the first handed out.
-    pub(super) fn reverse_newest(&self, count: usize) {
+    /// Makes room for `count` slots on top, for which there are places. The caller puts as many there at once.
+    pub(super) fn raise(self, count: usize) -> Raised {
         let len = self.len();
-        let Some(newest) = self.places().get(len - count..len) else { return };
-        for (low, high) in newest.iter().zip(newest.iter().rev()).take(count / 2) {
-            low.swap(high);
-        }
+        let places = self.places().get(len..len + count).unwrap_or_default();
+        // Should the thread vanish in a fork, each slot is below the top or home still.
+        self.set_len(len + count);
+        fence(Ordering::Release);
+        Raised(places.iter().rev())
     }
 
     /// Puts the slots into random order (Fisher and Yates 1938).
-    pub(super) fn shuffle(&self) {
+    pub(super) fn shuffle(self) {
         let Some(slots) = self.places().get(..self.len()) else { return };
         let mut random = random::Random::seeded();
         for last in (1..slots.len()).rev() {
@@ -224,12 +295,12 @@ impl Magazine {
     }
 
     /// The addresses of the slots it holds, the oldest first.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn addresses(self) -> impl Iterator<Item = usize> {
         self.places().iter().take(self.len()).map(|place| place.get().address)
     }
 
     /// Takes the oldest `count` slots out and hands each to `take`.
-    pub(super) fn take_oldest(&self, count: usize, mut take: impl FnMut(FreeSlot)) {
+    pub(super) fn take_oldest(self, count: usize, mut take: impl FnMut(FreeSlot)) {
         let (places, len) = (self.places(), self.len());
         let count = count.min(len);
         for place in places.iter().take(count) {
@@ -243,25 +314,24 @@ impl Magazine {
     }
 
     /// Marks the slots it holds, or unmarks them.
-    pub(super) fn mark(&self, on: bool) {
-        for state in self.places().iter().take(self.len()).filter_map(|place| place.get().state) {
-            let other = state.load(Ordering::Relaxed) & !MARK;
-            state.store(if on { other | MARK } else { other }, Ordering::Relaxed);
-        }
+    pub(super) fn mark(self, on: bool) {
+        let held = self.places().iter().take(self.len());
+        held.filter_map(|place| place.get().state).for_each(|state| slot::mark(state, on));
     }
 
     /// The addresses below the top of a magazine whose thread has vanished; none where it was moving it. The last one
     /// may be that of a slot that lay in its place before.
-    pub(super) fn vanished_addresses(&self) -> impl Iterator<Item = usize> {
-        let whole = Some(self).filter(|magazine| !magazine.top.get().is_null());
+    pub(super) fn vanished_addresses(self) -> impl Iterator<Item = usize> {
+        let whole = Some(self).filter(|stack| !stack.magazine.top.get().is_null());
         whole.into_iter().flat_map(Self::addresses)
     }
 
     /// Forgets its places, whatever state they are in.
-    pub(super) fn forget_places(&self) {
-        self.top.set(ptr::null());
-        self.floor.set(ptr::null());
-        self.ceiling.set(ptr::null());
+    pub(super) fn forget_places(self) {
+        self.magazine.top.set(ptr::null());
+        self.magazine.floor.set(ptr::null());
+        self.magazine.ceiling.set(ptr::null());
+        self.array.set(None);
     }
 }
 
@@ -282,12 +352,13 @@ mod tests {
 
     #[test]
     fn a_shuffle_loses_nothing_and_keeps_no_order() {
-        let magazine = Magazine::empty();
-        magazine.shuffle();
-        magazine.move_to(places(1000));
+        let (magazine, array) = (Magazine::empty(), Cell::new(None));
+        let stack = Stack::new(&magazine, &array);
+        stack.shuffle();
+        stack.move_to(places(1000));
         assert!((1..=1000).all(|number| magazine.push(slot(number)).is_ok()));
-        magazine.shuffle();
-        let mut slots: Vec<_> = magazine.addresses().collect();
+        stack.shuffle();
+        let mut slots: Vec<_> = stack.addresses().collect();
         assert!(!slots.is_sorted() && !slots.is_sorted_by(|one, other| one > other));
         slots.sort_unstable();
         assert!(slots.into_iter().eq(1..=1000));
@@ -295,21 +366,28 @@ mod tests {
 
     #[test]
     fn the_newest_goes_first_and_the_oldest_home() {
-        let magazine = Magazine::empty();
-        assert_eq!((magazine.hand_out(), magazine.len(), magazine.capacity()), (None, 0, 0));
+        let (magazine, array) = (Magazine::empty(), Cell::new(None));
+        let stack = Stack::new(&magazine, &array);
+        assert_eq!((magazine.hand_out(), stack.len(), stack.capacity()), (None, 0, 0));
         assert!(magazine.push(slot(8)).is_err());
-        magazine.move_to(places(4));
+        stack.move_to(places(4));
         assert!((1..=4).all(|number| magazine.push(slot(number)).is_ok()));
         assert_eq!(magazine.push(slot(5)).map_err(|slot| slot.address()), Err(5), "full");
-        magazine.move_to(places(8));
+        stack.move_to(places(8));
         assert!(magazine.push(slot(5)).is_ok());
         let mut home = Vec::new();
-        magazine.take_oldest(2, |slot| home.push(slot.address()));
+        stack.take_oldest(2, |slot| home.push(slot.address()));
         assert_eq!(home, [1, 2]);
-        magazine.reverse_newest(2);
-        assert!(magazine.addresses().eq([3, 5, 4]));
+        let mut raised = stack.raise(2);
+        (6..=7).for_each(|number| raised.put(slot(number)));
+        raised.done();
+        assert!(stack.addresses().eq([3, 4, 5, 7, 6]));
+        assert_eq!([magazine.hand_out(), magazine.hand_out()], [Some(6), Some(7)]);
+        stack.limit(3);
+        assert_eq!((stack.len(), stack.capacity(), stack.places_len()), (3, 3, 8));
+        assert!(magazine.push(slot(6)).is_err(), "its places reach further, and it may not");
         let handed_out: Vec<_> = core::iter::from_fn(|| magazine.hand_out()).collect();
-        assert_eq!(handed_out, [4, 5, 3]);
+        assert_eq!(handed_out, [5, 4, 3]);
         assert!([2, 3, 4].iter().all(|index| STATE[*index].load(Ordering::Relaxed) == LIVE));
     }
 }

@@ -5,10 +5,11 @@
 //! [`names`] of heaps and slabs; [`slot`] the right to one; [`raced`] two frees of one block; [`handover`] how a slot
 //! comes home from another thread; [`notes`] what a heap that serves a region notes; [`slab`] the slots and their
 //! states; [`entry`] what a free knows of a slab; [`magazine`] a stack of free slots; [`outbox`] where those of others
-//! wait; [`class_lists`] a heap's slabs of a class; [`slab_map`] from an address to its slab; [`view`] a thread's own
-//! of that; [`depot`] what all heaps draw on; [`thread_heap`] what one thread has; [`places`], [`slab_lists`] and
-//! [`large`] what it keeps; [`send_home`] free's slow ways; [`retired`] heaps whose threads have ended; [`vanished`]
-//! those whose threads a child has not; [`refill`] malloc's slow way; [`check`] the laws.
+//! wait; [`class_lists`] a heap's slabs of a class; [`budget`] how much it may keep; [`slab_map`] from an address to
+//! its slab; [`view`] a thread's own of that; [`depot`] what all heaps draw on; [`thread_heap`] what one thread has;
+//! [`places`], [`slab_lists`] and [`large`] what it keeps; [`send_home`] free's slow ways; [`periods`] what is looked
+//! at now and then; [`retired`] heaps whose threads have ended; [`vanished`] those whose threads a child has not;
+//! [`refill`] malloc's slow way; [`check`] the laws.
 //!
 //! Which heap is the calling thread's, and whether settings concern every call, is decided above, in
 //! [`process`](crate::process). Descriptors, thread heaps and places are made once and stay, so they are plain
@@ -30,6 +31,7 @@ pub(crate) mod entry;
 pub(crate) mod magazine;
 mod outbox;
 mod class_lists;
+mod budget;
 pub(crate) mod slab_map;
 pub(crate) mod view;
 pub(crate) mod depot;
@@ -38,6 +40,7 @@ mod places;
 mod slab_lists;
 mod large;
 mod send_home;
+mod periods;
 pub(crate) mod retired;
 mod vanished;
 mod refill;
@@ -54,6 +57,8 @@ mod race_models;
 mod fork_models;
 #[cfg(test)]
 mod heaps_check;
+#[cfg(test)]
+mod periods_check;
 #[cfg(all(test, feature = "std"))]
 mod heaps_model;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::models::{
     heap_with_blocks_of, show, spawn,
 };
 use super::raced;
-use super::slot::BusySlot;
+use super::slab::claim::BusySlot;
 use super::test_heaps::{allocate, free, own_slot, slab_of};
 
 /// In how many interleavings a mistake was found as late as that.
@@ -26,7 +26,7 @@ fn hold(heap: Heap, address: usize) -> Option<BusySlot> {
 /// Reallocs a block of another heap's: whether it was accepted.
 fn move_and_deliver(heap: Heap, address: usize) -> bool {
     let Some(sent) = hold(heap, address).and_then(BusySlot::send) else { return false };
-    heap.take_in(slab_of(heap, address), sent);
+    heap.take_in(sent);
     heap.deliver(class());
     true
 }

@@ -12,31 +12,24 @@ use crate::base::clock;
 use crate::base::fatal::debug_law;
 use crate::settings;
 
-/// A magazine grows to this on misses alone; beyond only when frees overflow it as well.
-const MISS_CAPACITY: usize = 64;
-/// On misses alone a magazine gets places for no more bytes of slots.
-const MISS_BYTES: usize = 16 << 10;
-
 impl ThreadHeap {
     /// Hands out a slot although the magazine is empty: its address.
     #[cold]
     #[inline(never)]
     pub(crate) fn refill(&'static self, class: Class) -> Option<usize> {
         debug_law!(!self.is_nobody(), "nobody's heap is never written");
-        let magazine = self.magazine(class);
-        debug_law!(magazine.len() == 0, "it is refilled when it is empty");
-        if magazine.capacity() < MISS_CAPACITY.min(MISS_BYTES / class.shape().slot_bytes).max(16) {
-            self.enlarge(magazine, class);
-        }
+        debug_law!(self.stack(class).len() == 0, "it is refilled when it is empty");
+        self.enlarge_after_miss(class);
         self.list(class).has_missed.set(true);
         // Of a slot that was not handed out after all, or by a thread that vanished in a fork, nobody has asked.
         self.fresh_slot.set(0);
         let now = clock::milliseconds();
         self.flush_if_idle(now);
+        self.end_period_if_due(now);
         self.depot.heap.tick_if_due(now);
         self.flush_if_asked();
         self.restock(class)?;
-        let slot = magazine.hand_out();
+        let slot = self.magazine(class).hand_out();
         if class.is_large() {
             self.count_large();
         }
@@ -71,7 +64,6 @@ impl ThreadHeap {
         let adopted = if self.notes.is_on() { None } else { self.depot.adopt(self, class) };
         let slab = adopted.or_else(|| self.new_slab(class))?;
         self.list_new(slab);
-        self.renew_view();
         Some(slab)
     }
 
@@ -95,19 +87,19 @@ impl ThreadHeap {
     /// Takes up to `most` slots of a listed slab into the magazine, but no more than half of what that holds.
     fn take_from(&'static self, slab: &'static Slab, most: usize) {
         let class = slab.class();
-        let magazine = self.magazine(class);
-        let wanted = (magazine.capacity() / 2).saturating_sub(magazine.len()).min(most);
-        let before = magazine.len();
+        let stack = self.stack(class);
+        let wanted = (stack.capacity() / 2).saturating_sub(stack.len()).min(most);
         if wanted > 0 && slab.is_empty() {
-            self.list(class).empty.update(|empty| empty - 1);
+            self.uncount_empty(slab);
         }
-        slab.take(wanted, |slot| {
-            let pushed = magazine.push(slot);
-            debug_law!(pushed.is_ok(), "the magazine has twice as many places");
-        });
-        magazine.reverse_newest(magazine.len() - before);
+        let count = slab.free_count().min(wanted);
+        let mut raised = stack.raise(count);
+        slab.take(count, |slot| raised.put(slot));
+        raised.done();
+        self.budget.give(class, count);
+        self.note_live();
         if settings::random_slots() {
-            magazine.shuffle();
+            stack.shuffle();
         }
         if !slab.has_free() {
             self.unlist(slab);

@@ -67,12 +67,14 @@ impl Pool {
 impl Depot {
     /// A heap for a thread: that of one that ended, or a new one.
     pub(crate) fn acquire_heap(&'static self) -> Option<&'static ThreadHeap> {
-        let mut pool = self.pool.lock();
-        if let Some(heap) = pool.newest_retired() {
+        let heap = {
+            let mut pool = self.pool.lock();
+            let Some(heap) = pool.newest_retired() else { return self.make_heap(&mut pool) };
             pool.revive(heap);
-            return Some(heap);
-        }
-        self.make_heap(&mut pool)
+            heap
+        };
+        heap.start_small();
+        Some(heap)
     }
 
     /// A new heap.
@@ -95,15 +97,19 @@ impl Depot {
     /// A heap without slabs: the first of a few whose threads have ended that has none, else a new one.
     #[cfg(feature = "std")]
     pub(crate) fn acquire_empty_heap(&'static self) -> Option<&'static ThreadHeap> {
-        let mut pool = self.pool.lock();
-        for heap in pool.all_retired().take(EMPTY_TRIES) {
-            self.tidy(&mut pool, heap);
-            if !heap.has_slabs() {
-                pool.revive(heap);
-                return Some(heap);
-            }
-        }
-        self.make_heap(&mut pool)
+        let heap = {
+            let mut pool = self.pool.lock();
+            let mut tried = pool.all_retired().take(EMPTY_TRIES);
+            let empty = tried.find(|heap| {
+                self.tidy(&mut pool, heap);
+                !heap.has_slabs()
+            });
+            let Some(heap) = empty else { return self.make_heap(&mut pool) };
+            pool.revive(heap);
+            heap
+        };
+        heap.start_small();
+        Some(heap)
     }
 
     /// Takes in what others sent to a retired heap, and ends its empty slabs.

@@ -16,10 +16,10 @@ use core::ptr;
 use super::class::Class;
 use super::handover;
 use super::large::LARGE_BYTES;
-use super::magazine::Magazine;
 use super::raced::stop_raced;
+use super::slab::claim::SentSlot;
 use super::slab::{Slab, WORD_SLOTS};
-use super::slot::{FreeSlot, SentSlot};
+use super::slot::FreeSlot;
 use super::sync::Ordering;
 use super::thread_heap::ThreadHeap;
 use crate::base::fatal::debug_law;
@@ -34,6 +34,21 @@ struct Bits {
 }
 
 impl Bits {
+    /// Adds slot `index` of a slab, which starts at `address`. What is of another word is `put` first.
+    #[inline]
+    fn add(&mut self, slab: &'static Slab, index: usize, address: usize, put: impl FnOnce(&Self)) {
+        let word = index / WORD_SLOTS;
+        if self.word != word || !self.slab.is_some_and(|other| ptr::eq(other, slab)) {
+            put(self);
+            *self = Self { slab: Some(slab), word, bits: 0 };
+        }
+        let bit = 1 << (index % WORD_SLOTS);
+        if self.bits & bit != 0 {
+            stop_raced(address);
+        }
+        self.bits |= bit;
+    }
+
     /// The address of the first one of `bits`.
     fn address_of(&self, bits: u64) -> usize {
         let index = self.word * WORD_SLOTS + bits.trailing_zeros() as usize;
@@ -43,10 +58,10 @@ impl Bits {
 
 impl ThreadHeap {
     /// Takes in a slot that was freed as one of another heap's slab. By now that may be an own one.
-    pub(crate) fn take_in(&'static self, slab: &Slab, slot: SentSlot) {
+    pub(crate) fn take_in(&'static self, slot: SentSlot) {
         debug_law!(!self.is_nobody(), "nobody's heap is never written");
-        let (class, address) = (slab.class(), slot.address());
-        if slab.key() != self.key(class) {
+        let (class, address) = (slot.slab().class(), slot.address());
+        if slot.slab().key() != self.key(class) {
             return self.post(class, slot);
         }
         match slot.come_home() {
@@ -68,23 +83,19 @@ impl ThreadHeap {
     pub(crate) fn overflow(&'static self, class: Class, slot: FreeSlot) {
         debug_law!(!self.is_nobody(), "nobody's heap is never written");
         self.flush_if_asked();
-        let magazine = self.magazine(class);
-        if self.list(class).has_missed.replace(false) || magazine.capacity() == 0 {
-            self.enlarge(magazine, class);
+        let (magazine, stack) = (self.magazine(class), self.stack(class));
+        if self.list(class).has_missed.replace(false) || stack.capacity() == 0 {
+            self.enlarge(class);
         }
         if class.is_large() {
             return self.overflow_large(class, slot);
         }
         if let Err(slot) = magazine.push(slot) {
-            self.send_home(magazine, magazine.capacity().div_ceil(2));
-            self.push_or_send_home(magazine, slot);
-        }
-    }
-
-    /// Puts a slot into a magazine that was just made room in, or sends it home where there is no memory for any.
-    fn push_or_send_home(&'static self, magazine: &Magazine, slot: FreeSlot) {
-        if let Err(slot) = magazine.push(slot) {
-            self.put_one(slot.address(), Self::put);
+            self.send_home(class, stack.capacity().div_ceil(2));
+            // Where there is no memory for any places, it goes home, too.
+            if let Err(slot) = magazine.push(slot) {
+                self.put_one(slot);
+            }
         }
     }
 
@@ -97,62 +108,63 @@ impl ThreadHeap {
             self.open_outbox(class);
         }
         if let Err(slot) = outbox.push(slot) {
-            self.put_one(slot.address(), Self::put_sent);
+            let mut gathered = Bits::default();
+            self.gather_sent(&mut gathered, &slot);
+            self.put_sent(&gathered);
         }
     }
 
     /// Sends the oldest `count` slots of a magazine to their slabs.
-    pub(super) fn send_home(&'static self, magazine: &Magazine, count: usize) {
+    pub(super) fn send_home(&'static self, class: Class, count: usize) {
         let mut gathered = Bits::default();
-        magazine.take_oldest(count, |slot| {
-            self.gather(&mut gathered, slot.address(), Self::put);
-        });
+        self.stack(class).take_oldest(count, |slot| self.gather(&mut gathered, &slot));
+        self.put(&gathered);
+    }
+
+    /// Sends one slot to its slab.
+    fn put_one(&'static self, slot: FreeSlot) {
+        let mut gathered = Bits::default();
+        self.gather(&mut gathered, &slot);
         self.put(&gathered);
     }
 
     /// Sends the slots in the outbox of a class home. Whether there were any.
     pub(super) fn deliver(&'static self, class: Class) -> bool {
         let outbox = self.outbox(class);
-        if outbox.stack().len() == 0 {
+        if outbox.len() == 0 {
             return false;
         }
         let mut gathered = Bits::default();
-        outbox.take_all(|slot| {
-            self.gather(&mut gathered, slot.address(), Self::put_sent);
-        });
+        outbox.take_all(|slot| self.gather_sent(&mut gathered, &slot));
         self.put_sent(&gathered);
         true
     }
 
-    /// Adds a slot to the gathered ones, which are `put` first if they are of another word.
+    /// Adds a slot of an own slab to the gathered ones, which are put first if they are of another word.
     #[inline]
-    fn gather(
-        &'static self,
-        gathered: &mut Bits,
-        address: usize,
-        put: impl FnOnce(&'static Self, &Bits),
-    ) {
-        let Some((slab, index)) = self.depot.map.find_slot(address) else {
+    fn gather(&'static self, gathered: &mut Bits, slot: &FreeSlot) {
+        let address = slot.address();
+        // As a rule the next one lies in the same slab.
+        let place = gathered.slab.and_then(|slab| Some((slab, slab.slot_index(address)?)));
+        match place.or_else(|| self.depot.map.find_slot(address)) {
+            Some((slab, index)) => {
+                gathered.add(slab, index, address, |gathered| self.put(gathered));
+            }
             // A slab with a slot on its way stays, unless the slot is there twice.
-            return stop_raced(address);
-        };
-        let word = index / WORD_SLOTS;
-        if gathered.word != word || !gathered.slab.is_some_and(|other| ptr::eq(other, slab)) {
-            put(self, gathered);
-            *gathered = Bits { slab: Some(slab), word, bits: 0 };
+            None => stop_raced(address),
         }
-        let bit = 1 << (index % WORD_SLOTS);
-        if gathered.bits & bit != 0 {
-            stop_raced(address);
-        }
-        gathered.bits |= bit;
     }
 
-    /// Puts the slot at `address` where it belongs.
-    fn put_one(&'static self, address: usize, put: impl Fn(&'static Self, &Bits)) {
-        let mut gathered = Bits::default();
-        self.gather(&mut gathered, address, &put);
-        put(self, &gathered);
+    /// Does the same with a slot that was freed as one of another heap's slab.
+    #[inline]
+    fn gather_sent(&'static self, gathered: &mut Bits, slot: &SentSlot) {
+        let (slab, address) = (slot.slab(), slot.address());
+        match slab.slot_index(address) {
+            Some(index) => {
+                gathered.add(slab, index, address, |gathered| self.put_sent(gathered));
+            }
+            None => stop_raced(address),
+        }
     }
 
     /// Puts gathered free slots of an own slab into its free words.
@@ -160,6 +172,7 @@ impl ThreadHeap {
         if let Some(slab) = gathered.slab {
             debug_law!(slab.key() == self.key(slab.class()), "a magazine has slots of own slabs");
             slab.put(gathered.word, gathered.bits);
+            self.budget.take_back(slab.class(), gathered.bits.count_ones() as usize);
             self.enlist(slab);
         }
     }
@@ -193,6 +206,7 @@ impl ThreadHeap {
             stop_raced(gathered.address_of(bits & !right));
         }
         slab.put(index, right);
+        self.budget.take_back(slab.class(), right.count_ones() as usize);
         right != 0
     }
 
@@ -234,7 +248,7 @@ impl ThreadHeap {
             if self.large_bytes.get() <= LARGE_BYTES / 2 {
                 break;
             }
-            self.send_home(self.magazine(class), self.magazine(class).len());
+            self.send_home(class, self.stack(class).len());
             self.count_large();
         }
     }
@@ -242,20 +256,20 @@ impl ThreadHeap {
     /// Takes in a large slot although the magazine is full: slots of other sizes make room first.
     fn overflow_large(&'static self, class: Class, slot: FreeSlot) {
         self.shrink_large(class);
-        let magazine = self.magazine(class);
-        if magazine.len() == magazine.capacity() {
-            self.send_home(magazine, magazine.capacity().div_ceil(2));
+        let stack = self.stack(class);
+        if stack.len() == stack.capacity() {
+            self.send_home(class, stack.capacity().div_ceil(2));
             self.count_large();
         }
         if let Err(slot) = self.push(class, slot) {
-            self.put_one(slot.address(), Self::put);
+            self.put_one(slot);
         }
     }
 
     /// Sends every cached slot home and takes in what others sent.
     pub(crate) fn flush(&'static self) {
         for class in Class::all() {
-            self.send_home(self.magazine(class), self.magazine(class).len());
+            self.send_home(class, self.stack(class).len());
             self.deliver(class);
         }
         self.large_bytes.set(0);

@@ -168,7 +168,8 @@ impl Slab {
         if offset >= MAX_SLAB_BYTES {
             return None;
         }
-        class::slot_index(offset, self.magic).filter(|index| *index < self.slots())
+        let index = class::slot_index(offset, self.magic)?;
+        if index < self.slots() { Some(index) } else { None }
     }
 
     /// The state byte of its first slot; those of the others are behind it, and one more.
@@ -309,6 +310,16 @@ impl Slab {
         self.free_count.get() as usize == self.slots()
     }
 
+    /// Slots that are in the free words.
+    pub(super) fn free_count(&self) -> usize {
+        self.free_count.get() as usize
+    }
+
+    /// Slots that are not.
+    pub(super) fn given_count(&self) -> usize {
+        self.slots() - self.free_count()
+    }
+
     /// Whether some slot is in the free words.
     pub(super) fn has_free(&self) -> bool {
         self.free_count.get() > 0
@@ -400,7 +411,7 @@ impl Slab {
     }
 }
 
-mod claim;
+pub(crate) mod claim;
 mod recount;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,6 @@ use super::sync::Cell;
 use super::thread_heap::ThreadHeap;
 use crate::base::fatal::debug_law;
 
-/// Bytes of empty slabs that a heap keeps of each class.
-const KEPT_EMPTY_BYTES: usize = 512 << 10;
 /// How far a slab that gets its first free slot looks for its place in the list, which is in address order so far.
 const SORT_STEPS: usize = 8;
 
@@ -23,17 +21,31 @@ impl ThreadHeap {
             self.list_by_address(slab, lists);
         }
         if slab.is_empty() {
-            let bytes = (lists.empty.get() + 1) * slab.slab_bytes();
-            let is_kept =
-                !slab.class().is_large() && (bytes <= KEPT_EMPTY_BYTES || lists.empty.get() == 0);
+            let bytes = self.empty_bytes.get() + slab.slab_bytes();
+            let is_kept = !slab.class().is_large() && bytes <= self.budget.empty_bytes();
             if is_kept || self.is_retired.get() {
-                lists.empty.update(|empty| empty + 1);
+                self.count_empty(slab);
             } else {
                 self.unlist(slab);
                 self.depot.end_slab(slab);
                 self.wait(slab);
             }
         }
+    }
+
+    /// Counts a listed slab that has become empty.
+    fn count_empty(&self, slab: &Slab) {
+        self.list(slab.class()).empty.update(|empty| empty + 1);
+        self.empty_bytes.update(|bytes| bytes + slab.slab_bytes());
+    }
+
+    /// Counts a listed slab that was empty, and is about to be used or to end.
+    pub(super) fn uncount_empty(&self, slab: &Slab) {
+        let lists = self.list(slab.class());
+        let left = lists.empty.get() - 1;
+        lists.empty.set(left);
+        lists.least_empty.set(lists.least_empty.get().min(left));
+        self.empty_bytes.update(|bytes| bytes - slab.slab_bytes());
     }
 
     /// A listed slab with free slots that were used before: the first one, or the one behind it if that is new.
@@ -62,12 +74,16 @@ impl ThreadHeap {
 
     /// Lists a slab that has become this heap's; slots are going to be taken from it at once.
     pub(super) fn list_new(&'static self, slab: &'static Slab) {
+        self.renew_view();
         debug_law!(self.owns(slab), "a heap lists its own slabs");
         debug_law!(slab.has_free(), "a slab with free slots is listed (I3)");
         let lists = self.list(slab.class());
         self.slab_count(slab.class()).update(|count| count + 1);
         self.list_by_address(slab, lists);
-        lists.empty.update(|empty| empty + usize::from(slab.is_empty()));
+        self.budget.give_of(slab);
+        if slab.is_empty() {
+            self.count_empty(slab);
+        }
     }
 
     fn list_by_address(&self, slab: &'static Slab, lists: &ClassLists) {
@@ -139,25 +155,51 @@ impl ThreadHeap {
         debug_law!(self.is_retired.get(), "a running thread keeps its slabs (I2)");
         let slab = self.list(class).listed.get()?;
         if slab.is_empty() {
-            self.list(class).empty.update(|empty| empty - 1);
+            self.uncount_empty(slab);
         }
         self.unlist(slab);
         self.slab_count(class).update(|count| count - 1);
+        self.budget.take_back_of(slab);
         Some(slab)
     }
 
     /// Takes all empty slabs out of the lists, ends each with `end`, and keeps their descriptors.
     pub(crate) fn end_empty_slabs(&'static self, mut end: impl FnMut(&'static Slab)) {
-        for class in Class::all().filter(|class| self.list(*class).empty.get() > 0) {
-            let mut next = self.list(class).listed.get();
-            while let Some(slab) = next {
-                next = slab.next.get();
-                if slab.is_empty() {
-                    self.list(class).empty.update(|empty| empty - 1);
-                    self.unlist(slab);
-                    end(slab);
-                    self.wait(slab);
-                }
+        for class in Class::all() {
+            self.end_empty_slabs_of(class, usize::MAX, &mut end);
+        }
+    }
+
+    /// Ends the empty slabs that were of no use in the last period.
+    pub(super) fn end_unused_slabs(&'static self) {
+        for class in Class::all() {
+            let lists = self.list(class);
+            self.end_empty_slabs_of(class, lists.least_empty.get(), |slab| {
+                self.depot.end_slab(slab);
+            });
+            lists.least_empty.set(lists.empty.get());
+        }
+    }
+
+    /// Takes up to `most` empty slabs of a class out of the list.
+    fn end_empty_slabs_of(
+        &'static self,
+        class: Class,
+        most: usize,
+        mut end: impl FnMut(&'static Slab),
+    ) {
+        let lists = self.list(class);
+        let (mut left, mut next) = (most.min(lists.empty.get()), lists.listed.get());
+        while left > 0
+            && let Some(slab) = next
+        {
+            next = slab.next.get();
+            if slab.is_empty() {
+                left -= 1;
+                self.uncount_empty(slab);
+                self.unlist(slab);
+                end(slab);
+                self.wait(slab);
             }
         }
     }
@@ -165,9 +207,10 @@ impl ThreadHeap {
     /// Takes free slots of a listed slab out of use for good: their memory is not there any more.
     pub(crate) fn lose(&self, slab: &'static Slab, first: usize, count: usize) {
         if slab.is_empty() {
-            self.list(slab.class()).empty.update(|empty| empty - 1);
+            self.uncount_empty(slab);
         }
         slab.lose(first, count);
+        self.budget.give(slab.class(), count);
         if !slab.has_free() {
             self.unlist(slab);
         }

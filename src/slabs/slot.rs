@@ -44,7 +44,7 @@ pub(crate) const LOST: u8 = 6;
 
 /// The bit of a state byte that marks slots in the child of a fork, while threads that vanished are dealt with. No
 /// other state has it.
-pub(super) const MARK: u8 = 1 << 7;
+const MARK: u8 = 1 << 7;
 
 /// Whether a slot with this state is a block of somebody's.
 #[inline]
@@ -91,6 +91,12 @@ pub(super) fn end_claim(state: &AtomicU8, claimed: u8, after: u8) -> bool {
     state.compare_exchange(claimed, after, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
+/// Marks a slot that some cache has, or unmarks it.
+pub(super) fn mark(state: &AtomicU8, on: bool) {
+    let other = state.load(Ordering::Relaxed) & !MARK;
+    state.store(if on { other | MARK } else { other }, Ordering::Relaxed);
+}
+
 /// A slot of an own slab that was found live. Nothing has changed yet.
 #[derive(Debug)]
 pub(crate) struct LiveSlot {
@@ -106,6 +112,18 @@ impl LiveSlot {
             LIVE => Ok(Self { address, state }),
             other => Err(Refused::NotLive(other)),
         }
+    }
+
+    /// Where it starts.
+    #[inline]
+    pub(crate) const fn address(&self) -> usize {
+        self.address
+    }
+
+    /// The same slot, if it is live still.
+    #[inline]
+    pub(super) fn again(self) -> Result<Self, Refused> {
+        Self::new(self.address, self.state)
     }
 
     /// Makes it free.
@@ -153,72 +171,5 @@ impl FreeSlot {
         );
         self.state.store(LIVE, Ordering::Relaxed);
         self.address
-    }
-}
-
-/// A slot of another heap's slab that was freed, and has to go home.
-#[derive(Debug)]
-#[must_use = "a slot that is not sent home is lost"]
-pub(crate) struct SentSlot(FreeSlot);
-
-impl SentSlot {
-    /// The slot at `address`, which the caller has claimed as [`SENT`].
-    #[inline]
-    pub(super) const fn new(address: usize, state: &'static AtomicU8) -> Self {
-        Self(FreeSlot::new(address, state))
-    }
-
-    /// Where it starts.
-    #[inline]
-    pub(super) const fn address(&self) -> usize {
-        self.0.address()
-    }
-
-    /// The slot as it waits in an outbox, and back.
-    #[inline]
-    pub(super) fn into_waiting(self) -> FreeSlot {
-        self.0
-    }
-
-    /// What [`SentSlot::into_waiting`] gave.
-    #[inline]
-    pub(super) const fn waiting(slot: FreeSlot) -> Self {
-        Self(slot)
-    }
-
-    /// Makes it free: it has come home. Only the slab's owner may ask. `None` if the block was freed twice.
-    pub(super) fn come_home(self) -> Option<FreeSlot> {
-        let is_sent = self.0.state.load(Ordering::Relaxed) == SENT;
-        if is_sent {
-            self.0.state.store(FREE, Ordering::Relaxed);
-        }
-        is_sent.then_some(self.0)
-    }
-}
-
-/// A block on which a realloc works: nobody else can free it.
-#[derive(Debug)]
-#[must_use = "a block that is dropped here stays claimed for ever"]
-pub(crate) struct BusySlot {
-    address: usize,
-    state: &'static AtomicU8,
-}
-
-impl BusySlot {
-    /// The slot at `address`, which the caller has claimed as [`BUSY`].
-    #[inline]
-    pub(super) const fn new(address: usize, state: &'static AtomicU8) -> Self {
-        Self { address, state }
-    }
-
-    /// Makes it live again. Whether nobody has freed it meanwhile.
-    pub(crate) fn keep(self) -> bool {
-        end_claim(self.state, BUSY, LIVE)
-    }
-
-    /// Frees it, on behalf of another thread than the slab's owner, or of that. `None` if somebody has freed it
-    /// meanwhile.
-    pub(crate) fn send(self) -> Option<SentSlot> {
-        end_claim(self.state, BUSY, SENT).then(|| SentSlot::new(self.address, self.state))
     }
 }

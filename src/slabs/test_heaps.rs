@@ -46,7 +46,7 @@ pub(super) fn free(heap: &'static ThreadHeap, address: usize) -> bool {
     let Some(slab) = heap.depot.map.find(address) else { return false };
     let class = slab.class();
     if slab.key() != heap.key(class) {
-        return slab.send(address, class).map(|slot| heap.take_in(slab, slot)).is_ok();
+        return slab.send(address, class).map(|slot| heap.take_in(slot)).is_ok();
     }
     own_slot(heap, address).map(|slot| heap.take_in_own(class, slot.free())).is_some()
 }

@@ -378,8 +378,8 @@ fn slots_that_came_home_before_their_deliverer_vanished_are_there_once() {
     let class = class_of(100);
     let blocks: Vec<_> = (0..BLOCKS).filter_map(|_| allocate(mine, class)).collect();
     blocks.iter().for_each(|block| assert!(free(other, *block), "it is live"));
-    assert_eq!(other.outbox(class).stack().len(), BLOCKS);
-    for address in other.outbox(class).stack().addresses() {
+    assert_eq!(other.outbox(class).len(), BLOCKS);
+    for address in other.outbox(class).addresses() {
         let slab = slab_of(mine, address);
         let index = slab.slot_index(address).expect("a slot");
         handover::enter(&slab.remote[index / WORD_SLOTS], 1 << (index % WORD_SLOTS));

@@ -17,11 +17,12 @@ use core::mem::offset_of;
 use core::num::NonZeroUsize;
 use core::ptr;
 
+use super::budget::Budget;
 use super::class::{CLASS_PLACES, CLASS_STRIDE, Class};
 use super::class_lists::ClassLists;
 use super::depot::Depot;
 use super::handover::NoticeList;
-use super::magazine::Magazine;
+use super::magazine::{Magazine, Stack};
 use super::names::HeapName;
 use super::notes::Notes;
 use super::outbox::Outbox;
@@ -54,6 +55,12 @@ pub(crate) struct ThreadHeap {
     pub(super) space: Cell<Bump>,
     /// Bytes of slots that magazines and outboxes have places for.
     pub(super) place_bytes: Cell<usize>,
+    /// Of small slots that magazines have places for.
+    pub(super) small_place_bytes: Cell<usize>,
+    /// Bytes of its empty slabs.
+    pub(super) empty_bytes: Cell<usize>,
+    /// How much it may keep.
+    pub(super) budget: Budget,
     /// When its thread has been away from all slow ways for long enough that its caches go home: milliseconds.
     pub(super) idle_at: Cell<u64>,
     /// The start of the block that its thread holds for a realloc; 0 while it holds none.
@@ -110,6 +117,9 @@ impl ThreadHeap {
             fresh_slot: Cell::new(0),
             space: Cell::new(Bump::EMPTY),
             place_bytes: Cell::new(0),
+            small_place_bytes: Cell::new(0),
+            empty_bytes: Cell::new(0),
+            budget: Budget::new(),
             idle_at: Cell::new(0),
             held: Cell::new(0),
             is_retired: Cell::new(false),
@@ -230,9 +240,9 @@ impl ThreadHeap {
         unsafe { &*magazine }
     }
 
-    /// The stacks of its magazines and outboxes.
-    pub(super) fn caches(&self) -> impl Iterator<Item = &Magazine> {
-        Class::all().flat_map(|class| [self.magazine(class), self.outbox(class).stack()])
+    /// The magazine of a class with its array.
+    pub(super) fn stack(&self, class: Class) -> Stack<'_> {
+        Stack::new(self.magazine(class), &self.list(class).places)
     }
 
     /// Looks at the slab map, which may have grown.
@@ -255,6 +265,7 @@ impl ThreadHeap {
     pub(super) fn forget_places_and_regions(&self) {
         self.space.set(Bump::EMPTY);
         self.place_bytes.set(0);
+        self.small_place_bytes.set(0);
         self.notes.forget();
         self.outer.set(None);
         self.inner.set(None);

@@ -53,8 +53,10 @@ impl Depot {
         if let Some((slab, index)) = place.filter(|(slab, index)| slab.is_nowhere(*index))
             && let Some(owner) = slab.owner()
         {
+            let owner = ThreadHeap::named(owner);
             slab.put_found(index);
-            ThreadHeap::named(owner).enlist(slab);
+            owner.budget.take_back(slab.class(), 1);
+            owner.enlist(slab);
         }
     }
 }
@@ -78,11 +80,16 @@ impl ThreadHeap {
             self.list(class).empty.set(0);
             self.list(class).count.set(0);
         }
+        self.empty_bytes.set(0);
+        self.budget.begin_anew(0);
     }
 
     /// Marks the slots in its caches, or unmarks them.
     fn mark_cached(&self, on: bool) {
-        self.caches().for_each(|magazine| magazine.mark(on));
+        for class in Class::all() {
+            self.stack(class).mark(on);
+            self.outbox(class).mark(on);
+        }
     }
 
     /// Takes in what others freed of an own slab, whether or not they have said so.
@@ -95,6 +102,7 @@ impl ThreadHeap {
     /// Lists a slab that was recounted, if it has free slots.
     fn list_recounted(&'static self, slab: &'static Slab) {
         self.slab_count(slab.class()).update(|count| count + 1);
+        self.budget.give_of(slab);
         if slab.has_free() {
             self.enlist(slab);
         }
@@ -103,9 +111,12 @@ impl ThreadHeap {
     /// Sends home what is cached, and forgets the places and regions: the thread vanished perhaps while it moved a
     /// magazine, so that its ends do not belong together. What memory they had is lost to the child.
     fn send_vanished_home(&'static self) {
-        for magazine in self.caches() {
-            magazine.vanished_addresses().for_each(|address| self.depot.put_home(address));
-            magazine.forget_places();
+        for class in Class::all() {
+            let (stack, outbox) = (self.stack(class), self.outbox(class));
+            let addresses = stack.vanished_addresses().chain(outbox.addresses());
+            addresses.for_each(|address| self.depot.put_home(address));
+            stack.forget_places();
+            outbox.forget_places();
         }
         self.large_bytes.set(0);
         self.forget_places_and_regions();

@@ -2,7 +2,7 @@
 //! frees find the state byte through the [`entry`](super::super::entry) of the slab map.
 
 use super::super::class::Class;
-use super::super::slot::{self, BUSY, BusySlot, FREE, LIVE, Refused, SENT, SentSlot};
+use super::super::slot::{self, BUSY, FREE, FreeSlot, LIVE, Refused, SENT};
 use super::super::sync::{AtomicU8, Ordering};
 use super::{Slab, WORD_SLOTS};
 
@@ -10,13 +10,13 @@ impl Slab {
     /// Frees the slot that starts at `address`, if that is one of `class` and live: it has to go home. Any thread may
     /// ask.
     #[inline]
-    pub(crate) fn send(&self, address: usize, class: Class) -> Result<SentSlot, Refused> {
-        self.claim(address, class, SENT).map(|state| SentSlot::new(address, state))
+    pub(crate) fn send(&'static self, address: usize, class: Class) -> Result<SentSlot, Refused> {
+        self.claim(address, class, SENT).map(|_| SentSlot { address, slab: self })
     }
 
     /// Claims the slot that starts at `address` for a realloc, if that is one of `class` and live. Any thread may ask.
-    pub(crate) fn hold(&self, address: usize, class: Class) -> Result<BusySlot, Refused> {
-        self.claim(address, class, BUSY).map(|state| BusySlot::new(address, state))
+    pub(crate) fn hold(&'static self, address: usize, class: Class) -> Result<BusySlot, Refused> {
+        self.claim(address, class, BUSY).map(|state| BusySlot { address, state, slab: self })
     }
 
     #[inline]
@@ -75,4 +75,66 @@ fn ones(bits: u64) -> impl Iterator<Item = usize> {
     let next = |bits: &u64| Some(bits & (bits - 1)).filter(|bits| *bits != 0);
     core::iter::successors(Some(bits).filter(|bits| *bits != 0), next)
         .map(|bits| bits.trailing_zeros() as usize)
+}
+
+/// A slot of another heap's slab that was freed, and has to go home. It has no `Clone`, as a slot is in one place at a
+/// time.
+#[derive(Debug)]
+#[must_use = "a slot that is not sent home is lost"]
+pub(crate) struct SentSlot {
+    address: usize,
+    slab: &'static Slab,
+}
+
+impl SentSlot {
+    /// The slot that an outbox has kept.
+    #[inline]
+    pub(in crate::slabs) const fn new(address: usize, slab: &'static Slab) -> Self {
+        Self { address, slab }
+    }
+
+    /// Where it starts.
+    #[inline]
+    pub(in crate::slabs) const fn address(&self) -> usize {
+        self.address
+    }
+
+    /// The slab in which it lay when it was sent. It stays, unless the block was freed twice.
+    #[inline]
+    pub(in crate::slabs) const fn slab(&self) -> &'static Slab {
+        self.slab
+    }
+
+    /// Makes it free: it has come home. Only the slab's owner may ask. `None` if the block was freed twice.
+    pub(in crate::slabs) fn come_home(self) -> Option<FreeSlot> {
+        let state = self.slab.state(self.slab.slot_index(self.address)?)?;
+        let is_sent = state.load(Ordering::Relaxed) == SENT;
+        if is_sent {
+            state.store(FREE, Ordering::Relaxed);
+        }
+        is_sent.then(|| FreeSlot::new(self.address, state))
+    }
+}
+
+/// A block on which a realloc works: nobody else can free it.
+#[derive(Debug)]
+#[must_use = "a block that is dropped here stays claimed for ever"]
+pub(crate) struct BusySlot {
+    address: usize,
+    state: &'static AtomicU8,
+    slab: &'static Slab,
+}
+
+impl BusySlot {
+    /// Makes it live again. Whether nobody has freed it meanwhile.
+    pub(crate) fn keep(self) -> bool {
+        slot::end_claim(self.state, BUSY, LIVE)
+    }
+
+    /// Frees it, on behalf of another thread than the slab's owner, or of that. `None` if somebody has freed it
+    /// meanwhile.
+    pub(crate) fn send(self) -> Option<SentSlot> {
+        let is_sent = slot::end_claim(self.state, BUSY, SENT);
+        is_sent.then_some(SentSlot { address: self.address, slab: self.slab })
+    }
 }
