@@ -322,6 +322,7 @@ fn news_of_an_adopted_slab_is_forwarded() {
     handover::enter(&slab.remote[0], 1 << 5);
     assert!(slab.notice.send());
     slab.give_to(new.name());
+    new.budget.give_of(slab);
     old.accept_notice(slab);
     handover::enter(&slab.remote[1], 1 << 6);
     assert!(!slab.notice.send(), "the first notice is still on its way");

@@ -117,9 +117,9 @@ mod counting {
     }
 
     /// Instructions of a malloc and of a free of `size` bytes, the least of some pairs.
-    pub(super) fn pair(size: usize) -> (usize, usize) {
+    pub(super) fn pair(size: usize, align: usize) -> (usize, usize) {
         install();
-        let layout = Layout::from_size_align(black_box(size), black_box(8)).expect("a layout");
+        let layout = Layout::from_size_align(black_box(size), black_box(align)).expect("a layout");
         let [none, size, align] = [0, layout.size(), layout.align()].map(without_provenance_mut);
         let (_, overhead) = counted(nothing as *const (), [none; 3]);
         let (mut least_malloc, mut least_free) = (usize::MAX, usize::MAX);
@@ -134,14 +134,14 @@ mod counting {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn count(size: usize) -> Result<Answer, String> {
+fn count(size: usize, align: usize) -> Result<Answer, String> {
     if cfg!(debug_assertions) {
         return Ok(Answer::Skipped("a debug build".to_owned()));
     }
     if cfg!(not(feature = "std")) {
         return Ok(Answer::Skipped("without std no thread has a heap of its own".to_owned()));
     }
-    let (malloc, free) = counting::pair(size);
+    let (malloc, free) = counting::pair(size, align);
     let text = format!("malloc {malloc}, free {free}");
     if malloc <= MALLOC && free <= FREE {
         Ok(Answer::Passed(text))
@@ -151,7 +151,7 @@ fn count(size: usize) -> Result<Answer, String> {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn count(_: usize) -> Result<Answer, String> {
+fn count(_: usize, _: usize) -> Result<Answer, String> {
     Ok(Answer::Skipped("x86-64 only".to_owned()))
 }
 
@@ -162,8 +162,10 @@ fn main() -> ExitCode {
         counting::check_locks();
         Ok(Answer::Passed(String::new()))
     });
-    for size in [16, 64, 1024, 32_768] {
-        trials.case(format!("instructions_for_{size}_bytes"), move || count(size));
+    for (size, align) in [(16, 8), (64, 8), (1024, 8), (32_768, 8), (40, 16), (64, 64), (100, 4096)]
+    {
+        let name = format!("instructions_for_{size}_bytes_aligned_to_{align}");
+        trials.case(name, move || count(size, align));
     }
     trials.finish()
 }

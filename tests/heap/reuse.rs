@@ -65,7 +65,7 @@ fn a_trim_reaches_the_caches_of_other_threads_at_their_next_slow_step() {
     let step = Barrier::new(2);
     let (before, after) = thread::scope(|scope| {
         scope.spawn(|| {
-            (0..3).for_each(|_| pieces(1000, 500).into_iter().for_each(Piece::free));
+            (0..4).for_each(|_| pieces(1000, 500).into_iter().for_each(Piece::free));
             step.wait();
             step.wait();
             Piece::new(7_000, 8, 1).into_iter().for_each(Piece::free);
