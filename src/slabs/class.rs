@@ -17,7 +17,7 @@ pub(crate) const MAX_SMALL: usize = 32 << 10;
 /// The largest request that is served by a slab of one slot.
 pub(crate) const MAX_LARGE: usize = 4 << 20;
 /// No slab has more bytes.
-pub(crate) const MAX_SLAB_BYTES: usize = MAX_LARGE;
+const MAX_SLAB_BYTES: usize = MAX_LARGE;
 /// Classes of small requests.
 const SMALL_COUNT: usize = 60;
 /// Classes of large requests for each doubling of the size, and below the first [`LARGE_STEPS`] granules.
@@ -109,10 +109,12 @@ impl Shape {
     }
 }
 
-/// The number of the slot that starts `offset` bytes into a slab, at most [`MAX_SLAB_BYTES`], if one does there.
+/// The number of the slot that starts `offset` bytes into a slab, if one does there. From [`MAX_SLAB_BYTES`] on the
+/// answer is none, or more than any slab has slots.
 ///
 /// One factor answers both questions: of `offset * ceil(2^64 / size)` the upper half is `offset / size`, and the lower
-/// half is less than the factor exactly if nothing remains.
+/// half is less than the factor exactly if nothing remains. The factor is at least what it stands for, so no product is
+/// too small.
 #[inline]
 pub(crate) fn slot_index(offset: usize, magic: u64) -> Option<usize> {
     let product = u128::from(magic) * offset as u128;
@@ -269,6 +271,7 @@ const _: () = {
             let most = (MAX_SLAB_BYTES / slot_bytes) as u64;
             assert!(e < slot_bytes as u64, "magic is the least that will do");
             assert!((most + 1) * e < magic, "a start is told from others");
+            assert!(most >= slots as u64, "what lies further has a larger index");
             assert!(few >= 8 && slots >= few, "a few slots");
             // The byte behind the last slot's is asked for at the most.
             assert!((slab_bytes - 1) / slot_bytes <= slots as usize, "no room for a slot is left");

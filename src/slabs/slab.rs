@@ -16,7 +16,7 @@ use core::fmt;
 use core::num::NonZeroUsize;
 use core::ptr;
 
-use super::class::{self, Class, MAX_SLAB_BYTES, Shape};
+use super::class::{self, Class, Shape};
 use super::handover::Notice;
 use super::names::{HeapName, SlabName};
 use super::slot::{self, FREE, FreeSlot, NEW};
@@ -163,12 +163,8 @@ impl Slab {
     /// The number of the slot that starts at `address`, in a slab that starts at `start`.
     #[inline]
     fn slot_index_from(&self, start: usize, address: usize) -> Option<usize> {
-        let offset = address.wrapping_sub(start);
-        // Whatever lies behind the last slot has a larger index.
-        if offset >= MAX_SLAB_BYTES {
-            return None;
-        }
-        let index = class::slot_index(offset, self.magic)?;
+        // Where the address lies before the slab, or behind the last slot, the index is larger than that one's.
+        let index = class::slot_index(address.wrapping_sub(start), self.magic)?;
         if index < self.slots() { Some(index) } else { None }
     }
 
