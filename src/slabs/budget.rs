@@ -13,7 +13,7 @@ use super::slab::Slab;
 use super::sync::Cell;
 use crate::base::fatal::debug_law;
 
-/// However little was live, magazines may have places for this many bytes.
+/// However little was live, magazines may hold this many bytes.
 const LEAST_CACHED: usize = 1 << 20;
 /// However little was live, empty slabs of this many bytes are kept.
 const LEAST_EMPTY: usize = 1 << 20;
@@ -58,13 +58,13 @@ impl Budget {
         self.peak.get().max(self.peak_before.get())
     }
 
-    /// For how many bytes of small slots the magazines may have places.
-    pub(super) fn cached_bytes(&self) -> usize {
+    /// How many bytes of small slots all magazines together may hold.
+    pub(super) fn most_cached(&self) -> usize {
         self.recent_peak().max(LEAST_CACHED)
     }
 
-    /// How many bytes of empty slabs are kept.
-    pub(super) fn empty_bytes(&self) -> usize {
+    /// How many bytes of empty slabs the heap may keep.
+    pub(super) fn most_empty(&self) -> usize {
         (self.recent_peak() / EMPTY_PART).max(LEAST_EMPTY)
     }
 

@@ -23,7 +23,7 @@ struct Sums {
 /// What a heap has bytes of.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Bytes {
-    /// Slots that magazines and outboxes have places for, and of those the small ones of magazines.
+    /// Slots that magazines and outboxes may hold, and of those the small ones of magazines.
     places: usize,
     small_places: usize,
     /// Empty slabs.

@@ -45,7 +45,7 @@ impl ThreadHeap {
             LARGE_MAGAZINE_BYTES
         } else {
             let others = self.small_place_bytes.get() - held * slot_bytes;
-            let left = self.budget.cached_bytes().saturating_sub(others);
+            let left = self.budget.most_cached().saturating_sub(others);
             left.max(miss_capacity(class) * slot_bytes)
         };
         let capacity = self.capacity_within(class, held, held * 2, bytes);
@@ -66,7 +66,7 @@ impl ThreadHeap {
     /// home first, half of the places of each class.
     pub(super) fn shrink_magazines(&'static self) {
         for class in Class::all_small().rev() {
-            if self.small_place_bytes.get() <= self.budget.cached_bytes() {
+            if self.small_place_bytes.get() <= self.budget.most_cached() {
                 break;
             }
             let held = self.stack(class).capacity();

@@ -22,7 +22,7 @@ impl ThreadHeap {
         }
         if slab.is_empty() {
             let bytes = self.empty_bytes.get() + slab.slab_bytes();
-            let is_kept = !slab.class().is_large() && bytes <= self.budget.empty_bytes();
+            let is_kept = !slab.class().is_large() && bytes <= self.budget.most_empty();
             if is_kept || self.is_retired.get() {
                 self.count_empty(slab);
             } else {

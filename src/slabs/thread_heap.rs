@@ -53,9 +53,9 @@ pub(crate) struct ThreadHeap {
     pub(crate) fresh_slot: Cell<usize>,
     /// Memory for further places.
     pub(super) space: Cell<Bump>,
-    /// Bytes of slots that magazines and outboxes have places for.
+    /// Bytes of slots that magazines and outboxes may hold.
     pub(super) place_bytes: Cell<usize>,
-    /// Of small slots that magazines have places for.
+    /// Bytes of small slots that magazines may hold.
     pub(super) small_place_bytes: Cell<usize>,
     /// Bytes of its empty slabs.
     pub(super) empty_bytes: Cell<usize>,
