@@ -13,8 +13,6 @@ use crate::base::addr;
 use crate::heap::{Misuse, MisuseCall};
 use crate::settings::Settings;
 use crate::slabs::class::Class;
-use crate::slabs::entry::Entry;
-use crate::slabs::magazine::Magazine;
 
 /// What C's malloc promises of every block.
 pub const C_ALIGN: usize = 16;
@@ -45,7 +43,10 @@ pub fn take_back(address: usize) -> bool {
     if let Some(entry) = heap.view.entry(address)
         && let Some(class) = heap.small_class_of(entry.key())
     {
-        return heap.magazine(class).take_back(address, entry);
+        let magazine = heap.magazine(class);
+        return entry
+            .own_slot(address, magazine.magic())
+            .is_some_and(|slot| magazine.take_back(slot));
     }
     false
 }
@@ -55,7 +56,10 @@ pub fn take_back(address: usize) -> bool {
 #[inline]
 #[must_use]
 pub fn take_back_sized(address: usize, size: usize) -> bool {
-    own_slot(address, size).is_some_and(|(entry, magazine)| magazine.take_back(address, entry))
+    let heap = thread::current();
+    Class::of(size, C_ALIGN).is_some_and(|class| {
+        heap.own_slot(class, address).is_some_and(|slot| heap.magazine(class).take_back(slot))
+    })
 }
 
 /// Takes back what [`take_back`] and [`take_back_sized`] did not: a slot of any size and any thread, if there is one at
@@ -70,18 +74,8 @@ pub fn take_back_other(address: usize, layout: Option<Layout>) -> bool {
 #[inline]
 #[must_use]
 pub fn serves(address: usize, size: usize) -> bool {
-    own_slot(address, size)
-        .is_some_and(|(entry, magazine)| entry.own_slot(address, magazine.magic()).is_ok())
-}
-
-/// The entry for `address`, if the slab there is one of the calling thread's, of the small class that serves `size`
-/// bytes, and the magazine of that.
-#[inline]
-fn own_slot(address: usize, size: usize) -> Option<(&'static Entry, &'static Magazine)> {
-    let heap = thread::current();
-    let magazine = heap.magazine(Class::of(size, C_ALIGN)?);
-    let entry = heap.view.entry(address)?;
-    (entry.key() == magazine.place()).then_some((entry, magazine))
+    Class::of(size, C_ALIGN)
+        .is_some_and(|class| thread::current().own_slot(class, address).is_some())
 }
 
 /// The layout of a block that was asked for with this size and alignment; one that no block has, if there can be none

@@ -35,7 +35,9 @@ pub(crate) fn free(address: usize, layout: Layout) {
         if entry.key() != magazine.place() {
             return free_foreign(address, layout, class, entry);
         }
-        if magazine.take_back(address, entry) {
+        if let Some(slot) = entry.own_slot(address, magazine.magic())
+            && magazine.take_back(slot)
+        {
             return;
         }
     }
@@ -61,26 +63,21 @@ pub(super) extern "C" fn free_other(address: usize, layout: Layout) {
         if entry.key() != magazine.place() {
             return free_foreign(address, layout, class, entry);
         }
-        if take_back_own(address, heap, class, entry).is_ok() {
+        if take_back_own(address, heap, class, entry) {
             return;
         }
     }
     free_slow(address, layout);
 }
 
-/// Takes back a slot of an own slab.
+/// Takes back a live slot of an own slab. Whether there was one.
 #[inline]
-fn take_back_own(
-    address: usize,
-    heap: &'static ThreadHeap,
-    class: Class,
-    entry: &Entry,
-) -> Result<(), Refused> {
-    let slot = entry.own_slot(address, heap.magazine(class).magic())?;
+fn take_back_own(address: usize, heap: &'static ThreadHeap, class: Class, entry: &Entry) -> bool {
+    let Some(slot) = entry.own_slot(address, heap.magazine(class).magic()) else { return false };
     if let Err(slot) = heap.push(class, slot.free()) {
         overflow(slot, class);
     }
-    Ok(())
+    true
 }
 
 /// A free of another heap's slot, or a mistake. `class` is the layout's.
@@ -120,7 +117,7 @@ pub(super) fn take_back(address: usize, layout: Option<Layout>) -> bool {
         return false;
     }
     if entry.key() == heap.key(class) {
-        return take_back_own(address, heap, class, entry).is_ok();
+        return take_back_own(address, heap, class, entry);
     }
     match send(address, class, slab) {
         Err(Refused::NotLive(state)) if !slot::may_be_put_back(state) => {

@@ -34,10 +34,7 @@ pub(crate) unsafe fn realloc(start: *mut u8, layout: Layout, new_size: usize) ->
     if let Some(class) = Class::of(layout.size(), align)
         && let Some(new) = Class::of(new_size, align)
         && let heap = thread::current()
-        && let Some(entry) = heap.view.entry(address)
-        && let magazine = heap.magazine(class)
-        && entry.key() == magazine.place()
-        && let Ok(slot) = entry.own_slot(address, magazine.magic())
+        && let Some(slot) = heap.own_slot(class, address)
     {
         if new == class {
             return addr::raw_pointer(address);
@@ -68,11 +65,13 @@ unsafe extern "C" fn move_own(
     // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
     unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
     // Another thread may have freed it meanwhile, or there is no room.
-    let is_freed = Class::of(layout.size(), layout.align())
-        .is_some_and(|class| thread::current().magazine(class).take_back_slot(slot));
-    if !is_freed {
-        free_other(start.addr(), layout);
+    if let Some(class) = Class::of(layout.size(), layout.align())
+        && let Some(slot) = slot.again()
+        && thread::current().magazine(class).take_back(slot)
+    {
+        return moved;
     }
+    free_other(start.addr(), layout);
     moved
 }
 

@@ -98,6 +98,26 @@ fn size_without_slab() -> usize {
     sizes.find(is_absent).expect("no program has all of them")
 }
 
+/// The slab map has grown since the thread looked at it.
+#[test]
+fn a_thread_frees_what_it_does_not_know_of_yet() {
+    const BLOCKS: usize = 8192;
+    let _alone = alone();
+    let first = malloc(8);
+    let make = || (0..BLOCKS).map(|_| malloc(MAX_SMALL)).collect::<Vec<_>>();
+    let blocks = thread::spawn(make).join().expect("no panic");
+    let is_known = |block: usize| current().view.entry(block).is_some();
+    let unknown = blocks.iter().copied().find(|block| !is_known(*block));
+    let unknown = unknown.expect("256 MiB are more than any test leaves");
+    free(unknown, layout(MAX_SMALL));
+    assert!(is_known(unknown), "now it looks");
+    assert!(PROCESS_HEAP.validate(unknown, Some(layout(MAX_SMALL))).is_err(), "it is free");
+    let others = blocks.iter().copied().filter(|block| *block != unknown);
+    others.for_each(|block| free(block, layout(MAX_SMALL)));
+    free(first, layout(8));
+    assert_eq!(PROCESS_HEAP.check(), Ok(()));
+}
+
 /// Whether a thread's new block lies in the slab that another one left when it ended.
 fn adopts_what_was_left() -> bool {
     let size = size_without_slab();

@@ -64,6 +64,11 @@ pub(crate) fn cache_bytes() -> usize {
     in_force().map_or(usize::MAX, |settings| settings.cache_bytes)
 }
 
+/// After how many milliseconds what is idle goes back.
+pub(crate) fn decay_ms() -> u64 {
+    in_force().unwrap_or(&Settings::DEFAULT).decay_ms as u64
+}
+
 /// Whether slots are handed out in random order.
 pub(crate) fn random_slots() -> bool {
     in_force().is_some_and(|settings| settings.random_slots)

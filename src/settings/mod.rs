@@ -15,6 +15,7 @@ mod force;
 
 pub use environment::set_variable;
 pub(crate) use force::{
-    cache_bytes, fix, hold_for_fork, in_force, is_mine, is_plain, random_slots, release_after_fork,
+    cache_bytes, decay_ms, fix, hold_for_fork, in_force, is_mine, is_plain, random_slots,
+    release_after_fork,
 };
 pub use record::{OnMisuse, Settings};

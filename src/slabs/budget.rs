@@ -22,6 +22,11 @@ const EMPTY_PART: usize = 8;
 /// What is live is summed up again once this part more has been given away.
 const LOOK_PART: usize = 16;
 
+/// The bytes of slots of a class, 0 if that is large: large slots are counted where they are cached.
+fn small_bytes(class: Class, count: usize) -> usize {
+    if class.is_large() { 0 } else { count * class.shape().slot_bytes }
+}
+
 /// What the bounds of a heap are made of.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -70,14 +75,12 @@ impl Budget {
 
     /// Counts slots of a class that have left the free words of an own slab.
     pub(super) fn give(&self, class: Class, count: usize) {
-        if !class.is_large() {
-            self.given_bytes.update(|bytes| bytes + count * class.shape().slot_bytes);
-        }
+        self.given_bytes.update(|given| given + small_bytes(class, count));
     }
 
     /// Counts slots of a class that are in the free words of an own slab again.
     pub(super) fn take_back(&self, class: Class, count: usize) {
-        let bytes = if class.is_large() { 0 } else { count * class.shape().slot_bytes };
+        let bytes = small_bytes(class, count);
         debug_law!(bytes <= self.given_bytes.get(), "what comes back was given away");
         self.given_bytes.update(|given| given - bytes);
     }

@@ -13,7 +13,7 @@ use core::hint::assert_unchecked;
 use super::class;
 use super::names::SlabName;
 use super::slab::Slab;
-use super::slot::{LiveSlot, Refused};
+use super::slot::LiveSlot;
 use super::sync::{AtomicU8, AtomicUsize, Cell, Ordering};
 
 /// What the slab map says of a granule. Zero bytes are an entry without a slab.
@@ -60,9 +60,8 @@ impl Entry {
     /// The slot that starts at `address`, if it is live. Asked by the slab's owner, of an address of this granule,
     /// after he has found his key here. `magic` is that of the class.
     #[inline]
-    pub(crate) fn own_slot(&self, address: usize, magic: u64) -> Result<LiveSlot, Refused> {
-        let index = class::slot_index(address.wrapping_sub(self.start.get()), magic);
-        let index = index.ok_or(Refused::NoSlot)?;
+    pub(crate) fn own_slot(&self, address: usize, magic: u64) -> Option<LiveSlot> {
+        let index = class::slot_index(address.wrapping_sub(self.start.get()), magic)?;
         // SAFETY: the address lies in the slab, so the index is at most the number of slots, and there is one byte more
         // than there are slots (I2; I3 of `slab`).
         let state = unsafe { self.states.get().add(index) };

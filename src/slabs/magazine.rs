@@ -16,7 +16,6 @@ use core::ptr;
 use core::slice;
 use core::sync::atomic::fence;
 
-use super::entry::Entry;
 use super::slot::{self, FreeSlot, LiveSlot};
 use super::sync::{AtomicU8, Cell, Ordering};
 use crate::base::array::Zeroable;
@@ -68,7 +67,7 @@ pub(crate) struct Magazine {
 }
 
 /// A place of a magazine that is free: room for one more slot.
-pub(crate) struct Room<'magazine> {
+struct Room<'magazine> {
     magazine: &'magazine Magazine,
     top: &'static Cell<Place>,
 }
@@ -76,7 +75,7 @@ pub(crate) struct Room<'magazine> {
 impl Room<'_> {
     /// Puts a slot there, on top.
     #[inline]
-    pub(crate) fn put(self, slot: FreeSlot) {
+    fn put(self, slot: FreeSlot) {
         self.top.set(Place::with(slot));
         // SAFETY: the place is below the ceiling, so one further is at most that (I1).
         self.magazine.top.set(unsafe { ptr::from_ref(self.top).add(1) });
@@ -130,36 +129,21 @@ impl Magazine {
         self.magic.get()
     }
 
-    /// Takes the slot at `address` back, which lies where `entry` speaks of a slab of this magazine, if it is live and
-    /// there is room. Nothing has changed if not.
+    /// Takes back a live slot of its own class and heap, if there is room. Nothing has changed if not.
     #[inline]
-    pub(crate) fn take_back(&self, address: usize, entry: &Entry) -> bool {
-        debug_law!(entry.key() == self.place(), "an own slab");
-        if let Ok(slot) = entry.own_slot(address, self.magic())
-            && let Some(room) = self.room()
-        {
-            room.put(slot.free());
-            return true;
+    pub(crate) fn take_back(&self, slot: LiveSlot) -> bool {
+        match self.room() {
+            Some(room) => {
+                room.put(slot.free());
+                true
+            }
+            None => false,
         }
-        false
-    }
-
-    /// Takes a slot back that was live when it was looked for, if it is live still and there is room. Nothing has
-    /// changed if not.
-    #[inline]
-    pub(crate) fn take_back_slot(&self, slot: LiveSlot) -> bool {
-        if let Ok(slot) = slot.again()
-            && let Some(room) = self.room()
-        {
-            room.put(slot.free());
-            return true;
-        }
-        false
     }
 
     /// The place on top, if there is one. Nothing has changed yet.
     #[inline]
-    pub(crate) fn room(&self) -> Option<Room<'_>> {
+    fn room(&self) -> Option<Room<'_>> {
         let top = self.top.get();
         if top == self.ceiling.get() {
             return None;

@@ -3,7 +3,7 @@
 
 use super::class::Class;
 use super::thread_heap::ThreadHeap;
-use crate::settings::{self, Settings};
+use crate::settings;
 
 impl ThreadHeap {
     /// Notes what is live, if that may be more than ever in this period.
@@ -16,8 +16,7 @@ impl ThreadHeap {
 
     /// Ends the period if that is due `now`, in milliseconds. The caller holds no lock but `shared`.
     pub(super) fn end_period_if_due(&'static self, now: u64) {
-        let decay_ms = settings::in_force().unwrap_or(&Settings::DEFAULT).decay_ms as u64;
-        if self.budget.next_period(now, decay_ms) {
+        if self.budget.next_period(now, settings::decay_ms()) {
             self.end_period();
         }
     }

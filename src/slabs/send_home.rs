@@ -23,7 +23,7 @@ use super::slot::FreeSlot;
 use super::sync::Ordering;
 use super::thread_heap::ThreadHeap;
 use crate::base::fatal::debug_law;
-use crate::settings::{self, Settings};
+use crate::settings;
 
 /// Neighbouring slots that belong to one word of one slab.
 #[derive(Default)]
@@ -298,8 +298,7 @@ impl ThreadHeap {
     /// Notes that its thread takes a slow way `now`, in milliseconds, and sends everything home if that is the first
     /// one for long. The caller holds no lock but `shared`.
     pub(crate) fn flush_if_idle(&'static self, now: u64) {
-        let decay_ms = settings::in_force().unwrap_or(&Settings::DEFAULT).decay_ms as u64;
-        let idle_at = self.idle_at.replace(now.saturating_add(decay_ms.max(1)));
+        let idle_at = self.idle_at.replace(now.saturating_add(settings::decay_ms().max(1)));
         if idle_at > 0 && now >= idle_at {
             self.flush_idle();
         }

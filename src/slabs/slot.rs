@@ -107,11 +107,8 @@ pub(crate) struct LiveSlot {
 impl LiveSlot {
     /// The slot at `address` with this state byte, if it is live.
     #[inline]
-    pub(super) fn new(address: usize, state: &'static AtomicU8) -> Result<Self, Refused> {
-        match state.load(Ordering::Relaxed) {
-            LIVE => Ok(Self { address, state }),
-            other => Err(Refused::NotLive(other)),
-        }
+    pub(super) fn new(address: usize, state: &'static AtomicU8) -> Option<Self> {
+        if state.load(Ordering::Relaxed) == LIVE { Some(Self { address, state }) } else { None }
     }
 
     /// Where it starts.
@@ -122,7 +119,7 @@ impl LiveSlot {
 
     /// The same slot, if it is live still.
     #[inline]
-    pub(super) fn again(self) -> Result<Self, Refused> {
+    pub(crate) fn again(self) -> Option<Self> {
         Self::new(self.address, self.state)
     }
 

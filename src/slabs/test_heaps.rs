@@ -35,10 +35,7 @@ pub(super) fn allocate(heap: &'static ThreadHeap, class: Class) -> Option<usize>
 
 /// The live slot of an own slab that starts at an address, found as a thread with this heap finds it.
 pub(super) fn own_slot(heap: &'static ThreadHeap, address: usize) -> Option<LiveSlot> {
-    let magazine = heap.magazine(heap.depot.map.find(address)?.class());
-    let entry = heap.view.entry(address)?;
-    let is_own = entry.key() == magazine.place();
-    is_own.then(|| entry.own_slot(address, magazine.magic()).ok()).flatten()
+    heap.own_slot(heap.depot.map.find(address)?.class(), address)
 }
 
 /// Takes a block back on a thread with this heap. Whether there was one.

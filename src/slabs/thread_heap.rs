@@ -27,6 +27,7 @@ use super::names::HeapName;
 use super::notes::Notes;
 use super::outbox::Outbox;
 use super::slab::Slab;
+use super::slot::LiveSlot;
 use super::sync::{AtomicU32, Cell};
 use super::view::View;
 use crate::base::addr;
@@ -238,6 +239,17 @@ impl ThreadHeap {
         let magazine = unsafe { first.byte_add(class.distance() as usize) };
         // SAFETY: it is an element of the array.
         unsafe { &*magazine }
+    }
+
+    /// The live slot of a class that starts at `address`, if that lies in an own slab.
+    #[inline]
+    pub(crate) fn own_slot(&self, class: Class, address: usize) -> Option<LiveSlot> {
+        let (magazine, entry) = (self.magazine(class), self.view.entry(address)?);
+        if entry.key() == magazine.place() {
+            entry.own_slot(address, magazine.magic())
+        } else {
+            None
+        }
     }
 
     /// The magazine of a class with its array.
