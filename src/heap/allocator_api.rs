@@ -103,7 +103,7 @@ impl<O: Os> Heap<O> {
         let kept = old.size().min(new.size());
         // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
         unsafe { ptr::copy_nonoverlapping(start.as_ptr(), moved.cast().as_ptr(), kept) };
-        self.release_held(address, old.size(), kept).unwrap_or_else(|misuse| stop(misuse));
+        self.release_held(address, old.size()).unwrap_or_else(|misuse| stop(misuse));
         Ok(moved)
     }
 }

@@ -5,9 +5,9 @@
 //! [`inherited`](super::inherited). The run is claimed in the free list meanwhile, so the system call is made without
 //! the `chains` lock. Where the system refuses, nothing is lost, and no further run is tried.
 //!
-//! When: the pages of a block of [`AT_ONCE_BYTES`] or more go when it is freed; all others when they have been idle for
-//! a while ([`decay`](super::decay)), or when [`trim`](Heap::trim) is called, which also takes out spans that are all
-//! hole.
+//! When: the pages of a block of [`AT_ONCE_BYTES`] or more go when it is freed, or shrinks by as much; all others when
+//! they have been idle for a while ([`decay`](super::decay)), or when [`trim`](Heap::trim) is called, which also takes
+//! out spans that are all hole.
 
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
@@ -24,14 +24,9 @@ use crate::chain::free_list::Claim;
 use crate::chain::node_arena::Id;
 use crate::chain::segment::Segment;
 
-/// Blocks of at least this size go back when they are freed. A judgement: the next user pays for touching the pages
-/// anew, about 2 us each, and in return 32 MiB and more never lie idle.
+/// Blocks of at least this size go back when they are freed, and what a block gives up as it shrinks. A judgement: the
+/// next user pays for touching the pages anew, about 2 us each, and in return 32 MiB and more never lie idle.
 pub(super) const AT_ONCE_BYTES: usize = 32 << 20;
-/// What a block that shrinks gives up goes back at once from this size on. A judgement: touching 1 MiB anew costs about
-/// 0.1 ms, which is little beside whatever made a block that much smaller.
-pub(super) const GIVE_UP_BYTES: usize = 1 << 20;
-
-const _: () = assert!(GIVE_UP_BYTES <= AT_ONCE_BYTES, "what a free gives back a shrink does, too");
 
 /// Segments looked at under one hold of the lock.
 const BATCH: usize = 64;
@@ -231,7 +226,7 @@ impl<O: Os> Heap<O> {
     fn commit_claimed(&self, root: &Root, claim: Claim) -> Result<usize, Refused> {
         let pages = claim.pages(root.page_size);
         // SAFETY: as in `give_back_claimed`.
-        let commit = |start, len| unsafe { commit::commit(&self.os, start, len) };
+        let commit = |start, len| unsafe { commit::commit_for_blocks(&self.os, start, len) };
         self.settle(root, claim, pages, commit)
     }
 

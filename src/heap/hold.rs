@@ -2,7 +2,6 @@
 //!
 //! A block that is held is kept, as the runs of slabs are: to a walk it is a block, to a free it is a mistake.
 
-use super::give_back::{AT_ONCE_BYTES, GIVE_UP_BYTES};
 use super::handle::Heap;
 use super::misuse::Misuse;
 use super::sizes::block_size;
@@ -25,21 +24,13 @@ impl<O: Os> Heap<O> {
         }
     }
 
-    /// Takes back a block that is held, whose first `kept` bytes have moved elsewhere: it gives up as much as if it had
-    /// shrunk where it was.
-    pub(crate) fn release_held(
-        &self,
-        address: usize,
-        size: usize,
-        kept: usize,
-    ) -> Result<(), Misuse> {
+    /// Takes back a block that is held, whose bytes have moved elsewhere.
+    pub(crate) fn release_held(&self, address: usize, size: usize) -> Result<(), Misuse> {
         let Some(root) = self.root() else {
             return Err(Misuse::foreign(address, Some(size)));
         };
-        let has_shrunk = size.saturating_sub(kept) >= GIVE_UP_BYTES;
-        let at_once_bytes = if has_shrunk { GIVE_UP_BYTES } else { AT_ONCE_BYTES };
         let mut chains = root.chains.lock();
         chains.list.stop_keeping(address);
-        self.release_locked(root, chains, (address, Some(size)), at_once_bytes)
+        self.release_locked(root, chains, address, Some(size))
     }
 }

@@ -48,21 +48,21 @@ impl<O: Os> Heap<O> {
         let Some(root) = self.root() else {
             return Err(Misuse::foreign(address, size));
         };
-        self.release_locked(root, root.chains.lock(), (address, size), AT_ONCE_BYTES)
+        self.release_locked(root, root.chains.lock(), address, size)
     }
 
-    /// Takes the block at `address` back. The pages of one of `at_once_bytes` or more go back now.
+    /// Takes the block at `address` back. The pages of one of [`AT_ONCE_BYTES`] or more go back now.
     #[inline]
     pub(super) fn release_locked(
         &self,
         root: &Root,
         mut chains: LockGuard<'_, Chains>,
-        (address, size): (usize, Option<usize>),
-        at_once_bytes: usize,
+        address: usize,
+        size: Option<usize>,
     ) -> Result<(), Misuse> {
         // A size that no block can have is answered as a wrong size.
         let expected = size.map(|size| block_size(size).unwrap_or(0));
-        match chains.list.release_or_claim(address, expected, at_once_bytes) {
+        match chains.list.release_or_claim(address, expected, AT_ONCE_BYTES) {
             Ok(None) => {
                 self.tick(root, chains);
                 Ok(())

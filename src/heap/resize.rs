@@ -1,11 +1,12 @@
 //! Blocks that grow and shrink where they are.
 //!
-//! What grows takes the hole behind it, or, where the zone's committed addresses end there, further ones. What shrinks
-//! by [`GIVE_UP_BYTES`] or more gives its pages back now: a program that shrinks a block does not expect to need them
-//! soon. The part given up is claimed under the same hold of the `chains` lock that makes the block shorter, so the
-//! system call is made without it.
+//! What grows takes the hole behind it, or, where the zone's committed addresses end there, further ones. What a block
+//! gives up as it shrinks is to the pages what a freed block is: they go back once they have been idle for a while, so
+//! that a buffer that grows and shrinks in turns costs no system call, or at once from [`AT_ONCE_BYTES`] on. Such a
+//! part is claimed under the same hold of the `chains` lock that makes the block shorter, so the system call is made
+//! without it.
 
-use super::give_back::GIVE_UP_BYTES;
+use super::give_back::AT_ONCE_BYTES;
 use super::handle::Heap;
 use super::misuse::Misuse;
 use super::root::Root;
@@ -13,39 +14,16 @@ use super::sizes::{HUGE_FROM, block_size};
 use super::zone::Use;
 use crate::base::fatal::debug_law;
 use crate::base::os::Os;
-use crate::chain::free_list::{Claim, Nodes};
+use crate::chain::free_list::Nodes;
 use crate::chain::segment::Segment;
 
-/// What a block gave up as it shrank, if its pages are to go back: [`Heap::give_back`] takes it.
-#[derive(Debug)]
-#[must_use = "what is claimed is nobody's until it is given back"]
-pub(crate) struct GivenUp(Option<Claim>);
-
 impl<O: Os> Heap<O> {
-    /// Gives the pages back that a block gave up, and makes them a hole. The caller holds no lock.
-    pub(crate) fn give_back(&self, given_up: GivenUp) {
-        if let Some(root) = self.root()
-            && let Some(claim) = given_up.0
-        {
-            // Where the system refuses, it is a hole all the same.
-            let _ = self.give_back_claimed(root, claim);
-        }
-    }
-
-    /// Makes a block that [`Heap::allocate_kept`] gave `size` bytes long where it is, and says what it gave up. `None`
-    /// where there is no room.
-    pub(crate) fn resize_kept(
-        &self,
-        start: usize,
-        old_size: usize,
-        size: usize,
-    ) -> Option<GivenUp> {
-        let mut chains = self.root()?.chains.lock();
-        chains.reserve(Nodes::CHANGE).ok()?;
-        if old_size.saturating_sub(size) >= GIVE_UP_BYTES {
-            return Some(GivenUp(chains.list.shrink_and_claim(start, size)));
-        }
-        chains.list.resize_kept(start, size).then_some(GivenUp(None))
+    /// Makes a block that [`Heap::allocate_kept`] gave `size` bytes long where it is. `false` where there is no room.
+    /// The caller may hold locks that come before those of the heap.
+    pub(crate) fn resize_kept(&self, start: usize, size: usize) -> bool {
+        let Some(root) = self.root() else { return false };
+        let mut chains = root.chains.lock();
+        chains.reserve(Nodes::CHANGE).is_ok() && chains.list.resize_kept(start, size)
     }
 
     /// Makes the block at `address`, asked for with `old_size` bytes, serve `new_size` without moving it. `false`
@@ -76,13 +54,15 @@ impl<O: Os> Heap<O> {
         if let Some(size) = size
             && chains.reserve(Nodes::CHANGE).is_ok()
         {
-            if block.size().saturating_sub(size) >= GIVE_UP_BYTES {
-                let given_up = GivenUp(chains.list.shrink_and_claim(address, size));
+            if block.size().saturating_sub(size) >= AT_ONCE_BYTES {
+                let claim = chains.list.shrink_and_claim(address, size);
                 drop(chains);
-                self.give_back(given_up);
+                // Where the system refuses, it is a hole all the same.
+                claim.into_iter().for_each(|claim| _ = self.give_back_claimed(root, claim));
                 return Ok(true);
             }
             if chains.list.resize(address, size) == Ok(true) {
+                self.tick(root, chains);
                 return Ok(true);
             }
         }
@@ -123,28 +103,39 @@ impl<O: Os> Heap<O> {
 #[cfg(test)]
 #[expect(unsafe_code, reason = "writes to blocks")]
 mod tests {
+    use core::time::Duration;
+
+    use super::super::decay::Policy;
     use super::super::handle::Heap;
 
     const MIB: usize = 1 << 20;
 
+    /// Resizes the block at `start` to each of these sizes in turn, and says how many bytes are resident after each.
+    fn resize_all<const N: usize>(heap: &Heap, start: usize, sizes: [usize; N]) -> [usize; N] {
+        let mut before = heap.usable_size_at(start).expect("a live block");
+        sizes.map(|size| {
+            assert_eq!(heap.resize_or_hold(start, before, size), Ok(true));
+            assert_eq!(heap.check(), Ok(()));
+            assert_eq!(heap.usable_size_at(start), Some(size));
+            before = size;
+            heap.stats().resident
+        })
+    }
+
     #[test]
     fn what_a_block_gives_up_is_a_hole_of_fresh_pages() {
         let heap = Heap::new();
-        let block = heap.mems_malloc(8 * MIB, 16).expect("there is memory");
+        let block = heap.mems_malloc(64 * MIB, 16).expect("there is memory");
         let behind = heap.mems_malloc(MIB, 16).expect("there is memory");
         // SAFETY: the block is live.
-        unsafe { block.as_ptr().write_bytes(0xA5, 8 * MIB) };
+        unsafe { block.as_ptr().write_bytes(0xA5, 64 * MIB) };
         let (start, holes) = (block.addr().get(), heap.stats().holes);
-        let odd = 2 * MIB + 16;
-        assert_eq!(heap.resize_or_hold(start, 8 * MIB, odd), Ok(true));
-        assert_eq!(heap.check(), Ok(()));
-        assert_eq!(heap.usable_size(block.as_ptr()), Some(odd));
-        assert_eq!(heap.stats().holes, holes + 1);
-        assert!(heap.stats().resident < 6 * MIB, "{}", heap.stats());
-        assert_eq!(heap.resize_or_hold(start, odd, 8 * MIB), Ok(true), "the hole serves");
-        assert_eq!(heap.check(), Ok(()));
+        let odd = 20 * MIB + 16;
+        let [resident, _] = resize_all(&heap, start, [odd, 64 * MIB]);
+        assert!(resident < 24 * MIB, "{resident}");
+        assert_eq!(heap.stats().holes, holes, "the hole serves");
         let page = odd.next_multiple_of(4096);
-        for (offset, wanted) in [(odd - 1, 0xA5), (page, 0), (8 * MIB - 1, 0)] {
+        for (offset, wanted) in [(odd - 1, 0xA5), (page, 0), (64 * MIB - 1, 0)] {
             // SAFETY: the byte lies in the block, which is live.
             assert_eq!(unsafe { block.as_ptr().wrapping_add(offset).read() }, wanted, "{offset}");
         }
@@ -153,5 +144,25 @@ mod tests {
             assert_eq!(unsafe { heap.mems_free(block.as_ptr()) }, Ok(()));
         }
         assert_eq!(heap.check(), Ok(()));
+    }
+
+    #[test]
+    fn what_a_smaller_block_gave_up_goes_once_it_was_idle() {
+        let heap = Heap::new();
+        heap.set_policy(Policy { decay_ms: 0, retained_bytes: Some(0) });
+        let block = heap.mems_malloc(24 * MIB, 16).expect("there is memory");
+        // SAFETY: the block is live.
+        unsafe { block.as_ptr().write_bytes(0xA5, 24 * MIB) };
+        let start = block.addr().get();
+        let [resident] = resize_all(&heap, start, [8 * MIB]);
+        assert!(resident > 20 * MIB, "it has just become idle: {resident}");
+        for size in (0..1_000).map(|round| 7 * MIB + 16 * (round % 2)) {
+            std::thread::sleep(Duration::from_millis(2));
+            let [resident] = resize_all(&heap, start, [size]);
+            if resident < 9 * MIB {
+                return;
+            }
+        }
+        panic!("{}", heap.stats());
     }
 }

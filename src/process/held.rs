@@ -177,8 +177,8 @@ impl Held {
         if is_kept { Ok(()) } else { Err(Misuse::frees_raced(self.address)) }
     }
 
-    /// Frees it, whose first `kept` bytes have moved elsewhere.
-    pub(super) fn free(self, kept: usize) -> Result<(), Misuse> {
+    /// Frees it, whose bytes have moved elsewhere.
+    pub(super) fn free(self) -> Result<(), Misuse> {
         let Self { address, layout, how } = self;
         let freed = match how {
             How::Own => {
@@ -191,7 +191,7 @@ impl Held {
             }),
             How::Run => {
                 thread::current().notes.note_free(address);
-                DEPOT.heap.release_held(address, layout.size(), kept)
+                DEPOT.heap.release_held(address, layout.size())
             }
         };
         note_held(0);

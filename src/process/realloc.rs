@@ -131,7 +131,7 @@ unsafe fn move_held(
     let kept = old.size().min(new.size());
     // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
     unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
-    held.free(kept).map(|()| moved)
+    held.free().map(|()| moved)
 }
 
 /// Moves the bytes of a block if checks are on: then blocks always move, so that a use of the old address is found.

@@ -22,7 +22,7 @@ use crate::base::array::Zeroable;
 use crate::base::bump::Bump;
 use crate::base::fatal::debug_law;
 use crate::base::os::System;
-use crate::heap::{GivenUp, HUGE_FROM, Heap};
+use crate::heap::{HUGE_FROM, Heap};
 
 /// What the process heap reserves at first, unless [`Heap::set_reservation`] says something else.
 const RESERVATION: usize = 64 << 30;
@@ -243,35 +243,25 @@ impl Depot {
     /// Makes the one slot of a slab, which is live, one of another class without moving it. `false` where there is no
     /// room.
     pub(crate) fn resize_slab(&self, slab: &'static Slab, class: Class) -> bool {
-        let given_up = {
-            let _pool = self.pool.lock();
-            self.resize_slab_locked(slab, class)
-        };
-        let is_done = given_up.is_some();
-        given_up.into_iter().for_each(|given_up| self.heap.give_back(given_up));
-        is_done
-    }
-
-    fn resize_slab_locked(&self, slab: &'static Slab, class: Class) -> Option<GivenUp> {
+        let _pool = self.pool.lock();
         debug_law!(
             slab.slots() == 1 && class.is_large(),
             "only a slab of one slot changes its class"
         );
         let (start, old, new) = (slab.start(), slab.slab_bytes(), class.shape().slab_bytes(1));
         if new > old && !self.cover(start, new) {
-            return None;
+            return false;
         }
         // Another slab that is made of what a smaller one leaves must not find that one there any more.
         if new < old {
             self.map.set(start + new, old - new, None);
         }
-        let Some(given_up) = self.heap.resize_kept(start, old, new) else {
-            self.map.set(start, old, Some(slab));
-            return None;
-        };
-        slab.change_class(class);
-        self.map.set(start, new, Some(slab));
-        Some(given_up)
+        let is_done = self.heap.resize_kept(start, new);
+        if is_done {
+            slab.change_class(class);
+        }
+        self.map.set(start, if is_done { new } else { old }, Some(slab));
+        is_done
     }
 
     /// Gives the run of an empty slab back to the heap. The descriptor stays with its owner.

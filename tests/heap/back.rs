@@ -189,36 +189,64 @@ fn growing_in_place() -> Result<Answer, String> {
     if holds { Ok(Answer::Passed(figures)) } else { Err(figures) }
 }
 
-/// Blocks that shrink by 1 MiB or more give their pages back in the same call, large ones and huge ones, where they are
-/// or elsewhere; and they grow again over fresh pages.
-fn shrinking_gives_back() -> Result<Answer, String> {
-    let mut lines = String::new();
-    // From large to large and huge to huge in place; from huge to large, which moves.
-    for (from, to) in [(4, 2), (4, 1), (30, 5), (256, 29), (64, 63), (20, 2), (30, 4)] {
-        let (from, to) = (from * MIB, to * MIB);
-        let mut piece = Piece::new(from, 8, (from + to) as u64).expect("there is memory");
-        touch(&piece);
-        let (start, end) = (piece.address(), piece.address() + from);
+/// A block that was touched and has shrunk, and what it gave up.
+struct Shrunk {
+    piece: Piece,
+    given_up: (usize, usize),
+}
+
+impl Shrunk {
+    fn new(mut piece: Piece, to: usize) -> Self {
+        let (start, from) = (piece.address(), piece.size());
         assert!(resident_in(start, from) >= from - PAGE, "all of it was touched");
         assert!(piece.resize(to), "a block shrinks");
-        let has_moved = piece.address() != start;
-        let behind = if has_moved { start } else { start + to };
-        let left = resident_in(behind, end - behind);
-        lines.push_str(&format!(
-            "{}->{}: {} KiB left{}; ",
-            from / MIB,
-            to / MIB,
-            left >> 10,
-            if has_moved { " (moved)" } else { "" }
-        ));
-        if left > 2 * PAGE {
-            return Err(lines);
-        }
-        assert!(piece.resize(from), "it grows again");
-        touch(&piece);
-        piece.free();
-        MEMS.check().map_err(|broken| broken.to_string())?;
+        let kept = if piece.address() == start { to } else { 0 };
+        Self { piece, given_up: (start + kept, from - kept) }
     }
+
+    /// Bytes of what it gave up that are resident.
+    fn left(&self) -> usize {
+        resident_in(self.given_up.0, self.given_up.1)
+    }
+}
+
+/// What blocks give up as they shrink goes back once it was idle, or at once from 32 MiB on; and they grow again over
+/// fresh pages. From large to large and huge to huge that is in place; from huge to large the block moves.
+fn shrinking_gives_back() -> Result<Answer, String> {
+    let pairs = [(4, 2), (4, 1), (30, 5), (256, 29), (64, 40), (20, 2), (30, 4)];
+    // All at first, so that none lies in what another one gave up.
+    let pieces = pairs.map(|(from, _)| Piece::new(from * MIB, 8, 4).expect("there is memory"));
+    pieces.iter().for_each(touch);
+    let mut all: Vec<_> = pieces
+        .into_iter()
+        .zip(pairs)
+        .map(|(piece, (_, to))| Shrunk::new(piece, to * MIB))
+        .collect();
+    let at_once = all[3].left();
+    let before: usize = all.iter().map(Shrunk::left).sum();
+    // Looked at only when somebody comes by.
+    for _ in 0..30 {
+        thread::sleep(Duration::from_millis(50));
+        Piece::new(5 * MIB, 8, 1).expect("there is memory").free();
+    }
+    let after: usize = all.iter().map(Shrunk::left).sum();
+    let mut lines = format!(
+        "of 256 MiB that became 29 {} KiB were left, of all {} MiB, {} KiB after 1.5 s; ",
+        at_once >> 10,
+        before / MIB,
+        after >> 10
+    );
+    // A heap keeps 1/8 of what is live.
+    if at_once > 2 * PAGE || before < 60 * MIB || after > 16 * MIB {
+        return Err(lines);
+    }
+    for (shrunk, (from, _)) in all.iter_mut().zip(pairs) {
+        assert!(shrunk.piece.resize(from * MIB), "it grows again");
+        touch(&shrunk.piece);
+    }
+    all.into_iter().for_each(|shrunk| shrunk.piece.free());
+    MEMS.check().map_err(|broken| broken.to_string())?;
+    lines.push_str(&to_and_fro()?);
     // Threads that shrink and grow beside one another: contents are verified by each resize.
     thread::scope(|scope| {
         for thread in 0..4 {
@@ -234,6 +262,25 @@ fn shrinking_gives_back() -> Result<Answer, String> {
     });
     MEMS.check().map_err(|broken| broken.to_string())?;
     Ok(Answer::Passed(lines))
+}
+
+/// A buffer that goes between 5 and 6 MiB pays for its pages once.
+fn to_and_fro() -> Result<String, String> {
+    const ROUNDS: usize = 1000;
+    let mut piece = Piece::new(5 * MIB, 8, 3).expect("there is memory");
+    let start = piece.address();
+    assert!(piece.resize(6 * MIB), "there is memory");
+    touch(&piece);
+    let before = minor_faults();
+    for round in 0..ROUNDS {
+        for size in [5 * MIB, 6 * MIB] {
+            assert!(piece.resize(size) && piece.address() == start, "{round}: where it was");
+        }
+    }
+    let faults = minor_faults() - before;
+    piece.free();
+    let line = format!("{faults} page faults in {ROUNDS} rounds between 5 and 6 MiB");
+    if faults < ROUNDS / 10 { Ok(line) } else { Err(line) }
 }
 
 /// Zeroed blocks of every class from 4 KiB on, on memory that was dirty.
