@@ -19,7 +19,8 @@
 //! is recognised when its slot comes home, and the block has one owner all the while.) Both are *visible*: every block
 //! and every hole can be walked. And no bookkeeping lies in the memory it describes, so a program that writes beyond
 //! its blocks does not break the allocator's own records. Memory comes from `mmap` and goes by `munmap`, or by mapping
-//! over it; no other memory system call is made.
+//! over it; no other memory system call is made, but for `madvise` where a program asks for huge pages
+//! ([`Builder::want_huge_pages`]).
 //!
 //! # Words
 //!

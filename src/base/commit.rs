@@ -22,6 +22,23 @@ pub(crate) unsafe fn commit(os: &impl Os, start: NonNull<u8>, len: usize) -> Res
     })
 }
 
+/// Does what [`commit`] does for a run that blocks are to lie on: under it there may be huge pages.
+///
+/// # Safety
+///
+/// See [`Os::commit`].
+pub(crate) unsafe fn commit_for_blocks(
+    os: &impl Os,
+    start: NonNull<u8>,
+    len: usize,
+) -> Result<(), Recovered> {
+    // SAFETY: by the caller's contract.
+    unsafe { commit(os, start, len) }?;
+    // SAFETY: the run was just committed.
+    unsafe { os.advise_huge_pages(start, len) };
+    Ok(())
+}
+
 /// Maps fresh pages over a run; an error says what became of it.
 ///
 /// # Safety
@@ -53,7 +70,8 @@ pub(crate) unsafe fn decommit(
     }
 }
 
-/// Maps fresh pages over a run whose first page can be written to; tries again where a failure has taken them.
+/// Maps fresh pages over a run of blocks whose first page can be written to; tries again where a failure has taken
+/// them.
 ///
 /// Where the system cannot tell whether the run was left alone, its own bytes do: a mark that is there still.
 ///
@@ -66,9 +84,14 @@ pub(crate) unsafe fn renew(os: &impl Os, start: NonNull<u8>, len: usize) -> Resu
     // SAFETY: by the caller's contract.
     match unsafe { map_over(os, start, len) } {
         // SAFETY: as above; the run is the caller's still.
-        Err(Recovered::Reserved) => unsafe { commit(os, start, len) },
+        Err(Recovered::Reserved) => unsafe { commit_for_blocks(os, start, len) },
         Err(Recovered::Lost) if is_marked(start) => Err(Recovered::Untouched),
-        renewed => renewed,
+        Err(refused) => Err(refused),
+        Ok(()) => {
+            // SAFETY: the run was just committed anew.
+            unsafe { os.advise_huge_pages(start, len) };
+            Ok(())
+        }
     }
 }
 

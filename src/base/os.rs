@@ -1,8 +1,9 @@
 //! The OS floor: the only file that maps and unmaps memory.
 //!
 //! Owns: the calls `mmap` and `munmap`, and the page size. Everything above sees the [`Os`] trait, so that a test can
-//! make the n-th call fail or pretend another page size. MeMS makes no other memory system call: no `brk`, `mremap`,
-//! `madvise` or `mprotect`.
+//! make the n-th call fail or pretend another page size. MeMS makes no other memory system call, no `brk`, `mremap`,
+//! `madvise` or `mprotect`, but for the one that a program asks for by
+//! [`Builder::want_huge_pages`](crate::Builder::want_huge_pages).
 //!
 //! Invariants: **I1** fresh pages are zero; **I2** a failed call leaves every mapping as it was, except
 //! [`Os::commit`] and [`Os::decommit`]: before Linux 6.12 the kernel unmaps a run before it finds that it cannot map it
@@ -16,7 +17,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use once_cell::race::OnceNonZeroUsize;
-use rustix::mm::{self, MapFlags, ProtFlags};
+use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 
 /// The operating system, or the limit set, gives no more memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +105,20 @@ pub unsafe trait Os {
         if reserve_at(start, len) { Recovered::Reserved } else { Recovered::Lost }
     }
 
+    /// The size of huge pages, if the program wants blocks to lie on them: [`Heap`](crate::Heap) then commits runs for
+    /// blocks so that they end at multiples of it.
+    fn huge_page_size(&self) -> Option<usize> {
+        None
+    }
+
+    /// Asks for huge pages under a committed run, as far as the program wants any and the system has them. Nothing else
+    /// changes.
+    ///
+    /// # Safety
+    ///
+    /// The run is committed, and the caller owns it.
+    unsafe fn advise_huge_pages(&self, _start: NonNull<u8>, _len: usize) {}
+
     /// Gives a mapping or a reservation (or a page-aligned end of one) back.
     ///
     /// # Errors
@@ -125,12 +140,21 @@ pub struct System;
 
 /// Whether pages are mapped so that the kernel makes no huge ones of them.
 static DECLINES_HUGE_PAGES: AtomicBool = AtomicBool::new(false);
+/// Whether the kernel is asked for huge pages under blocks.
+static WANTS_HUGE_PAGES: AtomicBool = AtomicBool::new(false);
 
 impl System {
     /// From now on no huge pages: since Linux 6.7 memory that is mapped as a stack gets none. (With `prctl` children
     /// would inherit it, and `madvise` is a further system call for each run.)
     pub(crate) fn decline_huge_pages(self) {
         DECLINES_HUGE_PAGES.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on the kernel is asked, by `madvise`, for huge pages under every run that blocks lie on: most systems
+    /// give them only to those who ask. Short runs are asked for, too: one that differs from those beside it would be a
+    /// mapping of its own.
+    pub(crate) fn want_huge_pages(self) {
+        WANTS_HUGE_PAGES.store(true, Ordering::Relaxed);
     }
 }
 
@@ -252,6 +276,22 @@ unsafe impl Os for System {
         }
     }
 
+    fn huge_page_size(&self) -> Option<usize> {
+        // A huge page is what one table of entries of 8 bytes maps, and a table is a page.
+        let page = self.page_size();
+        WANTS_HUGE_PAGES.load(Ordering::Relaxed).then(|| page * (page / size_of::<u64>()))
+    }
+
+    unsafe fn advise_huge_pages(&self, start: NonNull<u8>, len: usize) {
+        if WANTS_HUGE_PAGES.load(Ordering::Relaxed) {
+            let target = start.as_ptr().cast::<c_void>();
+            // SAFETY: advice changes no byte, and the run is the caller's.
+            let advised = unsafe { mm::madvise(target, len, Advice::LinuxHugepage) };
+            // A kernel without huge pages refuses: the run is as good without.
+            let _ = advised;
+        }
+    }
+
     unsafe fn unmap(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {
         // SAFETY: the caller owns the run and nothing refers to its bytes.
         unsafe { mm::munmap(start.as_ptr().cast::<c_void>(), len) }.map_err(|_| OutOfMemory)
@@ -285,6 +325,15 @@ unsafe impl<O: Os + ?Sized> Os for &O {
     unsafe fn recover(&self, start: NonNull<u8>, len: usize) -> Recovered {
         // SAFETY: the caller's contract is passed on.
         unsafe { (**self).recover(start, len) }
+    }
+
+    fn huge_page_size(&self) -> Option<usize> {
+        (**self).huge_page_size()
+    }
+
+    unsafe fn advise_huge_pages(&self, start: NonNull<u8>, len: usize) {
+        // SAFETY: the caller's contract is passed on.
+        unsafe { (**self).advise_huge_pages(start, len) }
     }
 
     unsafe fn unmap(&self, start: NonNull<u8>, len: usize) -> Result<(), OutOfMemory> {

@@ -101,27 +101,33 @@ impl Zone {
     pub(super) fn commit(
         &mut self,
         os: &impl Os,
+        what: Use,
         need: usize,
         wish: usize,
     ) -> Result<Run, OutOfMemory> {
         let wish = wish.min(self.room());
         if wish > need
-            && let Ok(run) = self.commit_exactly(os, wish)
+            && let Ok(run) = self.commit_exactly(os, what, wish)
         {
             return Ok(run);
         }
-        self.commit_exactly(os, need)
+        self.commit_exactly(os, what, need)
     }
 
-    fn commit_exactly(&mut self, os: &impl Os, len: usize) -> Result<Run, OutOfMemory> {
+    fn commit_exactly(&mut self, os: &impl Os, what: Use, len: usize) -> Result<Run, OutOfMemory> {
         if len == 0 || len > self.room() {
             return Err(OutOfMemory);
         }
         let is_first = self.committed == 0;
         let run = Run { start: self.start + self.committed, len, is_first };
         let start = addr::pointer(run.start).ok_or(OutOfMemory)?;
-        // SAFETY: the run is the untouched tail of this zone's own reservation (I1).
-        match unsafe { commit::commit(os, start, len) } {
+        let committed = match what {
+            // SAFETY: the run is the untouched tail of this zone's own reservation (I1).
+            Use::Blocks => unsafe { commit::commit_for_blocks(os, start, len) },
+            // SAFETY: as above.
+            Use::Nodes => unsafe { commit::commit(os, start, len) },
+        };
+        match committed {
             Ok(()) => {
                 self.committed += len;
                 Ok(run)

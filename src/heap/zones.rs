@@ -72,10 +72,16 @@ fn reserve(os: &impl Os, wish: usize, least: usize) -> Result<Range<usize>, OutO
     }
 }
 
-/// How much a zone is committed by where `need` bytes are needed.
-fn step(zone: &Zone, need: usize, os: &impl Os) -> Result<usize, OutOfMemory> {
-    let step = (zone.committed / 8).clamp(MIN_STEP, MAX_STEP);
-    align_up(need.max(step), os.page_size()).ok_or(OutOfMemory)
+/// How much a zone is committed by where `need` bytes are needed for `what`.
+fn step(zone: &Zone, what: Use, need: usize, os: &impl Os) -> Result<usize, OutOfMemory> {
+    let step = need.max((zone.committed / 8).clamp(MIN_STEP, MAX_STEP));
+    let end = zone.committed_end();
+    match os.huge_page_size().filter(|_| what == Use::Blocks) {
+        // A huge page needs all of its addresses.
+        Some(unit) => end.checked_add(step).and_then(|to| align_up(to, unit)).map(|to| to - end),
+        None => align_up(step, os.page_size()),
+    }
+    .ok_or(OutOfMemory)
 }
 
 impl Zones {
@@ -96,8 +102,9 @@ impl Zones {
         let most = limit.map_or(MAX_RESERVATION, |limit| limit / 2);
         let whole = reserve(os, wish.min(most).max(MIN_RESERVATION), MIN_RESERVATION)?;
         let mut division = Division::of(&whole, bounds, limit.is_none(), os.page_size());
-        let wish = step(&division.nodes, need, os)?.min(align_down(limit_bytes, os.page_size()));
-        let Ok(run) = division.nodes.commit(os, need, wish) else {
+        let wish = step(&division.nodes, Use::Nodes, need, os)?
+            .min(align_down(limit_bytes, os.page_size()));
+        let Ok(run) = division.nodes.commit(os, Use::Nodes, need, wish) else {
             division.zones().for_each(|(_, zone)| zone.release(os, &LostRuns::new()));
             return Err(OutOfMemory);
         };
@@ -138,7 +145,7 @@ impl Zones {
         let (need, most) = self.within_limit(os, need)?;
         let is_wanted = |zone: &&mut Zone| zone.committed_end() == end && zone.room() >= need;
         let zone = self.all_mut(Use::Blocks).find(is_wanted).ok_or(OutOfMemory)?;
-        zone.commit(os, need, step(zone, need, os)?.min(most))
+        zone.commit(os, Use::Blocks, need, step(zone, Use::Blocks, need, os)?.min(most))
     }
 
     /// The zone for blocks with the lowest start that is not below `start`.
@@ -240,8 +247,8 @@ impl Zones {
         };
         let Some(zone) = self.all_mut(what).nth(index) else { return Err(Refusal::Refused) };
         let (reserved, is_chained) = (zone.reserved, index > 0 && !zone.is_huge);
-        let wish = step(zone, need, os).map_err(|OutOfMemory| Refusal::Refused)?.min(most);
-        let committed = zone.commit(os, need, wish);
+        let wish = step(zone, what, need, os).map_err(|OutOfMemory| Refusal::Refused)?.min(most);
+        let committed = zone.commit(os, what, need, wish);
         let has_ended = zone.reserved < reserved;
         if committed.is_err() && is_chained && zone.committed == 0 {
             // Reserved for nothing: so requests that fail, whatever their sizes, keep no addresses.
@@ -285,7 +292,7 @@ impl Zones {
         let start = align_up(whole.start, align).ok_or(OutOfMemory)?;
         let mut zone = Zone::within(whole, start, 0);
         zone.give_up_rest(os, need);
-        let committed = zone.commit(os, need, need);
+        let committed = zone.commit(os, Use::Blocks, need, need);
         if committed.is_err() {
             zone.release(os, &LostRuns::new());
         } else {

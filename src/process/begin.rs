@@ -24,6 +24,8 @@ pub(crate) fn begin(built: &Settings) -> &'static Settings {
     settings::fix(built, |settings| {
         if !settings.huge_pages {
             System.decline_huge_pages();
+        } else if settings.want_huge_pages {
+            System.want_huge_pages();
         }
         settings.log.into_iter().for_each(fatal::set_log);
         let Settings { decay_ms, retained_bytes, reserve_bytes, .. } = *settings;

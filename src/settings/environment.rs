@@ -19,7 +19,7 @@ use crate::base::os::System;
 /// Changes settings by a variable's value, or says what kind of value was expected.
 type Apply = fn(&mut Settings, &CStr) -> Result<(), &'static str>;
 
-const VARIABLE_COUNT: usize = 17;
+const VARIABLE_COUNT: usize = 18;
 /// All variables. `MEMS_HARDEN` comes first, so that the others make exceptions from it.
 const VARIABLES: [(&str, Apply); VARIABLE_COUNT] = [
     ("MEMS_HARDEN", |settings, text| {
@@ -44,6 +44,7 @@ const VARIABLES: [(&str, Apply); VARIABLE_COUNT] = [
         settings.huge_pages = !value::flag(text.to_bytes())?;
         Ok(())
     }),
+    ("MEMS_HUGE_PAGES", |settings, text| set(&mut settings.want_huge_pages, value::flag, text)),
     ("MEMS_LOG", |settings, text| {
         settings.log = Some(kept_path(text)?);
         Ok(())

@@ -33,6 +33,8 @@ pub struct Settings {
     pub on_misuse: OnMisuse,
     /// Whether the kernel may back the heap by huge pages.
     pub huge_pages: bool,
+    /// Whether it is asked to, by `madvise`, where it may.
+    pub want_huge_pages: bool,
     /// A file to which each line on standard error goes as well; see [`Builder::log`](crate::Builder::log).
     pub log: Option<&'static CStr>,
     /// Whether the sums are written to standard error at exit.
@@ -65,6 +67,7 @@ impl Settings {
         reserve_bytes: None,
         on_misuse: OnMisuse::Abort,
         huge_pages: true,
+        want_huge_pages: false,
         log: None,
         stats_at_exit: false,
         heapmap_at_exit: None,

@@ -1,5 +1,7 @@
 //! What the heap does to the process's mappings. Pages that go back do not use them up: not in the child of a fork, not
 //! where memory is locked, and not beside a program that has used them up itself. And the program's own are left alone.
+//!
+//! In the role `huge-pages` the program is a child that lies on huge pages.
 #![allow(unsafe_code, reason = "forks, maps, and allocates by hand")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
@@ -237,8 +239,46 @@ fn refused_case() -> Result<Answer, String> {
     Ok(Answer::Passed(text))
 }
 
+/// The child that wants huge pages: what goes back between blocks stays a part of its mapping. Says how much was huge.
+fn on_huge_pages() {
+    let before = mappings();
+    let blocks = allocate_all();
+    let maps = fs::read_to_string("/proc/self/smaps").expect("/proc/self/smaps");
+    let lines = maps.lines().filter_map(|line| line.strip_prefix("AnonHugePages:"));
+    let kib = lines.filter_map(|rest| rest.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+    let huge = kib.sum::<usize>() / 1024;
+    let freed = free_every_second(&blocks);
+    let given_back = MEMS.trim();
+    assert!(given_back >= freed * PAGE / 2, "{given_back} of {freed} pages");
+    let after = mappings();
+    assert!(after <= before + 20, "{before} -> {after} mappings");
+    everything_is_served(freed).expect("all is as it was");
+    MEMS.check().expect("no law is broken");
+    println!("{before} -> {after} mappings, {huge} of {} MiB huge", BLOCKS * PAGE / MIB);
+}
+
+/// Whether the system gives huge pages to those who ask for them.
+fn has_huge_pages() -> bool {
+    let enabled = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    enabled.is_ok_and(|text| !text.contains("[never]"))
+}
+
+fn huge_pages_case() -> Result<Answer, String> {
+    let mut command = child::this_program("huge-pages");
+    let text = child::output_of(command.env("MEMS_HUGE_PAGES", "1")).success()?;
+    let huge =
+        text.split(", ").nth(1).and_then(|part| part.split(' ').next()?.parse::<usize>().ok());
+    // A machine whose memory is full has none, so half of them are enough.
+    let wanted = if has_huge_pages() { BLOCKS * PAGE / MIB / 2 } else { 0 };
+    if huge >= Some(wanted) { Ok(Answer::Passed(text.trim().into())) } else { Err(text) }
+}
+
 fn main() -> ExitCode {
     child::watchdog(4 * PATIENCE_SECONDS);
+    if child::role().as_deref() == Some("huge-pages") {
+        on_huge_pages();
+        return ExitCode::SUCCESS;
+    }
     let mut trials = Trials::alone();
     // The first one, so that no room is left to take the place of what is lost.
     trials.case("a_trim_that_the_system_refuses_loses_nothing", refused_case);
@@ -246,5 +286,6 @@ fn main() -> ExitCode {
     trials.case("a_child_that_frees_every_second_block", holes_case);
     trials.case("a_child_gives_large_runs_back", runs_case);
     trials.case("locked_memory_stays_locked", locked_case);
+    trials.case("huge_pages_leave_one_mapping", huge_pages_case);
     trials.finish()
 }

@@ -227,7 +227,9 @@ fn huge_pages() {
                 inside = (start..end).contains(&block.addr());
             }
         } else if inside && line.starts_with("VmFlags") {
-            println!("{}", if line.contains(" nh") { "declined" } else { "allowed" });
+            let flags = [(" nh", "declined"), (" hg", "wanted")];
+            let said = flags.iter().find(|(flag, _)| line.contains(flag));
+            println!("{}", said.map_or("allowed", |(_, said)| said));
         }
     }
 }
@@ -374,6 +376,11 @@ fn where_blocks_lie(trials: &mut Trials) {
     trials.case("no_huge_pages", || {
         says("huge-pages", &[], &["allowed"])?;
         says("huge-pages", &[("MEMS_NO_HUGE_PAGES", "1")], &["declined"])
+    });
+    trials.case("huge_pages_where_they_are_wanted", || {
+        says("huge-pages", &[("MEMS_HUGE_PAGES", "1")], &["wanted"])?;
+        let both = [("MEMS_HUGE_PAGES", "1"), ("MEMS_NO_HUGE_PAGES", "1")];
+        says("huge-pages", &both, &["declined"])
     });
     trials.case("caches_as_large_as_they_may_be", || {
         let held = |variables: &[(&str, &str)]| {

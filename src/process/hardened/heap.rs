@@ -204,7 +204,7 @@ impl Hardened {
         if known.is_guarded {
             let Some(guard) = addr::pointer(known.end) else { return };
             // SAFETY: the page is part of a block that nobody has any more.
-            if unsafe { commit::commit(&System, guard, System.page_size()) }.is_err() {
+            if unsafe { commit::commit_for_blocks(&System, guard, System.page_size()) }.is_err() {
                 // The block cannot be used again: addresses are lost, nothing else.
                 return;
             }
