@@ -12,7 +12,7 @@ use crate::settings;
 /// The first capacity of a magazine.
 const FIRST_CAPACITY: usize = 8;
 /// No magazine holds more slots.
-const MAX_CAPACITY: usize = 1024;
+const MAX_CAPACITY: usize = 2048;
 /// A magazine grows to this on misses alone.
 const MISS_CAPACITY: usize = 64;
 /// On misses alone a magazine gets places for no more bytes of slots.
