@@ -104,6 +104,8 @@ static GLOBAL: MemsAlloc = MemsAlloc::new();
 /// What the other packages of this workspace share with this one. Not for anybody else: it changes without notice.
 #[doc(hidden)]
 pub mod internal {
+    #[cfg(mems_counted)]
+    pub use crate::base::counted::counts;
     pub use crate::base::lock::{Lock, LockGuard};
     pub use crate::base::text::FdText;
     pub use crate::process::c;

@@ -21,6 +21,7 @@ use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
+use super::counted::{Counted, count};
 use super::fatal;
 
 /// Tries before the first yield.
@@ -117,7 +118,11 @@ impl<T> Lock<T> {
     #[must_use]
     #[inline]
     pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
-        self.owner.compare_exchange(0, this_thread(), Ordering::Acquire, Ordering::Relaxed).ok()?;
+        let (free, own) = (0, this_thread());
+        let taken = self.owner.compare_exchange(free, own, Ordering::Acquire, Ordering::Relaxed);
+        count(if taken.is_ok() { Counted::Lock } else { Counted::LockMissed });
+        count(Counted::SharedLine);
+        taken.ok()?;
         // Open, since the one who holds it would be the owner (I1).
         SpinMutexGuard::leak(self.value.lock());
         Some(LockGuard::new(self, false))

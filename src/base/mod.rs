@@ -12,6 +12,7 @@ pub(crate) mod text;
 pub(crate) mod path;
 pub(crate) mod file;
 pub(crate) mod fatal;
+pub(crate) mod counted;
 pub(crate) mod lock;
 pub mod os;
 pub(crate) mod commit;

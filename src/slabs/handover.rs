@@ -14,10 +14,12 @@
 
 use super::names::SlabName;
 use super::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::base::counted::{Counted, count};
 
 /// Enters the slots of `bits` into a remote word. Those that were there already: they were freed twice.
 #[inline]
 pub(super) fn enter(word: &AtomicU64, bits: u64) -> u64 {
+    count(Counted::SharedLine);
     word.fetch_or(bits, Ordering::SeqCst) & bits
 }
 
@@ -28,6 +30,7 @@ pub(super) fn collect(word: &AtomicU64, take: impl FnOnce(u64)) {
     let bits = word.load(Ordering::SeqCst);
     if bits != 0 {
         take(bits);
+        count(Counted::SharedLine);
         word.fetch_and(!bits, Ordering::SeqCst);
     }
 }
@@ -49,12 +52,17 @@ impl Notice {
     /// Notifies the slab. Whether the caller is the one who has to put it on its owner's list.
     #[inline]
     pub(super) fn send(&self) -> bool {
-        self.is_sent.load(Ordering::SeqCst) == 0 && self.is_sent.swap(1, Ordering::SeqCst) == 0
+        if self.is_sent.load(Ordering::SeqCst) != 0 {
+            return false;
+        }
+        count(Counted::SharedLine);
+        self.is_sent.swap(1, Ordering::SeqCst) == 0
     }
 
     /// Clears the notice; the owner does so before it collects.
     #[inline]
     pub(super) fn clear(&self) {
+        count(Counted::SharedLine);
         self.is_sent.swap(0, Ordering::SeqCst);
     }
 
@@ -96,6 +104,7 @@ impl NoticeList {
         let mut first = self.0.load(Ordering::Relaxed);
         loop {
             notice.next.store(first, Ordering::Relaxed);
+            count(Counted::SharedLine);
             let number = slab.number();
             match self.0.compare_exchange_weak(first, number, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return,
@@ -108,7 +117,12 @@ impl NoticeList {
     #[inline]
     pub(super) fn take_all(&self) -> Option<SlabName> {
         let is_empty = self.0.load(Ordering::Relaxed) == 0;
-        let first = if is_empty { 0 } else { self.0.swap(0, Ordering::AcqRel) };
+        let first = if is_empty {
+            0
+        } else {
+            count(Counted::SharedLine);
+            self.0.swap(0, Ordering::AcqRel)
+        };
         // SAFETY: the word holds 0 or a name's number (I1).
         unsafe { SlabName::from_number(first) }
     }

@@ -26,6 +26,7 @@
 //! its owner's thread only, or when that has ended, so what an owner's test saw of its own slab holds at its store.
 
 use super::sync::{AtomicU8, Ordering};
+use crate::base::counted::{Counted, count};
 use crate::base::fatal::debug_law;
 
 /// Not handed out. Zero, as fresh memory is.
@@ -79,6 +80,7 @@ pub(crate) enum Refused {
 #[inline]
 pub(super) fn claim(state: &AtomicU8, claimed: u8) -> Result<(), Refused> {
     debug_law!(matches!(claimed, SENT | BUSY), "a claim by compare-exchange");
+    count(Counted::SharedLine);
     state
         .compare_exchange(LIVE, claimed, Ordering::AcqRel, Ordering::Relaxed)
         .map(|_| ())
@@ -88,6 +90,7 @@ pub(super) fn claim(state: &AtomicU8, claimed: u8) -> Result<(), Refused> {
 /// Ends a claim: makes the slot `after`. Whether it was claimed still.
 #[inline]
 pub(super) fn end_claim(state: &AtomicU8, claimed: u8, after: u8) -> bool {
+    count(Counted::SharedLine);
     state.compare_exchange(claimed, after, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 

@@ -5,6 +5,7 @@ use super::super::class::Class;
 use super::super::slot::{self, BUSY, FREE, FreeSlot, LIVE, Refused, SENT};
 use super::super::sync::{AtomicU8, Ordering};
 use super::{Slab, WORD_SLOTS};
+use crate::base::counted::{Counted, count};
 
 impl Slab {
     /// Frees the slot that starts at `address`, if that is one of `class` and live: it has to go home. Any thread may
@@ -66,6 +67,7 @@ impl Slab {
         for state in ones(sent).filter_map(state_of) {
             state.store(FREE, Ordering::Relaxed);
         }
+        count(Counted::SharedLine);
         sent
     }
 }
