@@ -13,7 +13,7 @@
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::NonNull;
-use std::alloc::{alloc, dealloc};
+use std::alloc::{alloc, alloc_zeroed, dealloc, realloc};
 
 /// Exit code of a worker that caught its allocator at a mistake.
 pub const EXIT_BROKEN: i32 = 86;
@@ -76,6 +76,41 @@ impl Block {
             Some(start) => Self { start, size_bytes, tag },
             None => broken(format_args!("alloc({size_bytes}) returned null")),
         }
+    }
+
+    /// Allocates a block by `alloc_zeroed`, whose first and last byte must be zero, and marks its first byte alone.
+    #[inline(always)]
+    pub fn zeroed(size_bytes: u32, tag: u8) -> Self {
+        debug_assert!(size_bytes > 0, "a block has a first byte");
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { alloc_zeroed(layout(size_bytes)) };
+        let Some(start) = NonNull::new(start) else {
+            broken(format_args!("alloc_zeroed({size_bytes}) returned null"))
+        };
+        let zeroed = Self { start, size_bytes, tag: 0 };
+        zeroed.check();
+        let block = Self { tag, ..zeroed };
+        block.write(0, tag);
+        block
+    }
+
+    /// Makes it larger or smaller by `realloc`; its first byte must come along.
+    #[inline(always)]
+    pub fn resize(&mut self, size_bytes: u32) {
+        debug_assert!(size_bytes > 0, "a block has a first byte");
+        // SAFETY: the block is live with this layout, this value owns it, and the new size is not zero.
+        let start =
+            unsafe { realloc(self.start.as_ptr(), layout(self.size_bytes), size_bytes as usize) };
+        match NonNull::new(start) {
+            Some(start) => (self.start, self.size_bytes) = (start, size_bytes),
+            None => broken(format_args!("realloc({size_bytes}) returned null")),
+        }
+        self.check_byte(0);
+    }
+
+    /// Writes to each of its pages.
+    pub fn touch_all(&self) {
+        (0..self.size_bytes).step_by(4_096).for_each(|offset| self.write(offset, self.tag));
     }
 
     /// Writes the tag into the first and last byte.
@@ -164,6 +199,31 @@ impl Block {
             self.size_bytes, self.start, self.tag
         ))
     }
+}
+
+/// Allocates a block of `size_bytes` at a multiple of `align_bytes`, a power of two, writes to its first byte, checks
+/// it, and frees it. Returns what it adds to the row's checksum.
+#[inline(always)]
+pub fn aligned_pair(size_bytes: u32, align_bytes: u32, tag: u8) -> u64 {
+    let layout = or_broken(
+        Layout::from_size_align(size_bytes as usize, align_bytes as usize),
+        "a layout of the row",
+    );
+    // SAFETY: the rows ask for more than zero bytes.
+    let start = unsafe { alloc(layout) };
+    if start.is_null() || !start.addr().is_multiple_of(align_bytes as usize) {
+        broken(format_args!("alloc({layout:?}) returned {start:p}"));
+    }
+    // SAFETY: the block was just handed out, and has a first byte.
+    unsafe { start.write_volatile(tag) };
+    // SAFETY: as above, and it was just written.
+    let found = unsafe { start.read_volatile() };
+    if found != tag {
+        broken(format_args!("the first byte of a block at {start:p} is {found:#04x}"));
+    }
+    // SAFETY: the block is live with this layout, and nothing refers to it.
+    unsafe { dealloc(start, layout) };
+    u64::from(tag) + u64::from(size_bytes)
 }
 
 /// The layout of a block of `size_bytes`.

@@ -71,6 +71,8 @@ pub struct Order<'a> {
     pub label: &'a str,
     /// The profile.
     pub profile: Profile,
+    /// Whether MeMS counts what its threads do to each other.
+    pub counted: bool,
 }
 
 /// Builds a worker and returns the path of a copy that later builds leave alone. The error is one line.
@@ -85,7 +87,8 @@ pub fn build(order: &Order<'_>) -> Result<PathBuf> {
         .args(["--features", order.feature, "--message-format=json-render-diagnostics"])
         .args(order.profile.arguments())
         .arg("--target-dir")
-        .arg(target_directory())
+        .arg(if order.counted { output_directory().join("counted") } else { target_directory() })
+        .envs(order.counted.then_some(("RUSTFLAGS", "--cfg mems_counted")))
         // With debug information, snmalloc's build script compiles its C++ in debug mode.
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .stdin(Stdio::null())

@@ -19,6 +19,10 @@ pub struct Cli {
 /// The other modes.
 #[derive(Debug, Subcommand)]
 pub enum Mode {
+    /// Programs in C under preloaded allocators (needs a C compiler; for snmalloc cmake and C++)
+    C(CArgs),
+    /// Locks taken and shared cache lines written with two threads and with sixteen
+    Counts,
     /// Two builds of MeMS in one run: directories of checkouts, or revisions of this repository
     Compare(CompareArgs),
     /// Resident over live memory as published patterns go on: a picture and a table
@@ -66,6 +70,13 @@ pub struct RaceArgs {
     /// With --report: show where a second raw file disagrees with the first
     #[arg(long, value_name = "FILE", requires = "report")]
     pub against: Option<PathBuf>,
+    /// With --report: a raw file of workers built with fat LTO, for a further table
+    #[arg(long, value_name = "FILE", requires = "report")]
+    pub with_lto: Option<PathBuf>,
+    /// Write docs/bench.md and docs/bench.svg, or fail if the machine was not quiet; without --report the race is run
+    /// twice, the second time with fat LTO
+    #[arg(long, conflicts_with_all = ["quick", "lto", "svg", "markdown"])]
+    pub publish: bool,
     /// Where the picture goes [default: report.svg in target/bench]
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
@@ -87,6 +98,14 @@ pub struct CompareArgs {
     /// Rows, rounds, profile.
     #[command(flatten)]
     pub selection: Selection,
+}
+
+/// The C half.
+#[derive(Debug, Args)]
+pub struct CArgs {
+    /// Runs per row and allocator
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub rounds: u32,
 }
 
 /// Fragmentation.
@@ -181,9 +200,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for arguments in
-            [&["--rounds", "0"][..], &["--against", "x"], &["run"], &["--report", "x", "--quick"]]
-        {
+        for arguments in [
+            &["--rounds", "0"][..],
+            &["--against", "x"],
+            &["run"],
+            &["--report", "x", "--quick"],
+            &["--publish", "--quick"],
+        ] {
             assert!(parse(arguments).is_err(), "{arguments:?}");
         }
     }

@@ -40,8 +40,8 @@ fn entrant(label: &str, place: &str, role: EntrantRole, profile: Profile) -> Res
     };
     write_workspace(&directory, &checkout)?;
     eprintln!("building {label}: MeMS of {place}");
-    let worker = builder::build(&Order { workspace: &directory, feature: SUBJECT, label, profile })
-        .with_context(|| format!("building MeMS of {place}"))?;
+    let order = Order { workspace: &directory, feature: SUBJECT, label, profile, counted: false };
+    let worker = builder::build(&order).with_context(|| format!("building MeMS of {place}"))?;
     Ok(Entrant { name: label.to_owned(), role, worker, environment: Vec::new() })
 }
 

@@ -26,6 +26,7 @@ pub mod contestants;
 pub mod machine;
 pub mod raw;
 pub mod stats;
+pub mod warm;
 
 pub mod builder;
 pub mod race;
@@ -34,7 +35,9 @@ pub mod report;
 pub mod cli;
 pub mod session;
 
+pub mod c_half;
 pub mod compare;
+pub mod counts;
 pub mod external;
 pub mod fragmentation;
 pub mod instructions;

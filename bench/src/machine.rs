@@ -12,6 +12,9 @@ use crate::measure::children_cpu_ns;
 pub struct Machine {
     /// The processor's name.
     pub cpu: String,
+    /// Its family and its model, by which generations differ that have one name.
+    #[serde(default)]
+    pub cpu_family_and_model: String,
     /// Processors online.
     pub cpus: usize,
     /// Memory in MiB.
@@ -32,6 +35,7 @@ impl Machine {
         let cpuinfo = read("/proc/cpuinfo");
         Self {
             cpu: field(&cpuinfo, "model name").unwrap_or_default(),
+            cpu_family_and_model: family_and_model(&cpuinfo),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             memory_mib: field(&read("/proc/meminfo"), "MemTotal")
                 .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok())
@@ -43,17 +47,33 @@ impl Machine {
         }
     }
 
+    /// The processor with its family and model.
+    pub fn cpu_with_model(&self) -> String {
+        match self.cpu_family_and_model.as_str() {
+            "" => self.cpu.clone(),
+            model => format!("{} ({model})", self.cpu),
+        }
+    }
+
     /// One line for a report.
     pub fn describe(&self) -> String {
         format!(
             "{}, {} CPUs, {} GiB, Linux {}, {}, {}",
-            self.cpu,
+            self.cpu_with_model(),
             self.cpus,
             self.memory_mib.div_ceil(1_024),
             self.kernel,
             self.libc,
             self.rustc
         )
+    }
+}
+
+/// What the processor calls its family and model, if it does (x86).
+fn family_and_model(cpuinfo: &str) -> String {
+    match (field(cpuinfo, "cpu family"), field(cpuinfo, "model\t")) {
+        (Some(family), Some(model)) => format!("family {family}, model {model}"),
+        _ => String::new(),
     }
 }
 

@@ -14,12 +14,19 @@ use crate::block::EXIT_BROKEN;
 use crate::machine::ForeignLoad;
 use crate::raw::{EntrantRole, Line, Run, Writer};
 use crate::rows::{Clock, Row};
+use crate::warm::warm_memory;
 
 /// A worker that takes longer is stopped and counts as failed.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 
 /// Rounds of a row that takes more than a second.
 const SLOW_ROUNDS: usize = 5;
+
+/// Above this share of the processors' time taken by others, a row is run again.
+pub const FOREIGN_SHARE: f64 = 0.05;
+
+/// How often a row is run again at the most.
+const TIMES_AGAIN: usize = 2;
 
 /// A contestant whose worker has been built.
 #[derive(Debug, Clone)]
@@ -58,46 +65,74 @@ impl Plan {
         self.rows.iter().map(|row| self.rounds_of(row)).sum::<usize>() * self.entrants.len()
     }
 
-    /// Runs the race. Every line goes to `raw` and is returned too; `progress` is told after each row.
+    /// Runs the race, and then those rows again in which others kept the machine busy. Every line goes to `raw` and is
+    /// returned too; `progress` is told after each row.
     pub fn run(&self, raw: &mut Writer, mut progress: impl FnMut(&str)) -> Result<Vec<Line>> {
         let start = Instant::now();
         let total = self.process_count();
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let mut lines = Vec::with_capacity(total);
         for round in 0..self.rounds {
-            for (place, row) in
-                self.rows.iter().enumerate().filter(|(_, row)| round < self.rounds_of(row))
-            {
-                let mut news = String::new();
-                for turn in 0..self.entrants.len() {
-                    let entrant = &self.entrants[(turn + round + place) % self.entrants.len()];
-                    let line = self.run_one(row, entrant, round);
-                    news.push_str(&headline(row, &entrant.name, &line));
-                    raw.write(&line)?;
-                    lines.push(line);
-                }
+            let all = self.rows.iter().enumerate();
+            for (place, row) in all.filter(|(_, row)| round < self.rounds_of(row)) {
+                let news = self.run_row(row, round, place, raw, &mut lines)?;
                 let left = time_left(start.elapsed(), lines.len(), total);
-                progress(&format!(
-                    "{}/{} {:<15}{left}{news}",
-                    round + 1,
-                    self.rounds_of(row),
-                    row.name
-                ));
+                let rounds = self.rounds_of(row);
+                progress(&format!("{}/{rounds} {:<15}{left}{news}", round + 1, row.name));
+            }
+        }
+        for row in &self.rows {
+            for _ in 0..TIMES_AGAIN {
+                let foreign_share = foreign_share(counted(&row.name, &lines), cpus);
+                if foreign_share <= FOREIGN_SHARE {
+                    break;
+                }
+                let line = Line::Again { row: row.name.clone(), foreign_share };
+                progress(&format!("{} again: others took {:.0}%", row.name, 100.0 * foreign_share));
+                raw.write(&line)?;
+                lines.push(line);
+                for round in 0..self.rounds_of(row) {
+                    let news = self.run_row(row, round, 0, raw, &mut lines)?;
+                    progress(&format!("{}/again {:<15}{news}", round + 1, row.name));
+                }
             }
         }
         Ok(lines)
+    }
+
+    /// Runs one round of a row, and says what came out.
+    fn run_row(
+        &self,
+        row: &Row,
+        round: usize,
+        place: usize,
+        raw: &mut Writer,
+        lines: &mut Vec<Line>,
+    ) -> Result<String> {
+        let mut news = String::new();
+        for turn in 0..self.entrants.len() {
+            let entrant = &self.entrants[(turn + round + place) % self.entrants.len()];
+            let line = self.run_one(row, entrant, round);
+            news.push_str(&headline(row, &entrant.name, &line));
+            raw.write(&line)?;
+            lines.push(line);
+        }
+        Ok(news)
     }
 
     fn run_one(&self, row: &Row, entrant: &Entrant, round: usize) -> Line {
         let mut command = Command::new(&entrant.worker);
         command.args([row.name.as_str(), &self.scale.to_string()]);
         command.envs(entrant.environment.iter().map(|(key, value)| (key, value)));
-        let load = ForeignLoad::watch();
+        warm_memory(row.most_bytes());
+        let (load, start) = (ForeignLoad::watch(), Instant::now());
         match output_of(&mut command, TIME_LIMIT).and_then(|text| parse_run(&text)) {
             Ok(run) => Line::Run(Run {
                 row: row.name.clone(),
                 contestant: entrant.name.clone(),
                 round,
                 foreign_cpus: load.foreign_cpus(),
+                elapsed_ns: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
                 ..run
             }),
             Err(error) => Line::Failure {
@@ -108,6 +143,28 @@ impl Plan {
             },
         }
     }
+}
+
+/// The runs of a row that count: those since it was last run again.
+pub fn counted<'a>(row: &'a str, lines: &'a [Line]) -> impl Iterator<Item = &'a Run> {
+    let again = |line: &Line| matches!(line, Line::Again { row: other, .. } if other == row);
+    let start = lines.iter().rposition(again).map_or(0, |place| place + 1);
+    lines[start..].iter().filter_map(move |line| match line {
+        Line::Run(run) if run.row == row => Some(run),
+        _ => None,
+    })
+}
+
+/// The share of all processors' time that others took while these ran.
+pub fn foreign_share<'a>(runs: impl Iterator<Item = &'a Run>, cpus: usize) -> f64 {
+    let (mut foreign_s, mut all_s) = (0.0, 0.0);
+    for run in runs {
+        // Older files know the timed part alone.
+        let elapsed_s = Duration::from_nanos(run.elapsed_ns.max(run.wall_ns)).as_secs_f64();
+        foreign_s += run.foreign_cpus * elapsed_s;
+        all_s += elapsed_s * f64::from(u32::try_from(cpus).unwrap_or(1));
+    }
+    if all_s > 0.0 { foreign_s / all_s } else { 0.0 }
 }
 
 fn parse_run(text: &str) -> Result<Run> {
@@ -134,7 +191,7 @@ fn headline(row: &Row, name: &str, line: &Line) -> String {
     match line {
         Line::Run(run) => format!(" | {name} {:.1}", ns_per_operation(row, run)),
         Line::Failure { reason, .. } => format!(" | {name} FAILED: {reason}"),
-        Line::Head(_) | Line::Missing { .. } => String::new(),
+        Line::Head(_) | Line::Missing { .. } | Line::Again { .. } => String::new(),
     }
 }
 
@@ -228,6 +285,18 @@ mod tests {
     fn without_a_majority_nobody_is_believed() {
         let runs = [run("a", 1, 2), run("b", 9, 2)];
         assert_eq!(disagreeing(runs.iter()).len(), 2);
+    }
+
+    #[test]
+    fn what_came_before_a_row_was_run_again_does_not_count() {
+        let of = |row: &str, foreign_cpus| {
+            Line::Run(Run { row: row.into(), foreign_cpus, elapsed_ns: 1_000, ..Run::default() })
+        };
+        let again = Line::Again { row: "a".into(), foreign_share: 1.0 };
+        let lines = [of("a", 2.0), of("b", 2.0), of("b", 0.0), again, of("a", 0.0)];
+        assert_eq!(counted("a", &lines).count(), 1);
+        let shares = ["a", "b", "c"].map(|row| foreign_share(counted(row, &lines), 2));
+        assert_eq!(shares, [0.0, 0.5, 0.0]);
     }
 
     #[test]

@@ -24,8 +24,13 @@ fn realistic_size(rng: &mut Rng) -> u32 {
             let skewed = rng.f64();
             8 * (1 + whole(31.999 * skewed * skewed))
         }
-        _ => whole((512.0 * (1.5 * standard_normal(rng)).exp()).clamp(1.0, 65_536.0)),
+        _ => log_normal(rng, 512.0, 1.5, 1.0, 65_536.0),
     }
+}
+
+/// A size whose logarithm is normally distributed around that of `median`, within `low..=high`.
+pub fn log_normal(rng: &mut Rng, median: f64, sigma: f64, low: f64, high: f64) -> u32 {
+    whole((median * (sigma * standard_normal(rng)).exp()).clamp(low, high))
 }
 
 /// Box and Muller's transform (1958), one of its two values.

@@ -29,6 +29,13 @@ pub enum Line {
     },
     /// A worker's results.
     Run(Run),
+    /// The machine was not quiet in a row, which is run again: what came before does not count.
+    Again {
+        /// The row.
+        row: String,
+        /// The share of the processors' time that others took.
+        foreign_share: f64,
+    },
     /// A worker that failed or caught its allocator at a mistake.
     Failure {
         /// The row it ran.
@@ -106,6 +113,9 @@ pub struct Run {
     pub peak_rss_kib: u64,
     /// Processors kept busy by others meanwhile.
     pub foreign_cpus: f64,
+    /// How long the process ran, from its start to its end.
+    #[serde(default)]
+    pub elapsed_ns: u64,
     /// What the row noted beside.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extras: BTreeMap<String, u64>,

@@ -7,12 +7,13 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::builder::{self, Profile};
 use crate::cli::{RaceArgs, Selection};
-use crate::contestants::{self, Contestant, FLOOR, Role};
+use crate::contestants::{self, Contestant, FLOOR, Role, SUBJECT_HUGE};
 use crate::machine::Machine;
-use crate::race::{Entrant, Plan};
+use crate::race::{Entrant, FOREIGN_SHARE, Plan};
 use crate::raw::{self, FORMAT, Head, Line, Writer};
 use crate::report::figures::Figures;
-use crate::report::{agreement, markdown, svg};
+use crate::report::markdown::{self, Parts};
+use crate::report::{agreement, svg};
 use crate::rows::{self, Row};
 
 /// Rounds without `--rounds`.
@@ -32,22 +33,62 @@ pub fn run(arguments: &RaceArgs) -> Result<()> {
     }
     let (head, lines) = match &arguments.report {
         Some(path) => raw::read(path)?,
-        None => race(arguments)?,
+        None => race(&arguments.selection, &arguments.alloc)?,
     };
+    let lto = match &arguments.with_lto {
+        Some(path) => Some(raw::read(path)?),
+        None if arguments.publish && arguments.report.is_none() => {
+            let raw =
+                arguments.selection.raw.as_deref().map(|path| path.with_extension("lto.jsonl"));
+            let selection = Selection { lto: true, raw, ..arguments.selection.clone() };
+            Some(race(&selection, &arguments.alloc)?)
+        }
+        None => None,
+    };
+    let huge = Figures::with_huge_pages(&head, &lines);
     let figures = Figures::of(head, &lines);
-    let mut text = markdown::report(&figures);
+    let lto = lto.map(|(head, lines)| Figures::of(head, &lines));
+    let parts = Parts { figures: &figures, huge: huge.as_ref(), lto: lto.as_ref() };
+    let mut text = markdown::report(&parts);
     if let Some(path) = &arguments.against {
         let (head, lines) = raw::read(path)?;
         text.push_str(&agreement::report(&figures, &Figures::of(head, &lines)));
     }
     print!("{text}");
+    if arguments.publish {
+        return publish(&parts, &text);
+    }
     write_beside(arguments.markdown.as_deref(), "report.md", &text)?;
     write_beside(arguments.svg.as_deref(), "report.svg", &svg::picture(&figures))
 }
 
-fn race(arguments: &RaceArgs) -> Result<(Head, Vec<Line>)> {
-    let selection = &arguments.selection;
-    let chosen = choose_contestants(&arguments.alloc, selection.quick)?;
+/// Whether nobody else kept the machine busy.
+fn ensure_quiet(parts: &Parts<'_>) -> Result<()> {
+    for figures in [Some(parts.figures), parts.lto].into_iter().flatten() {
+        let (row, share) = &figures.busiest_row;
+        if *share > FOREIGN_SHARE {
+            bail!(
+                "nothing is published: others took {:.0}% of the processors' time in {row}",
+                100.0 * share
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Writes what the repository says of the comparison, unless the machine was not quiet.
+fn publish(parts: &Parts<'_>, text: &str) -> Result<()> {
+    ensure_quiet(parts)?;
+    let docs = builder::workspace().join("docs");
+    let page = format!(
+        "# The whole comparison\n\nThe method is in [bench/README.md](../bench/README.md).\n\n{text}"
+    );
+    write_beside(Some(&docs.join("bench.md")), "", &page)?;
+    write_beside(Some(&docs.join("bench.svg")), "", &svg::picture(parts.figures))
+}
+
+fn race(selection: &Selection, names: &[String]) -> Result<(Head, Vec<Line>)> {
+    let chosen = choose_contestants(names, selection.quick)?;
     let rows = choose_rows(selection)?;
     let (entrants, missing) = build_all(&chosen, profile_of(selection.lto));
     race_entrants(selection, rows, entrants, missing)
@@ -111,15 +152,20 @@ pub(crate) fn build_all(chosen: &[Contestant], profile: Profile) -> (Vec<Entrant
         eprintln!("building {name}: {}", contestant.what);
         match builder::build(&builder::Order {
             workspace: &workspace,
-            feature: name,
+            feature: contestant.feature,
             label: name,
             profile,
+            counted: false,
         }) {
             Ok(worker) => entrants.push(Entrant {
                 name: name.to_owned(),
                 role: contestant.role.into(),
                 worker,
-                environment: Vec::new(),
+                environment: contestant
+                    .environment
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect(),
             }),
             Err(error) => {
                 eprintln!("  {name} is left out: {error:#}");
@@ -137,7 +183,9 @@ pub(crate) fn build_all(chosen: &[Contestant], profile: Profile) -> (Vec<Entrant
 pub(crate) fn choose_contestants(names: &[String], quick: bool) -> Result<Vec<Contestant>> {
     if names.is_empty() {
         let is_wanted = |contestant: &Contestant| {
-            !quick || contestant.role != Role::Shown || contestant.name == FLOOR
+            !quick
+                || contestant.role != Role::Shown
+                || [FLOOR, SUBJECT_HUGE].contains(&contestant.name)
         };
         return Ok(contestants::ALL.into_iter().filter(is_wanted).collect());
     }
@@ -233,14 +281,30 @@ mod tests {
     }
 
     #[test]
+    fn what_was_measured_on_a_busy_machine_is_not_published() {
+        let raw = builder::workspace().join("bench/tests/fixtures/raw.jsonl");
+        let (head, mut lines) = raw::read(&raw).unwrap();
+        let quiet = Figures::of(head.clone(), &lines);
+        assert!(ensure_quiet(&(&quiet).into()).is_ok());
+        for line in &mut lines {
+            if let Line::Run(run) = line
+                && run.row == "churn"
+            {
+                run.foreign_cpus = 0.3;
+            }
+        }
+        let busy = Figures::of(head, &lines);
+        let error = ensure_quiet(&(&busy).into()).unwrap_err().to_string();
+        assert!(error.contains("15%") && error.contains("churn"), "{error}");
+        let parts = Parts { figures: &quiet, huge: None, lto: Some(&busy) };
+        assert!(ensure_quiet(&parts).is_err());
+    }
+
+    #[test]
     fn contestants_are_chosen_by_name() {
         assert_eq!(choose_contestants(&["mems".into()], false).unwrap().len(), 1);
         assert!(choose_contestants(&["nobody".into()], false).is_err());
         let quick = choose_contestants(&[], true).unwrap();
-        assert!(
-            quick
-                .iter()
-                .all(|contestant| contestant.role != Role::Shown || contestant.name == FLOOR)
-        );
+        assert!(quick.iter().filter(|contestant| contestant.role == Role::Shown).count() == 2);
     }
 }

@@ -1,6 +1,6 @@
 //! Memory that is warm when a row begins.
 //!
-//! The memory of a virtual machine that is free for a second or two goes back to the host, and costs up to 8 us a page
+//! The memory of a virtual machine that is free for a second or two goes back to the host, and costs up to 9 us a page
 //! of 4 KiB when it is touched again. That would be laid on the contestant that runs first after a pause.
 
 #![allow(unsafe_code, reason = "asks for huge pages, which is how free memory goes back to a host")]

@@ -19,8 +19,9 @@ pub const FRAGMENTATION: &str = "--fragmentation";
 /// Runs one hot path for callgrind.
 pub const HOT_PATH: &str = "--hot-path";
 
-/// Runs the worker with this process's arguments; `allocator` names what it was built with.
-pub fn main(allocator: &str) -> ExitCode {
+/// Runs the worker with this process's arguments; `allocator` names what it was built with, and `counts` says what that
+/// has counted, if it counts.
+pub fn main(allocator: &str, counts: fn() -> Vec<(&'static str, u64)>) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |place: usize, otherwise: u64| {
         arguments.get(place).and_then(|text| text.parse().ok()).unwrap_or(otherwise)
@@ -29,7 +30,7 @@ pub fn main(allocator: &str) -> ExitCode {
         Some(LATENCY) => Some(latency::worker_line(number(1, 1), number(2, 1))),
         Some(FRAGMENTATION) => arguments.get(1).and_then(|name| patterns::worker_line(name)),
         Some(HOT_PATH) => arguments.get(1).and_then(|name| paths::run(name, number(2, 1))),
-        Some(name) => row_line(name, number(1, 1)),
+        Some(name) => row_line(name, number(1, 1), counts),
         None => None,
     };
     match line {
@@ -44,10 +45,13 @@ pub fn main(allocator: &str) -> ExitCode {
     }
 }
 
-fn row_line(name: &str, scale: u64) -> Option<String> {
+fn row_line(name: &str, scale: u64, counts: fn() -> Vec<(&'static str, u64)>) -> Option<String> {
     let row = rows::find(name)?;
     let mut meter = Meter::default();
     let done = row.run(scale, &mut meter);
+    for (key, value) in counts() {
+        meter.note(key, value);
+    }
     let peak_rss_kib = peak_rss_kib();
     let usage = meter.usage();
     let mut line = format!(

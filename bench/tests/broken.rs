@@ -87,7 +87,8 @@ fn overlapping_memory_is_caught() {
     let figures = race(Fault::Overlap, &["batch-64-rand"]).unwrap();
     assert_eq!(caught(&figures), ["batch-64-rand"]);
     assert!(
-        markdown::report(&figures).contains("**suspect fails in batch-64-rand**: broken: byte")
+        markdown::report(&(&figures).into())
+            .contains("**suspect fails in batch-64-rand**: broken: byte")
     );
 }
 
@@ -126,7 +127,7 @@ fn a_result_unlike_the_others_is_caught() {
     head.entrants.push(("third".to_owned(), EntrantRole::Peer));
     let figures = Figures::of(head, &[run("sound", 10), run("third", 10), run("suspect", 11)]);
     assert_eq!(caught(&figures), ["churn"]);
-    assert!(markdown::report(&figures).contains("counted 11 operations"));
+    assert!(markdown::report(&(&figures).into()).contains("counted 11 operations"));
 }
 
 #[test]

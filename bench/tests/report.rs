@@ -23,7 +23,7 @@ fn figures() -> Result<Figures> {
 #[test]
 fn the_tables_are_as_reviewed() {
     let expected = std::fs::read_to_string(fixture("report.md")).unwrap();
-    assert_eq!(markdown::report(&figures().unwrap()), expected);
+    assert_eq!(markdown::report(&(&figures().unwrap()).into()), expected);
 }
 
 #[test]
@@ -34,6 +34,34 @@ fn ratios_are_to_the_best_peer_of_the_row() {
     assert_eq!(churn.best_names(Metric::Rss, &figures.head), "system");
     let ratio = churn.cells[0].as_ref().unwrap().time.unwrap();
     assert!((1.18..1.24).contains(&ratio.value) && ratio.noise < 0.06, "{ratio:?}");
+}
+
+/// Where huge pages decide, peers that have them count beside the MeMS that has them, and nowhere else.
+#[test]
+fn huge_pages_are_compared_with_huge_pages() {
+    let named = |name: &str| match name {
+        "jemalloc" => "mimalloc-v2".to_owned(),
+        "floor" => "mems-huge".to_owned(),
+        other => other.to_owned(),
+    };
+    let (mut head, mut lines) = raw::read(&fixture("raw.jsonl")).unwrap();
+    head.entrants.iter_mut().for_each(|(name, _)| *name = named(name));
+    for line in &mut lines {
+        if let raw::Line::Run(run) = line {
+            run.contestant = named(&run.contestant);
+        }
+    }
+    let huge = Figures::with_huge_pages(&head, &lines).unwrap();
+    let plain = Figures::of(head, &lines);
+    let best = |figures: &Figures, name: &str| {
+        let row = figures.rows.iter().find(|row| row.row.name == name).unwrap();
+        row.best_names(Metric::Time, &figures.head)
+    };
+    assert_eq!([best(&plain, "churn"), best(&plain, "pair-64")], ["system", "mimalloc-v2"]);
+    assert_eq!([best(&huge, "churn"), best(&huge, "pair-64")], ["mimalloc-v2"; 2]);
+    assert_eq!((plain.subject(), huge.subject()), (Some(0), Some(3)));
+    let (head, lines) = raw::read(&fixture("raw.jsonl")).unwrap();
+    assert!(Figures::with_huge_pages(&head, &lines).is_none(), "it did not take part");
 }
 
 #[test]
@@ -73,7 +101,7 @@ fn the_picture_shows_every_contestant() {
         "system",
         "jemalloc",
         "floor",
-        "all rows",
+        "main rows",
         "fragment",
         "prefers-color-scheme: dark",
     ] {

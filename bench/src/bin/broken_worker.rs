@@ -12,5 +12,5 @@ fn main() -> ExitCode {
     if let Some(fault) = Fault::ALL.into_iter().find(|fault| fault.name() == wanted) {
         GLOBAL.break_now(fault);
     }
-    mems_bench::worker::main("broken")
+    mems_bench::worker::main("broken", Vec::new)
 }

@@ -59,6 +59,17 @@ cfg_if::cfg_if! {
     }
 }
 
+/// What MeMS has counted, if it was built to count.
+fn counts() -> Vec<(&'static str, u64)> {
+    cfg_if::cfg_if! {
+        if #[cfg(all(feature = "mems", mems_counted))] {
+            mems::internal::counts().to_vec()
+        } else {
+            Vec::new()
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    mems_bench::worker::main(NAME)
+    mems_bench::worker::main(NAME, counts)
 }

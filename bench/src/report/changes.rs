@@ -23,11 +23,7 @@ fn write_report(out: &mut String, figures: &Figures, before: &str, after: &str) 
         figures.head.machine.describe(),
         figures.head.machine.date
     )?;
-    writeln!(
-        out,
-        "- Foreign load: {:.2} CPUs in the median run, {:.2} at most",
-        figures.foreign_cpus.0, figures.foreign_cpus.1
-    )?;
+    writeln!(out, "- Others took of the processors' time: {}", figures.foreign_load())?;
     writeln!(out, "- Ratios are after / before: medians over rounds, ± is a 95% interval.\n")?;
     for ((row, contestant), reason) in &figures.faults {
         writeln!(out, "- **{contestant} fails in {row}**: {reason}")?;

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::race::{disagreeing, ns_per_operation, operations_f64};
+use crate::contestants::{self, SUBJECT, SUBJECT_HUGE};
+use crate::race::{counted, disagreeing, foreign_share, ns_per_operation, operations_f64};
 use crate::raw::{EntrantRole, Head, Line, Run};
 use crate::rows::{self, Group, Row};
 use crate::stats::{Ratio, Rounds, best_of_halves, mean_of_ratios, median, ratio_to_best};
@@ -28,6 +29,8 @@ pub enum Metric {
 pub struct Cell {
     /// Median time of one operation by the row's clock.
     pub time_ns: f64,
+    /// The same in the best round.
+    pub best_time_ns: f64,
     /// Median CPU time of one operation.
     pub cpu_ns: f64,
     /// Median peak RSS.
@@ -66,6 +69,11 @@ pub struct RowFigures {
 }
 
 impl RowFigures {
+    /// Whether it is one of the rows that means are made of.
+    pub fn is_main(&self) -> bool {
+        self.row.group != Group::Further
+    }
+
     /// The best peers' names, one or two.
     pub fn best_names(&self, metric: Metric, head: &Head) -> String {
         let best = match metric {
@@ -106,30 +114,59 @@ pub struct Figures {
     pub missing: Vec<(String, String)>,
     /// What went wrong first, by row and contestant.
     pub faults: BTreeMap<(String, String), String>,
-    /// Processors kept busy by others: median and maximum over all runs.
-    pub foreign_cpus: (f64, f64),
+    /// The share of the processors' time that others took.
+    pub foreign_share: f64,
+    /// The row in which that was most, and how much.
+    pub busiest_row: (String, f64),
     /// Most rounds of any row.
     pub rounds: usize,
 }
 
 impl Figures {
-    /// Computes the figures of a raw file.
+    /// Computes the figures of a raw file. In rows where that decides, peers that ask for huge pages do not count.
     pub fn of(head: Head, lines: &[Line]) -> Self {
+        let decides = |group| matches!(group, Group::Big | Group::Fragment);
+        let wants = |name: &str| contestants::find(name).is_some_and(|it| it.wants_huge_pages);
+        Self::with_yardstick(head, lines, &|name, group| !decides(group) || !wants(name))
+    }
+
+    /// The figures of MeMS with huge pages beside all peers, if it took part.
+    pub fn with_huge_pages(head: &Head, lines: &[Line]) -> Option<Self> {
+        let mut head = head.clone();
+        head.entrants.iter().position(|(name, _)| name == SUBJECT_HUGE)?;
+        for (name, role) in &mut head.entrants {
+            match name.as_str() {
+                SUBJECT => *role = EntrantRole::Shown,
+                SUBJECT_HUGE => *role = EntrantRole::Subject,
+                _ => {}
+            }
+        }
+        Some(Self::with_yardstick(head, lines, &|_, _| true))
+    }
+
+    /// Computes the figures where a peer counts in a group of rows if `counts` says so.
+    fn with_yardstick(head: Head, lines: &[Line], counts: &dyn Fn(&str, Group) -> bool) -> Self {
         let mut missing = Vec::new();
         let mut faults = BTreeMap::new();
         let mut runs: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
         for line in lines {
             match line {
-                Line::Head(_) => {}
+                Line::Head(_) | Line::Run(_) | Line::Again { .. } => {}
                 Line::Missing { contestant, reason } => {
                     missing.push((contestant.clone(), reason.clone()));
                 }
-                Line::Run(run) => runs.entry(&run.row).or_default().push(run),
                 Line::Failure { row, contestant, reason, .. } => {
                     faults
                         .entry((row.clone(), contestant.clone()))
                         .or_insert_with(|| reason.clone());
                 }
+            }
+        }
+        let all = rows::all();
+        for row in &all {
+            let of_row: Vec<&Run> = counted(&row.name, lines).collect();
+            if !of_row.is_empty() {
+                runs.insert(&row.name, of_row);
             }
         }
         for (&row, runs) in &runs {
@@ -140,21 +177,35 @@ impl Figures {
                 faults.entry((row.to_owned(), name.to_owned())).or_insert(reason);
             }
         }
-        let loads: Vec<f64> = runs.values().flatten().map(|run| run.foreign_cpus).collect();
-        let foreign_cpus =
-            (median(&loads).unwrap_or(0.0), loads.iter().copied().fold(0.0, f64::max));
+        let cpus = head.machine.cpus;
+        let share = |runs: &Vec<&Run>| foreign_share(runs.iter().copied(), cpus);
+        let shares = runs.iter().map(|(row, runs)| ((*row).to_owned(), share(runs)));
+        let busiest_row = shares.max_by(|left, right| left.1.total_cmp(&right.1));
+        let foreign_share = foreign_share(runs.values().flatten().copied(), cpus);
         let rounds = runs.values().flatten().map(|run| run.round + 1).max().unwrap_or(0);
-        let rows = rows::all()
-            .into_iter()
+        let rows = all
+            .iter()
             .filter_map(|row| {
                 let is_sound =
                     |run: &&&Run| !faults.contains_key(&(row.name.clone(), run.contestant.clone()));
                 let sound: Vec<&Run> =
                     runs.get(row.name.as_str())?.iter().filter(is_sound).copied().collect();
-                Some(row_figures(row, &head, &sound))
+                Some(row_figures(row.clone(), &head, &sound, counts))
             })
             .collect();
-        Self { head, rows, missing, faults, foreign_cpus, rounds }
+        let busiest_row = busiest_row.unwrap_or_default();
+        Self { head, rows, missing, faults, foreign_share, busiest_row, rounds }
+    }
+
+    /// What others took of the processors' time, in words.
+    pub fn foreign_load(&self) -> String {
+        let (row, most) = &self.busiest_row;
+        let percent = |share: f64| 100.0 * share;
+        format!(
+            "{:.1}%, at most {:.1}% in a row ({row})",
+            percent(self.foreign_share),
+            percent(*most)
+        )
     }
 
     /// The subject's index among the entrants.
@@ -179,23 +230,33 @@ impl Figures {
     pub fn summaries(&self) -> Vec<Summary> {
         let mut summaries: Vec<Summary> = Group::ALL
             .into_iter()
-            .filter(|group| *group != Group::Fragment)
+            .filter(|group| *group != Group::Further)
             .map(|group| Summary {
                 label: group.name(),
                 metric: Metric::Time,
                 choice: Choice::Group(group),
             })
             .collect();
-        summaries.push(Summary { label: "all rows", metric: Metric::Time, choice: Choice::Timed });
+        summaries.push(Summary { label: "main rows", metric: Metric::Time, choice: Choice::Main });
+        summaries.push(Summary {
+            label: Group::Further.name(),
+            metric: Metric::Time,
+            choice: Choice::Group(Group::Further),
+        });
         summaries.push(Summary {
             label: "peak RSS, large rows",
             metric: Metric::Rss,
             choice: Choice::Large,
         });
         summaries.push(Summary {
-            label: "peak RSS, all rows",
+            label: "peak RSS, main rows",
             metric: Metric::Rss,
-            choice: Choice::All,
+            choice: Choice::Main,
+        });
+        summaries.push(Summary {
+            label: "peak RSS, further",
+            metric: Metric::Rss,
+            choice: Choice::Group(Group::Further),
         });
         summaries.retain(|summary| self.rows.iter().any(|row| summary.picks(row, &self.head)));
         summaries
@@ -206,9 +267,10 @@ impl Figures {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Choice {
     Group(Group),
-    Timed,
+    /// Those of which the means are made.
+    Main,
+    /// Main rows that need much memory.
     Large,
-    All,
 }
 
 /// One line of the table of means.
@@ -226,14 +288,18 @@ impl Summary {
     pub fn picks(&self, figures: &RowFigures, head: &Head) -> bool {
         match self.choice {
             Choice::Group(group) => figures.row.group == group,
-            Choice::Timed => figures.row.group != Group::Fragment,
-            Choice::Large => figures.least_rss_mib(head) >= LARGE_RSS_MIB,
-            Choice::All => true,
+            Choice::Main => figures.is_main(),
+            Choice::Large => figures.is_main() && figures.least_rss_mib(head) >= LARGE_RSS_MIB,
         }
     }
 }
 
-fn row_figures(row: Row, head: &Head, runs: &[&Run]) -> RowFigures {
+fn row_figures(
+    row: Row,
+    head: &Head,
+    runs: &[&Run],
+    counts: &dyn Fn(&str, Group) -> bool,
+) -> RowFigures {
     let rounds = runs.iter().map(|run| run.round + 1).max().unwrap_or(0);
     let of_entrants = |value: &dyn Fn(&Run) -> f64| -> Vec<Rounds> {
         let of_entrant = |(name, _): &(String, EntrantRole)| {
@@ -250,7 +316,8 @@ fn row_figures(row: Row, head: &Head, runs: &[&Run]) -> RowFigures {
     // Only peers set the yardstick; the others' places stay, empty, so that indices agree.
     let peers_only = |all: &[Rounds]| -> Vec<Rounds> {
         let of_peer = |(values, entrant): (&Rounds, &(String, EntrantRole))| {
-            if entrant.1 == EntrantRole::Peer { values.clone() } else { Vec::new() }
+            let is_yardstick = entrant.1 == EntrantRole::Peer && counts(&entrant.0, row.group);
+            if is_yardstick { values.clone() } else { Vec::new() }
         };
         all.iter().zip(&head.entrants).map(of_peer).collect()
     };
@@ -267,6 +334,10 @@ fn row_figures(row: Row, head: &Head, runs: &[&Run]) -> RowFigures {
             };
             Some(Cell {
                 time_ns: of_own(&|run| ns_per_operation(&row, run))?,
+                best_time_ns: own
+                    .iter()
+                    .map(|run| ns_per_operation(&row, run))
+                    .fold(f64::INFINITY, f64::min),
                 cpu_ns: of_own(&|run| as_f64(run.cpu_ns) / operations_f64(run))?,
                 rss_mib: of_own(&|run| kib_to_mib(run.peak_rss_kib))?,
                 faults: of_own(&|run| as_f64(run.minor_faults + run.major_faults))?,

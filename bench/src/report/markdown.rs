@@ -7,24 +7,61 @@ use crate::raw::EntrantRole;
 use crate::rows::{Clock, Group};
 use crate::stats::Ratio;
 
+/// What a report is made of.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// The comparison.
+    pub figures: &'a Figures,
+    /// The same race, with the MeMS that asks for huge pages as the subject.
+    pub huge: Option<&'a Figures>,
+    /// A race of workers built with fat LTO.
+    pub lto: Option<&'a Figures>,
+}
+
+impl<'a> From<&'a Figures> for Parts<'a> {
+    fn from(figures: &'a Figures) -> Self {
+        Self { figures, huge: None, lto: None }
+    }
+}
+
 /// Writes the whole report.
-pub fn report(figures: &Figures) -> String {
+pub fn report(parts: &Parts<'_>) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = write_report(&mut text, figures);
+    let _ = write_report(&mut text, parts);
     text
 }
 
-fn write_report(out: &mut String, figures: &Figures) -> fmt::Result {
+fn write_report(out: &mut String, parts: &Parts<'_>) -> fmt::Result {
+    let figures = parts.figures;
+    writeln!(out, "## Comparison\n")?;
     write_head(out, figures)?;
     write_trouble(out, figures)?;
     write_means(out, figures)?;
     write_losses(out, figures)?;
+    if let Some(huge) = parts.huge {
+        writeln!(
+            out,
+            "## With huge pages\n\nThe same race: MeMS with `MEMS_HUGE_PAGES=1`, and all peers count in every row.\n"
+        )?;
+        write_means(out, huge)?;
+        write_losses(out, huge)?;
+    }
+    if let Some(lto) = parts.lto {
+        writeln!(out, "## With fat LTO\n\nAll workers built with fat LTO and one codegen unit.\n")?;
+        write_head(out, lto)?;
+        write_trouble(out, lto)?;
+        write_means(out, lto)?;
+        write_losses(out, lto)?;
+    }
+    writeln!(out, "## Every row\n")?;
     writeln!(
         out,
-        "### Time of one operation\n\nIn ns: medians; CPU time, with several threads wall time.\n"
+        "### Time of one operation\n\nIn ns: medians, and in brackets the best round; CPU time, with several threads \
+         wall time.\n"
     )?;
-    write_cells(out, figures, |_| true, |cell| number(cell.time_ns))?;
+    let time = |cell: &Cell| format!("{} ({})", number(cell.time_ns), number(cell.best_time_ns));
+    write_cells(out, figures, |_| true, time)?;
     writeln!(
         out,
         "### CPU time of one operation where several threads work\n\nIn ns, all threads together.\n"
@@ -39,7 +76,6 @@ fn write_report(out: &mut String, figures: &Figures) -> fmt::Result {
 
 fn write_head(out: &mut String, figures: &Figures) -> fmt::Result {
     let head = &figures.head;
-    writeln!(out, "## Comparison\n")?;
     writeln!(out, "- Machine: {}", head.machine.describe())?;
     writeln!(out, "- Date: {}", head.machine.date)?;
     writeln!(out, "- Command: `{}`", head.command)?;
@@ -49,8 +85,7 @@ fn write_head(out: &mut String, figures: &Figures) -> fmt::Result {
         format!("1/{} of the work", head.scale)
     };
     writeln!(out, "- Workers: {} profile, {work}, up to {} rounds", head.profile, figures.rounds)?;
-    let (median, most) = figures.foreign_cpus;
-    writeln!(out, "- Foreign load: {median:.2} CPUs in the median run, {most:.2} at most")?;
+    writeln!(out, "- Others took of the processors' time: {}", figures.foreign_load())?;
     writeln!(
         out,
         "- Ratios are to the best peer of each row, chosen on one half of the rounds and compared on the other; \
@@ -89,7 +124,8 @@ fn write_means(out: &mut String, figures: &Figures) -> fmt::Result {
     let shown = |role| names_of(figures, role);
     writeln!(
         out,
-        "\nPeers: {}. Shown beside, not counted: {}. Large rows: those whose best peer needs 32 MiB or more.\n",
+        "\nPeers: {}. Shown beside, not counted: {}. Main rows: all groups but *further*. Large rows: those main rows \
+         whose best peer needs 32 MiB or more.\n",
         shown(EntrantRole::Peer),
         shown(EntrantRole::Shown)
     )

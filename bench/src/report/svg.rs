@@ -98,7 +98,10 @@ fn write_picture(out: &mut String, figures: &Figures) -> fmt::Result {
     let machine = &figures.head.machine;
     let note = format!(
         "{}, {} CPUs, {} profile, {}",
-        machine.cpu, machine.cpus, figures.head.profile, machine.date
+        machine.cpu_with_model(),
+        machine.cpus,
+        figures.head.profile,
+        machine.date
     );
     writeln!(
         out,

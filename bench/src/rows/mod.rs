@@ -5,8 +5,12 @@
 
 mod ast;
 mod batch;
+mod calls;
 mod churn;
+mod cold;
+mod collections;
 mod fragment;
+mod handoff;
 mod json;
 mod larson;
 mod maps;
@@ -35,14 +39,23 @@ pub enum Group {
     Threads,
     /// Programs.
     Real,
-    /// Shown by itself: time there is mostly a by-product, memory is the point.
+    /// Its own table shows memory step by step.
     Fragment,
+    /// Rows beside the main ones: calls and patterns that those do not have.
+    Further,
 }
 
 impl Group {
     /// The groups in the order of the tables.
-    pub const ALL: [Self; 6] =
-        [Self::Pair, Self::Batch, Self::Big, Self::Threads, Self::Real, Self::Fragment];
+    pub const ALL: [Self; 7] = [
+        Self::Pair,
+        Self::Batch,
+        Self::Big,
+        Self::Fragment,
+        Self::Threads,
+        Self::Real,
+        Self::Further,
+    ];
 
     /// The group's name in tables and raw files.
     pub const fn name(self) -> &'static str {
@@ -53,6 +66,7 @@ impl Group {
             Self::Threads => "threads",
             Self::Real => "real",
             Self::Fragment => "fragment",
+            Self::Further => "further",
         }
     }
 }
@@ -95,6 +109,31 @@ enum Kind {
     Persistent,
     Regexes,
     Tasks,
+    ZeroedPair { size_bytes: u32 },
+    Realloc { from_bytes: u32, to_bytes: u32 },
+    Aligned { align_bytes: u32 },
+    SmallMaps,
+    Handoff { threads: u64 },
+    ShortThreads,
+    ColdFree,
+    Strings,
+    Web,
+}
+
+impl Kind {
+    /// Whether several threads work at a time.
+    const fn is_threaded(self) -> bool {
+        matches!(
+            self,
+            Self::Larson { .. }
+                | Self::ProdCons { .. }
+                | Self::Contend { .. }
+                | Self::Tasks
+                | Self::Handoff { .. }
+                | Self::ShortThreads
+                | Self::Web
+        )
+    }
 }
 
 /// One row of the comparison.
@@ -117,15 +156,29 @@ pub struct Row {
 
 impl Row {
     fn new(name: &str, group: Group, operation: &'static str, kind: Kind) -> Self {
-        let is_threaded = group == Group::Threads || kind == Kind::Tasks;
         Self {
             name: name.to_owned(),
             group,
-            clock: if is_threaded { Clock::Wall } else { Clock::Cpu },
+            clock: if kind.is_threaded() { Clock::Wall } else { Clock::Cpu },
             operation,
             is_slow: matches!(kind, Kind::GiantVec | Kind::Fragment | Kind::Maps),
             is_quick: QUICK_ROWS.contains(&name),
             kind,
+        }
+    }
+
+    /// About as much memory as the row needs, with any allocator, if that is much.
+    pub const fn most_bytes(&self) -> usize {
+        match self.kind {
+            Kind::GiantVec => 2 << 30,
+            Kind::Fragment => 3 << 29,
+            Kind::Churn
+            | Kind::VecGrow
+            | Kind::Zeroed
+            | Kind::Json
+            | Kind::Maps
+            | Kind::ColdFree => 1 << 29,
+            _ => 0,
         }
     }
 
@@ -150,6 +203,17 @@ impl Row {
             Kind::Persistent => persistent::persistent(scale, meter),
             Kind::Regexes => regexes::regexes(scale, meter),
             Kind::Tasks => tasks::tasks(scale, meter),
+            Kind::ZeroedPair { size_bytes } => calls::zeroed_pair(size_bytes, scale, meter),
+            Kind::Realloc { from_bytes, to_bytes } => {
+                calls::realloc(from_bytes, to_bytes, scale, meter)
+            }
+            Kind::Aligned { align_bytes } => calls::aligned(align_bytes, scale, meter),
+            Kind::SmallMaps => collections::small_maps(scale, meter),
+            Kind::Handoff { threads } => handoff::handoff(threads, scale, meter),
+            Kind::ShortThreads => handoff::short_threads(scale, meter),
+            Kind::ColdFree => cold::cold_free(scale, meter),
+            Kind::Strings => collections::strings(scale, meter),
+            Kind::Web => handoff::web(scale, meter),
         }
     }
 }
@@ -181,6 +245,38 @@ const QUICK_ROWS: [&str; 21] = [
 
 /// Every row, in the order of the tables.
 pub fn all() -> Vec<Row> {
+    let mut rows = main_rows();
+    rows.extend(further_rows());
+    rows
+}
+
+/// The rows beside the main ones.
+fn further_rows() -> impl Iterator<Item = Row> {
+    let further = [
+        ("zeroed-64", "alloc_zeroed and free", Kind::ZeroedPair { size_bytes: 64 }),
+        ("zeroed-1Ki", "alloc_zeroed and free", Kind::ZeroedPair { size_bytes: 1 << 10 }),
+        ("realloc-100-104", "both ways", Kind::Realloc { from_bytes: 100, to_bytes: 104 }),
+        ("realloc-100-200", "both ways", Kind::Realloc { from_bytes: 100, to_bytes: 200 }),
+        ("realloc-4000-8000", "both ways", Kind::Realloc { from_bytes: 4_000, to_bytes: 8_000 }),
+        ("realloc-40k-80k", "both ways", Kind::Realloc { from_bytes: 40_000, to_bytes: 80_000 }),
+        ("realloc-5Mi-6Mi", "both ways", Kind::Realloc { from_bytes: 5 << 20, to_bytes: 6 << 20 }),
+        ("aligned-16", "alloc and free", Kind::Aligned { align_bytes: 16 }),
+        ("aligned-64", "alloc and free", Kind::Aligned { align_bytes: 64 }),
+        ("aligned-4096", "alloc and free", Kind::Aligned { align_bytes: 4_096 }),
+        ("maps-16", "insert or remove", Kind::SmallMaps),
+        ("handoff-2", "block", Kind::Handoff { threads: 2 }),
+        ("handoff-4", "block", Kind::Handoff { threads: 4 }),
+        ("threads-short", "thread", Kind::ShortThreads),
+        ("cold-free", "free", Kind::ColdFree),
+        ("strings", "append", Kind::Strings),
+        ("web", "block", Kind::Web),
+    ];
+    let row = |(name, operation, kind)| Row::new(name, Group::Further, operation, kind);
+    further.into_iter().map(row)
+}
+
+/// The main rows, of which the means are made.
+fn main_rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for (label, size_bytes) in PAIR_SIZES {
         rows.push(Row::new(
@@ -240,9 +336,25 @@ pub fn all() -> Vec<Row> {
     rows
 }
 
+/// Rows of two threads, and the same with sixteen.
+pub fn few_and_many_threads() -> [[Row; 2]; 4] {
+    let both = |name: &str, kind: fn(u64) -> Kind| {
+        let row =
+            |threads| Row::new(&format!("{name}-{threads}"), Group::Threads, "", kind(threads));
+        [row(2), row(16)]
+    };
+    [
+        both("larson", |threads| Kind::Larson { threads }),
+        both("prodcons", |threads| Kind::ProdCons { threads }),
+        both("contend", |threads| Kind::Contend { threads }),
+        both("handoff", |threads| Kind::Handoff { threads }),
+    ]
+}
+
 /// The row called `name`.
 pub fn find(name: &str) -> Option<Row> {
-    all().into_iter().find(|row| row.name == name)
+    let beside = few_and_many_threads().into_iter().flatten();
+    all().into_iter().chain(beside).find(|row| row.name == name)
 }
 
 const PAIR_SIZES: [(&str, u32); 10] = [
@@ -269,7 +381,7 @@ mod tests {
     fn names_are_unique_and_quick_rows_exist() {
         let mut names: Vec<String> = all().into_iter().map(|row| row.name).collect();
         let count = names.len();
-        assert_eq!(count, 48);
+        assert_eq!((main_rows().len(), count), (48, 65));
         names.sort();
         names.dedup();
         assert_eq!(names.len(), count);
