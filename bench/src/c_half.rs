@@ -69,7 +69,7 @@ pub fn run(arguments: &CArgs) -> Result<()> {
         }
     }
     let machine = Machine::this();
-    let share = load.foreign_cpus() / f64::from(u32::try_from(machine.cpus).unwrap_or(1));
+    let share = load.foreign_cpus().max(0.0) / f64::from(u32::try_from(machine.cpus).unwrap_or(1));
     print!("{}", table(&machine, share, arguments.rounds, &preloads, &missing, &times));
     Ok(())
 }

@@ -99,7 +99,7 @@ fn table(
         format!("## `{command}`\n\n- Machine: {}\n- Date: {}\n", machine.describe(), machine.date);
     text.push_str(&format!(
         "- Foreign load: {:.2} CPUs in the median run\n\n",
-        median(&loads).unwrap_or(0.0)
+        median(&loads).unwrap_or(0.0).max(0.0)
     ));
     text.push_str("| allocator | wall, s | to system | CPU, s | peak RSS, MiB | to system | page faults | |\n");
     text.push_str("|---|---:|---:|---:|---:|---:|---:|---|\n");

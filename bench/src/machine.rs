@@ -1,11 +1,12 @@
 //! What the numbers were taken on, and how much of it others were using.
 
+use core::time::Duration;
 use std::fs;
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use crate::measure::children_cpu_ns;
+use crate::measure::{Usage, children_cpu_ns};
 
 /// The machine and the moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,30 +82,31 @@ fn family_and_model(cpuinfo: &str) -> String {
 #[derive(Debug)]
 pub struct ForeignLoad {
     busy_ns: u64,
-    children_ns: u64,
+    own_ns: u64,
     start: std::time::Instant,
 }
 
 impl ForeignLoad {
     /// Starts watching.
     pub fn watch() -> Self {
-        Self {
-            busy_ns: busy_ns(),
-            children_ns: children_cpu_ns(),
-            start: std::time::Instant::now(),
-        }
+        Self { busy_ns: busy_ns(), own_ns: own_cpu_ns(), start: std::time::Instant::now() }
     }
 
-    /// Processors busy with others' work since the start. The kernel counts in steps of 10 ms, so short
-    /// runs are told roughly.
+    /// Processors busy with others' work since the start. The kernel counts in steps of 10 ms, so of short runs one is
+    /// told too much and the other less than nothing: only the mean over many says something.
     pub fn foreign_cpus(&self) -> f64 {
-        let elapsed_ns = self.start.elapsed().as_secs_f64() * 1e9;
-        let own_ns = children_cpu_ns().saturating_sub(self.children_ns);
-        let foreign_ns = busy_ns().saturating_sub(self.busy_ns).saturating_sub(own_ns);
-        let cpus =
-            core::time::Duration::from_nanos(foreign_ns).as_secs_f64() * 1e9 / elapsed_ns.max(1.0);
-        (cpus * 100.0).round() / 100.0
+        let elapsed = self.start.elapsed().as_secs_f64();
+        let since =
+            |now: u64, start: u64| Duration::from_nanos(now.saturating_sub(start)).as_secs_f64();
+        let busy = since(busy_ns(), self.busy_ns);
+        let cpus = (busy - since(own_cpu_ns(), self.own_ns)) / elapsed.max(1e-9);
+        (cpus * 1_000.0).round() / 1_000.0
     }
+}
+
+/// CPU time of this process and of its children that have ended.
+fn own_cpu_ns() -> u64 {
+    children_cpu_ns() + Usage::now().cpu_ns
 }
 
 /// Time that all processors together were not idle, from the first line of `/proc/stat` (proc(5)).
@@ -156,6 +158,6 @@ mod tests {
             machine.cpus >= 1 && machine.memory_mib > 0 && machine.date.ends_with("UTC"),
             "{machine:?}"
         );
-        assert!(ForeignLoad::watch().foreign_cpus() >= 0.0);
+        assert!(ForeignLoad::watch().foreign_cpus().is_finite());
     }
 }

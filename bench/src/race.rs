@@ -164,7 +164,8 @@ pub fn foreign_share<'a>(runs: impl Iterator<Item = &'a Run>, cpus: usize) -> f6
         foreign_s += run.foreign_cpus * elapsed_s;
         all_s += elapsed_s * f64::from(u32::try_from(cpus).unwrap_or(1));
     }
-    if all_s > 0.0 { foreign_s / all_s } else { 0.0 }
+    // Less than nothing is the kernel's coarse clock.
+    if all_s > 0.0 { (foreign_s / all_s).max(0.0) } else { 0.0 }
 }
 
 fn parse_run(text: &str) -> Result<Run> {

@@ -1,8 +1,9 @@
 //! Taking a block back: the fast path, and where it leads when the block is not an own small slot.
 //!
 //! [`free`] finds the slab map's entry for the address, the slot by one multiplication, and pushes it onto the
-//! magazine. All tests come before the first change, so there are two ways on, which begin anew: [`free_foreign`] for a
-//! slot of another heap's slab, which goes to the outbox, and [`free_other`] for everything else.
+//! magazine. [`free_large`] does the same for slabs of one slot. All tests come before the first change, so there are
+//! two ways on, which begin anew: [`free_foreign`] for a slot of another heap's slab, which goes to the outbox, and
+//! [`free_other`] for everything else.
 //!
 //! Down from there: [`overflow`] and [`take_in`] what the caches have no place for; [`free_slow`] a block of the free
 //! list, and every mistake. These are `extern "C"`: a call by that convention does not unwind, so the way there is a
@@ -27,19 +28,35 @@ use crate::slabs::thread_heap::ThreadHeap;
 /// Takes the block at `address` back, which was asked for with this layout. Ends the process if there is no such block.
 #[inline]
 pub(crate) fn free(address: usize, layout: Layout) {
-    if let Some(class) = Class::of(layout.size(), layout.align())
-        && let heap = thread::current()
-        && let Some(entry) = heap.view.entry(address)
-    {
+    let heap = thread::current();
+    let Some(class) = Class::of(layout.size(), layout.align()) else {
+        return free_large(address, layout, heap);
+    };
+    if let Some(entry) = heap.view.entry(address) {
         let magazine = heap.magazine(class);
         if entry.key() != magazine.place() {
-            return free_foreign(address, layout, class, entry);
+            return free_foreign(address, layout, class, entry, heap);
         }
         if let Some(slot) = entry.own_slot(address, magazine.magic())
             && magazine.take_back(slot)
         {
             return;
         }
+    }
+    free_other(address, layout);
+}
+
+/// A free that is not of a small class. Where nothing has changed [`free_other`] begins anew. `heap` is the thread's,
+/// as in all that [`free`] goes on to: it need not be asked for again.
+#[inline(never)]
+extern "C" fn free_large(address: usize, layout: Layout, heap: &'static ThreadHeap) {
+    if let Some(class) = Class::of_large(layout.size(), layout.align())
+        && let Some(entry) = heap.view.entry(address)
+        && entry.key() == heap.magazine(class).place()
+        && let Some(slot) = entry.own_only_slot(address)
+        && heap.take_back_large(class, slot)
+    {
+        return;
     }
     free_other(address, layout);
 }
@@ -51,8 +68,8 @@ extern "C" fn overflow(slot: FreeSlot, class: Class) {
     thread::inside(thread::current(), |heap| heap.overflow(class, slot));
 }
 
-/// A free that the caches did not take: of a large slot, of a small one where the magazine is full, of a block of the
-/// free list, or of something that the calling thread's view does not cover; or a mistake.
+/// A free that the caches did not take: of a slot where the magazine is full, of a block of the free list, or of
+/// something that the calling thread's view does not cover; or a mistake.
 #[inline(never)]
 pub(super) extern "C" fn free_other(address: usize, layout: Layout) {
     if let Some(class) = Class::of_layout(layout)
@@ -61,7 +78,7 @@ pub(super) extern "C" fn free_other(address: usize, layout: Layout) {
     {
         let magazine = heap.magazine(class);
         if entry.key() != magazine.place() {
-            return free_foreign(address, layout, class, entry);
+            return free_foreign(address, layout, class, entry, heap);
         }
         if take_back_own(address, heap, class, entry) {
             return;
@@ -82,12 +99,18 @@ fn take_back_own(address: usize, heap: &'static ThreadHeap, class: Class, entry:
 
 /// A free of another heap's slot, or a mistake. `class` is the layout's.
 #[inline(never)]
-extern "C" fn free_foreign(address: usize, layout: Layout, class: Class, entry: &'static Entry) {
+extern "C" fn free_foreign(
+    address: usize,
+    layout: Layout,
+    class: Class,
+    entry: &'static Entry,
+    heap: &'static ThreadHeap,
+) {
     // A thread whose view covers anything has a heap, so no settings concern every call.
     if let Some(slab) = entry.slab()
         && slab.class() == class
     {
-        match send(address, class, slab) {
+        match send(address, class, slab, heap) {
             Ok(()) => return,
             Err(Refused::NotLive(state)) => return free_not_live(address, layout, state),
             Err(_) => {}
@@ -98,9 +121,14 @@ extern "C" fn free_foreign(address: usize, layout: Layout, class: Class, entry: 
 
 /// Sends a slot of another heap's slab home.
 #[inline]
-fn send(address: usize, class: Class, slab: &'static Slab) -> Result<(), Refused> {
+fn send(
+    address: usize,
+    class: Class,
+    slab: &'static Slab,
+    heap: &'static ThreadHeap,
+) -> Result<(), Refused> {
     let slot = slab.send(address, class)?;
-    if let Err(slot) = thread::current().outbox(class).push(slot) {
+    if let Err(slot) = heap.outbox(class).push(slot) {
         take_in(slot);
     }
     Ok(())
@@ -119,7 +147,7 @@ pub(super) fn take_back(address: usize, layout: Option<Layout>) -> bool {
     if entry.key() == heap.key(class) {
         return take_back_own(address, heap, class, entry);
     }
-    match send(address, class, slab) {
+    match send(address, class, slab, heap) {
         Err(Refused::NotLive(state)) if !slot::may_be_put_back(state) => {
             stop(&not_live(address, layout, state))
         }

@@ -21,6 +21,7 @@ use crate::heap::Allocation;
 use crate::settings::{self, Settings};
 use crate::slabs::class::Class;
 use crate::slabs::depot::DEPOT;
+use crate::slabs::thread_heap::ThreadHeap;
 
 /// Hands out a block: its start, or null.
 ///
@@ -28,13 +29,13 @@ use crate::slabs::depot::DEPOT;
 /// settings that hold from now on.
 #[inline]
 pub(crate) fn malloc(layout: Layout, built: &Settings) -> *mut u8 {
-    if let Some(class) = Class::of(layout.size(), layout.align()) {
-        match thread::current().magazine(class).hand_out() {
-            Some(slot) => addr::raw_pointer(slot),
-            None => malloc_slot_slow(layout, class, built),
-        }
-    } else {
-        malloc_other(layout, built)
+    let heap = thread::current();
+    let Some(class) = Class::of(layout.size(), layout.align()) else {
+        return malloc_large(layout, built, heap);
+    };
+    match heap.magazine(class).hand_out() {
+        Some(slot) => addr::raw_pointer(slot),
+        None => malloc_slot_slow(layout, class, built),
     }
 }
 
@@ -70,13 +71,16 @@ extern "C" fn malloc_slot_slow(layout: Layout, class: Class, built: &Settings) -
     start_of(slot.or_else(|| PROCESS_HEAP.allocate_after_flush(layout)))
 }
 
-/// Large blocks, and those with a special alignment.
+/// Large blocks, and those with a special alignment or of 0 bytes. `heap` is the thread's: here the compiler takes it
+/// for the answer to a call, where [`malloc`] is inlined it is one load.
 #[inline(never)]
-extern "C" fn malloc_other(layout: Layout, built: &Settings) -> *mut u8 {
-    match Class::of_layout(layout).and_then(|class| thread::current().hand_out(class)) {
-        Some(slot) => addr::raw_pointer(slot),
-        None => malloc_slow(layout, built),
+extern "C" fn malloc_large(layout: Layout, built: &Settings, heap: &'static ThreadHeap) -> *mut u8 {
+    if let Some(class) = Class::of_large(layout.size(), layout.align())
+        && let Some(slot) = heap.hand_out_large(class)
+    {
+        return addr::raw_pointer(slot);
     }
+    malloc_slow(layout, built)
 }
 
 #[cold]

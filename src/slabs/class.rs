@@ -164,14 +164,14 @@ impl Class {
         Self::of(size, align).or_else(|| Self::of_large(size, align))
     }
 
-    /// The large class that serves `size` bytes, not 0, if one does. A small size with an alignment that no small class
-    /// has is served as the smallest large one.
+    /// The large class that serves `size` bytes, if one does; none for 0. A small size with an alignment that no small
+    /// class has is served as the smallest large one.
     #[inline]
-    fn of_large(size: usize, align: usize) -> Option<Self> {
+    pub(crate) fn of_large(size: usize, align: usize) -> Option<Self> {
         if align > LARGE_GRANULE {
             return None;
         }
-        LARGE.get((size - 1) / LARGE_GRANULE).copied()
+        LARGE.get(size.wrapping_sub(1) / LARGE_GRANULE).copied()
     }
 
     /// Whether its slabs have one slot.

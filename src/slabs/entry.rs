@@ -71,6 +71,16 @@ impl Entry {
         LiveSlot::new(address, unsafe { &*state })
     }
 
+    /// The one slot of a slab of a large class, if it starts at `address` and is live. Asked as [`Entry::own_slot`] is.
+    #[inline]
+    pub(crate) fn own_only_slot(&self, address: usize) -> Option<LiveSlot> {
+        if address != self.start.get() {
+            return None;
+        }
+        // SAFETY: where there is a key there are states, of which none is ever unmapped (I2).
+        LiveSlot::new(address, unsafe { &*self.states.get() })
+    }
+
     /// Enters a slab, or none. The caller acts for the owner that the entry had, and for the one that it gets.
     pub(super) fn enter(&self, slab: Option<&'static Slab>) {
         match slab {

@@ -2,7 +2,7 @@
 //! so their bytes are counted and bounded.
 
 use super::class::Class;
-use super::slot::FreeSlot;
+use super::slot::{FreeSlot, LiveSlot};
 use super::thread_heap::ThreadHeap;
 use crate::base::fatal::debug_law;
 
@@ -13,13 +13,29 @@ impl ThreadHeap {
     /// Hands out the newest slot of a class that it has cached: its address.
     #[inline]
     pub(crate) fn hand_out(&self, class: Class) -> Option<usize> {
+        if class.is_large() { self.hand_out_large(class) } else { self.magazine(class).hand_out() }
+    }
+
+    /// Hands out the newest slot of a large class that it has cached: its address.
+    #[inline]
+    pub(crate) fn hand_out_large(&self, class: Class) -> Option<usize> {
         let slot = self.magazine(class).hand_out()?;
-        if class.is_large() {
-            let bytes = self.large_bytes.get();
-            debug_law!(bytes >= class.shape().slot_bytes, "the bytes of large slots are summed up");
-            self.large_bytes.set(bytes - class.shape().slot_bytes);
-        }
+        let (bytes, slot_bytes) = (self.large_bytes.get(), class.shape().slot_bytes);
+        debug_law!(bytes >= slot_bytes, "the bytes of large slots are summed up");
+        self.large_bytes.set(bytes - slot_bytes);
         Some(slot)
+    }
+
+    /// Takes back a live slot of a large class, of an own slab. Nothing has changed where there is no place, or where
+    /// the thread would keep more than [`LARGE_BYTES`] of such.
+    #[inline]
+    pub(crate) fn take_back_large(&self, class: Class, slot: LiveSlot) -> bool {
+        let bytes = self.large_bytes.get() + class.shape().slot_bytes;
+        let is_done = bytes <= LARGE_BYTES && self.magazine(class).take_back(slot);
+        if is_done {
+            self.large_bytes.set(bytes);
+        }
+        is_done
     }
 
     /// Caches a free slot of an own slab, or gives it back where there is no place, or where it is large and the thread

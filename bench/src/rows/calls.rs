@@ -46,7 +46,7 @@ pub(super) fn realloc(from_bytes: u32, to_bytes: u32, scale: u64, meter: &mut Me
 
 /// `aligned-A`: one operation is one allocation of 64 bytes (4 KiB for pages) with that alignment, and its free.
 pub(super) fn aligned(align_bytes: u32, scale: u64, meter: &mut Meter) -> Done {
-    let operations = if align_bytes > 64 { 1_000_000 } else { OPERATIONS } / scale;
+    let operations = OPERATIONS / scale;
     let (size_bytes, align_bytes) = (black_box(align_bytes.max(64)), black_box(align_bytes));
     let checksum = meter.time(|| {
         (0..operations).fold(0_u64, |sum, birth| {
