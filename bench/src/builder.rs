@@ -60,6 +60,11 @@ fn target_directory() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
+/// The cargo that has built this driver.
+pub fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
 /// A worker to be built.
 #[derive(Debug, Clone, Copy)]
 pub struct Order<'a> {
@@ -80,8 +85,7 @@ pub fn build(order: &Order<'_>) -> Result<PathBuf> {
     let directory = output_directory().join(order.profile.name());
     std::fs::create_dir_all(&directory)
         .with_context(|| format!("creating {}", directory.display()))?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = cargo()
         .current_dir(order.workspace)
         .args(["build", "--package", "mems-bench", "--bin", "worker", "--no-default-features"])
         .args(["--features", order.feature, "--message-format=json-render-diagnostics"])

@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::builder;
+use crate::builder::{self, cargo};
 use crate::cli::CArgs;
 use crate::machine::{ForeignLoad, Machine};
 use crate::race::{FOREIGN_SHARE, output_of};
@@ -81,7 +81,7 @@ fn compile() -> Result<PathBuf> {
     std::fs::create_dir_all(&programs)
         .with_context(|| format!("creating {}", programs.display()))?;
     for name in ["batches", "foreign"] {
-        let mut compiler = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
+        let mut compiler = c_compiler();
         compiler.args([
             "-O2",
             "-std=c11",
@@ -161,8 +161,8 @@ fn build_snmalloc() -> Result<PathBuf> {
     if object.is_file() { Ok(object) } else { bail!("cmake left no {}", object.display()) }
 }
 
-fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+fn c_compiler() -> Command {
+    Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()))
 }
 
 /// Runs a tool; what it says becomes the error.
@@ -255,8 +255,7 @@ mod tests {
 
     #[test]
     fn the_programs_compile_and_run() {
-        let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-        if Command::new(compiler).arg("--version").output().is_err() {
+        if c_compiler().arg("--version").output().is_err() {
             println!("skipped: no C compiler");
             return;
         }

@@ -38,9 +38,7 @@ impl Machine {
             cpu: field(&cpuinfo, "model name").unwrap_or_default(),
             cpu_family_and_model: family_and_model(&cpuinfo),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_mib: field(&read("/proc/meminfo"), "MemTotal")
-                .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok())
-                .map_or(0, |kib| kib / 1_024),
+            memory_mib: meminfo_kib("MemTotal") / 1_024,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             libc: first_line("ldd", &["--version"]),
             rustc: first_line("rustc", &["--version"]),
@@ -128,6 +126,12 @@ fn busy_ns() -> u64 {
         .map(|(_, t)| t)
         .sum();
     busy * NS_PER_TICK
+}
+
+/// A line of `/proc/meminfo`; 0 where the kernel does not tell.
+pub fn meminfo_kib(key: &str) -> u64 {
+    let line = field(&read("/proc/meminfo"), key);
+    line.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 fn read(path: &str) -> String {

@@ -7,18 +7,13 @@
 
 use core::ptr;
 
-/// The bytes that are available, as the kernel has it; 0 where it does not tell.
-fn available_bytes() -> usize {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<usize>().ok());
-    kib.unwrap_or(0) * 1_024
-}
+use crate::machine::meminfo_kib;
 
 /// Touches `bytes` of memory, or half of what is available if that is less, and gives them back: who asks next gets
 /// these.
 pub fn warm_memory(bytes: usize) {
-    let len = bytes.min(available_bytes() / 2);
+    let available = usize::try_from(meminfo_kib("MemAvailable") * 1_024).unwrap_or(usize::MAX);
+    let len = bytes.min(available / 2);
     if len == 0 {
         return;
     }
