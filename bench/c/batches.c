@@ -2,39 +2,19 @@
  *
  * usage: batches BLOCKS
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include "common.h"
 
 enum { BLOCK_BYTES = 16, OPERATIONS = 8000000 };
 
-static uint64_t now_ns(clockid_t clock) {
-    struct timespec time;
-    clock_gettime(clock, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-/* Runs that many batches, and adds up what was read from the blocks. */
+/* Runs that many batches, and adds up the marks of the blocks. */
 static uint64_t run(unsigned char **blocks, size_t count, size_t batches) {
     uint64_t sum = 0;
     for (size_t batch = 0; batch < batches; batch++) {
+        for (size_t index = 0; index < count; index++)
+            blocks[index] = marked(BLOCK_BYTES, (unsigned char)index);
         for (size_t index = 0; index < count; index++) {
-            blocks[index] = malloc(BLOCK_BYTES);
-            if (blocks[index] == NULL) {
-                fputs("broken: malloc returned null\n", stderr);
-                exit(86);
-            }
-            *(volatile unsigned char *)blocks[index] = (unsigned char)index;
-        }
-        for (size_t index = 0; index < count; index++) {
-            unsigned char found = *(volatile unsigned char *)blocks[index];
-            if (found != (unsigned char)index) {
-                fputs("broken: a block has changed\n", stderr);
-                exit(86);
-            }
-            sum += found;
-            free(blocks[index]);
+            sum += (unsigned char)index;
+            check_and_free(blocks[index], (unsigned char)index);
         }
     }
     return sum;

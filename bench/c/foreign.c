@@ -3,34 +3,15 @@
  *
  * usage: foreign THREADS
  */
+#include "common.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
-enum { BLOCK_BYTES = 64, PLACES = 4096, OPERATIONS = 8000000, MOST_THREADS = 64 };
+enum { BLOCK_BYTES = 64, PLACES = 4096, OPERATIONS = 8000000, MOST_THREADS = 64, MARK = 0x5A };
 
 static _Atomic(unsigned char *) places[PLACES];
 static size_t per_thread;
-
-static uint64_t now_ns(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-/* Checks a block and frees it. */
-static void take(unsigned char *block) {
-    if (block == NULL)
-        return;
-    if (*(volatile unsigned char *)block != 0x5A) {
-        fputs("broken: a block has changed\n", stderr);
-        exit(86);
-    }
-    free(block);
-}
 
 static void *work(void *argument) {
     uint64_t random = (uintptr_t)argument + 1;
@@ -39,13 +20,9 @@ static void *work(void *argument) {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        unsigned char *block = malloc(BLOCK_BYTES);
-        if (block == NULL) {
-            fputs("broken: malloc returned null\n", stderr);
-            exit(86);
-        }
-        *(volatile unsigned char *)block = 0x5A;
-        take(atomic_exchange(&places[random % PLACES], block));
+        unsigned char *old = atomic_exchange(&places[random % PLACES], marked(BLOCK_BYTES, MARK));
+        if (old != NULL)
+            check_and_free(old, MARK);
     }
     return NULL;
 }
@@ -58,14 +35,15 @@ int main(int argc, char **argv) {
     }
     pthread_t threads[MOST_THREADS];
     per_thread = OPERATIONS / count;
-    uint64_t start = now_ns();
+    uint64_t start = now_ns(CLOCK_MONOTONIC);
     for (size_t index = 0; index < count; index++)
         pthread_create(&threads[index], NULL, work, (void *)index);
     for (size_t index = 0; index < count; index++)
         pthread_join(threads[index], NULL);
-    uint64_t wall = now_ns() - start;
+    uint64_t wall = now_ns(CLOCK_MONOTONIC) - start;
     for (size_t index = 0; index < PLACES; index++)
-        take(places[index]);
+        if (places[index] != NULL)
+            check_and_free(places[index], MARK);
     printf("operations=%zu checksum=0 time_ns=%llu\n", per_thread * count, (unsigned long long)wall);
     return 0;
 }
