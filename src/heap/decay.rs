@@ -14,6 +14,8 @@ use crate::base::clock;
 const QUARTERS: usize = 4;
 /// Idle bytes that are kept, whatever the heap holds.
 const KEPT_BYTES: usize = 4 << 20;
+/// A quarter that is this long, in milliseconds, is never over.
+const NEVER: u64 = 1 << 40;
 /// A heap keeps this part of its live bytes idle, if that is more than [`KEPT_BYTES`].
 const KEPT_SHARE: usize = 8;
 
@@ -42,8 +44,9 @@ pub(super) struct Decay {
     lowest: [usize; QUARTERS],
     /// The lowest number in the quarter that runs.
     current: usize,
-    /// The number at the last look.
+    /// The number at the last look, and how many of them may stay.
     last: usize,
+    most_kept: usize,
     /// The quarter that runs.
     quarter: u64,
     /// Holes from here on have been looked at in this round.
@@ -61,6 +64,7 @@ impl Decay {
             lowest: [0; QUARTERS],
             current: 0,
             last: 0,
+            most_kept: 0,
             quarter: 0,
             below: usize::MAX,
             rests_in: u64::MAX,
@@ -90,7 +94,13 @@ impl Decay {
         let idle = self.lowest.iter().fold(self.current, |lowest, other| lowest.min(*other));
         let kept = self.retained_bytes.unwrap_or(KEPT_BYTES.max(live / KEPT_SHARE));
         // A little more than what is kept is not worth a system call.
-        if idle > kept + kept / 4 && self.rests_in != self.quarter { idle - kept } else { 0 }
+        self.most_kept = kept.saturating_add(kept / 4);
+        if idle > self.most_kept && self.rests_in != self.quarter { idle - kept } else { 0 }
+    }
+
+    /// Whether something may go back if nobody needs it for the whole time.
+    pub(super) const fn waits(&self) -> bool {
+        self.last > self.most_kept && self.rests_in != self.quarter && self.quarter_ms < NEVER
     }
 
     /// Notes that `bytes` of what is dirty now were not needed all the time, though they were no hole.

@@ -69,6 +69,7 @@ impl<O: Os> Heap<O> {
         // A caller that holds another lock leaves the work to the next one that does not.
         let next_tick = if idle > 0 { 0 } else { chains.decay.next_tick() };
         root.next_tick.store(next_tick, Ordering::Relaxed);
+        root.waits.store(chains.decay.waits(), Ordering::Relaxed);
         idle
     }
 
@@ -91,6 +92,11 @@ impl<O: Os> Heap<O> {
         } else {
             0
         }
+    }
+
+    /// Whether there are dirty bytes that go back when they have been idle for as long as pages wait.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.root().is_some_and(|root| root.waits.load(Ordering::Relaxed))
     }
 
     /// Notes that `bytes` of the holes were idle for as long as pages wait, before they were holes.

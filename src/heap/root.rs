@@ -4,7 +4,7 @@
 //! (spans, segments and their nodes; no system call is made under it, every operation takes it in one place).
 
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::bounds::Bounds;
 use super::chains::Chains;
@@ -29,6 +29,8 @@ pub(super) struct Root {
     pub(super) inherited: Inherited,
     /// When the decay ticks next, in milliseconds: see [`Decay`](super::decay::Decay).
     pub(super) next_tick: AtomicU64,
+    /// Whether there is something that may go back then, or later.
+    pub(super) waits: AtomicBool,
 }
 
 impl Root {
@@ -47,6 +49,7 @@ impl Root {
             lost: LostRuns::new(),
             inherited: Inherited::new(),
             next_tick: AtomicU64::new(0),
+            waits: AtomicBool::new(false),
         };
         // SAFETY: the place was just committed, is aligned, as long as the record, and nobody else's.
         unsafe { place.write(root) };

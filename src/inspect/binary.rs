@@ -16,9 +16,9 @@ use crate::base::os::OutOfMemory;
 /// The first word.
 const MAGIC: u64 = u64::from_le_bytes(*b"MeMSsnap");
 /// The only version there is.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// The most words of a record.
-const MAX_WORDS: usize = 6;
+const MAX_WORDS: usize = 7;
 /// Slots that a slab of a file may have.
 const MAX_SLOTS: u32 = 1 << 24;
 
@@ -85,7 +85,7 @@ impl Record for u64 {
     const WORDS: usize = 1;
 
     fn to_words(self) -> [u64; MAX_WORDS] {
-        [self, 0, 0, 0, 0, 0]
+        [self, 0, 0, 0, 0, 0, 0]
     }
 
     fn from_words([word, ..]: [u64; MAX_WORDS]) -> Option<Self> {
@@ -97,7 +97,7 @@ impl Record for SnapshotSpan {
     const WORDS: usize = 3;
 
     fn to_words(self) -> [u64; MAX_WORDS] {
-        [self.start as u64, self.size as u64, self.fresh as u64, 0, 0, 0]
+        [self.start as u64, self.size as u64, self.fresh as u64, 0, 0, 0, 0]
     }
 
     fn from_words([start, size, fresh, ..]: [u64; MAX_WORDS]) -> Option<Self> {
@@ -109,7 +109,7 @@ impl Record for PackedSegment {
     const WORDS: usize = 2;
 
     fn to_words(self) -> [u64; MAX_WORDS] {
-        [self.start as u64, self.size_and_state as u64, 0, 0, 0, 0]
+        [self.start as u64, self.size_and_state as u64, 0, 0, 0, 0, 0]
     }
 
     fn from_words([start, size_and_state, ..]: [u64; MAX_WORDS]) -> Option<Self> {
@@ -130,21 +130,24 @@ const fn unpair(word: u64) -> (u32, u32) {
 }
 
 impl Record for SlabRecord {
-    const WORDS: usize = 6;
+    const WORDS: usize = 7;
 
     fn to_words(self) -> [u64; MAX_WORDS] {
         let (start, size, first_word) =
             (self.start as u64, self.size as u64, self.first_word as u64);
-        let state = pair(self.carved, u32::from(self.is_purged));
-        [start, size, self.owner, pair(self.class, self.slots), state, first_word]
+        let (shape, pages) = (pair(self.class, self.slots), pair(self.given_back, self.sent));
+        [start, size, self.owner, shape, u64::from(self.carved), first_word, pages]
     }
 
-    fn from_words([start, size, owner, shape, state, first]: [u64; MAX_WORDS]) -> Option<Self> {
-        let ((class, slots), (carved, is_purged)) = (unpair(shape), unpair(state));
+    fn from_words(words: [u64; MAX_WORDS]) -> Option<Self> {
+        let [start, size, owner, shape, carved, first, pages] = words;
+        let ((class, slots), (given_back, sent)) = (unpair(shape), unpair(pages));
         let (start, size, first_word) = (number(start), number(size), number(first));
-        let is_possible = (1..=MAX_SLOTS).contains(&slots) && carved <= slots && is_purged <= 1;
-        let is_purged = is_purged == 1;
-        let slab = Self { start, size, owner, class, slots, carved, is_purged, first_word };
+        let carved = u32::try_from(carved).ok()?;
+        let is_possible = (1..=MAX_SLOTS).contains(&slots)
+            && carved <= slots
+            && given_back.saturating_add(sent) as usize <= size;
+        let slab = Self { start, size, owner, class, slots, carved, given_back, sent, first_word };
         is_possible.then_some(slab)
     }
 }
@@ -153,7 +156,7 @@ impl Record for ClassRecord {
     const WORDS: usize = 1;
 
     fn to_words(self) -> [u64; MAX_WORDS] {
-        [self.0 as u64, 0, 0, 0, 0, 0]
+        [self.0 as u64, 0, 0, 0, 0, 0, 0]
     }
 
     fn from_words([slot_bytes, ..]: [u64; MAX_WORDS]) -> Option<Self> {
@@ -168,7 +171,7 @@ impl Record for SnapshotThread {
         let name = u128::from_le_bytes(self.name);
         #[expect(clippy::cast_possible_truncation, reason = "the two halves of the name")]
         let (low, high) = (name as u64, (name >> 64) as u64);
-        [self.number, pair(self.state as u32, self.thread_id), low, high, 0, 0]
+        [self.number, pair(self.state as u32, self.thread_id), low, high, 0, 0, 0]
     }
 
     fn from_words([heap, state_and_id, low, high, ..]: [u64; MAX_WORDS]) -> Option<Self> {

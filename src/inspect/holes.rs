@@ -153,8 +153,7 @@ impl Snapshot {
         let mut slabs = self.slabs();
         for segment in self.segments() {
             let slab = if segment.state == SegmentState::Slab { slabs.next() } else { None };
-            let slab = slab.filter(|slab| self.can_trim(slab));
-            let is_going = slab.is_some_and(|slab| slab.live() == 0);
+            let is_going = slab.is_some_and(|slab| slab.live() == 0 && self.can_trim(&slab));
             sum += slab.filter(|_| !is_going).map_or(0, |slab| self.free_page_bytes(&slab));
             let is_clean = segment.state == SegmentState::CleanHole;
             let begins_span = self.spans.binary_search_by_key(&segment.start, |span| span.start);
@@ -186,26 +185,30 @@ impl Snapshot {
         self.whole_page_bytes(run.start, end - run.start)
     }
 
-    /// Whether a trim sees to this slab: its heap is the calling thread's or nobody's.
+    /// Whether a trim sees to all of this slab: its heap is the calling thread's or nobody's.
     fn can_trim(&self, slab: &SnapshotSlab<'_>) -> bool {
         let is_idle =
             self.thread(slab.thread()).is_none_or(|heap| heap.state != ThreadState::Running);
         is_idle || slab.thread() == self.taken_by
     }
 
-    /// The bytes that a trim gives back of a slab that stays: whole pages of free slots that were handed out before.
+    /// The bytes that a trim gives back of a slab that stays: whole pages of free slots that were handed out before,
+    /// and have not gone back since; of a thread that runs those alone that others have sent home.
     fn free_page_bytes(&self, slab: &SnapshotSlab<'_>) -> usize {
-        if slab.is_purged() && slab.cached() == 0 {
-            return 0;
+        if !self.can_trim(slab) {
+            return slab.sent();
         }
         let end = slab.carved().min(slab.slots());
         let (mut sum, mut behind) = (0, 0);
         for slot in slab.live_slots().take_while(|slot| *slot < end).chain([end]) {
-            let (first, run) = (slab.place(behind).start, (slot - behind) * slab.slot_bytes());
-            sum += self.whole_page_bytes(first, run);
+            // What is left behind the last slot goes with it.
+            let is_last = slot == slab.slots() && behind < slot;
+            let past = if is_last { slab.start() + slab.size() } else { slab.place(slot).start };
+            let first = slab.place(behind).start;
+            sum += self.whole_page_bytes(first, past.saturating_sub(first));
             behind = slot + 1;
         }
-        sum
+        sum.saturating_sub(slab.given_back())
     }
 }
 

@@ -124,8 +124,9 @@ pub(super) struct SlabRecord {
     pub(super) slots: u32,
     /// From which slot on none was ever handed out.
     pub(super) carved: u32,
-    /// Whether all whole pages of free slots before that one have gone back.
-    pub(super) is_purged: bool,
+    /// Bytes of its pages that have gone back, and of those that a trim on any thread takes.
+    pub(super) given_back: u32,
+    pub(super) sent: u32,
     pub(super) first_word: usize,
 }
 

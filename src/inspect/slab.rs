@@ -61,10 +61,17 @@ impl<'snapshot> SnapshotSlab<'snapshot> {
         self.record.carved as usize
     }
 
-    /// Whether all whole pages of the free slots before [`SnapshotSlab::carved`] have gone back to the system.
+    /// Bytes of its pages that have gone back to the system while other slots were in use.
     #[must_use]
-    pub const fn is_purged(&self) -> bool {
-        self.record.is_purged
+    pub const fn given_back(&self) -> usize {
+        self.record.given_back as usize
+    }
+
+    /// Bytes of pages on which there are slots only that other threads have sent home, and that have not gone back: a
+    /// trim takes them on any thread, others on the owner's only.
+    #[must_use]
+    pub const fn sent(&self) -> usize {
+        self.record.sent as usize
     }
 
     /// The number of the thread heap that owns it.

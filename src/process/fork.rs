@@ -28,12 +28,14 @@ extern "C" fn prepare() {
     let is_interrupted = settings::is_mine()
         || hardened::is_mine()
         || PROCESS_HEAP.shared.is_mine()
+        || DEPOT.looking.is_mine()
         || DEPOT.pool.is_mine()
         || DEPOT.heap.is_mine()
         || thread::is_inside();
     settings::hold_for_fork(is_interrupted);
     hardened::hold_for_fork(is_interrupted);
     PROCESS_HEAP.shared.hold_for_fork(is_interrupted);
+    DEPOT.looking.hold_for_fork(is_interrupted);
     DEPOT.pool.hold_for_fork(is_interrupted);
     DEPOT.heap.hold_for_fork(is_interrupted);
     IS_INTERRUPTED.store(is_interrupted, Ordering::Relaxed);
@@ -46,6 +48,7 @@ extern "C" fn parent() {
 fn release(is_child: bool) {
     DEPOT.heap.release_after_fork(is_child);
     DEPOT.pool.release_after_fork(is_child);
+    DEPOT.looking.release_after_fork(is_child);
     PROCESS_HEAP.shared.release_after_fork(is_child);
     hardened::release_after_fork(is_child);
     settings::release_after_fork(is_child);

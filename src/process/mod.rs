@@ -6,10 +6,10 @@
 //!
 //! From the ground up: [`image`] the program or library that has all of it; [`word`] and [`thread`] which heap is the
 //! calling thread's; [`plain`] the heap without settings; [`begin`] settings come into force; [`walk`] looking inside;
-//! [`hardened`] programs with more checks; [`fork`] what a child needs; [`malloc`] and [`free`] the calls;
-//! [`held`] a block whose bytes are moved; [`realloc`] the third call;
-//! [`question`] what else can be asked of a block; `region` what a closure leaves behind; [`trim`] memory that goes
-//! back; [`c`] the fast paths for C.
+//! [`hardened`] programs with more checks; [`trim`] memory that goes back;
+//! [`fork`] what a child needs; [`malloc`] and [`free`] the calls; [`held`] a block whose bytes are moved; [`realloc`]
+//! the third call; [`question`] what else can be asked of a block; `region` what a closure leaves behind; [`c`] the
+//! fast paths for C.
 
 mod image;
 mod word;
@@ -18,6 +18,7 @@ pub(crate) mod plain;
 pub(crate) mod begin;
 pub(crate) mod walk;
 mod hardened;
+pub(crate) mod trim;
 mod fork;
 pub(crate) mod malloc;
 pub(crate) mod free;
@@ -26,7 +27,6 @@ pub(crate) mod realloc;
 pub(crate) mod question;
 #[cfg(feature = "std")]
 pub(crate) mod region;
-pub(crate) mod trim;
 pub mod c;
 #[cfg(all(test, feature = "std"))]
 mod tests;

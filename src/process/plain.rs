@@ -9,7 +9,6 @@ use core::alloc::Layout;
 
 use super::thread;
 use crate::base::addr;
-use crate::base::clock;
 use crate::base::lock::Lock;
 use crate::heap::{Allocation, Misuse};
 use crate::slabs::class::{Class, EVERY_SLOT_ALIGN};
@@ -53,7 +52,7 @@ impl ProcessHeap {
 
     /// A block of the free list.
     fn allocate_from_list(&self, layout: Layout) -> Option<Allocation> {
-        self.flush_idle_caches();
+        self.keep_house();
         let allocation = DEPOT.heap.allocate(layout)?;
         thread::current().notes.note_block(allocation.start.addr().get());
         Some(allocation)
@@ -168,15 +167,19 @@ impl ProcessHeap {
         DEPOT.tidy_retired();
     }
 
-    /// Sends the caches of the calling thread's heap home if it was idle for long; of the shared one, if it uses that.
-    fn flush_idle_caches(&self) {
+    /// Does what is due for the calling thread's heap; for the shared one, if it uses that. Returns the bytes of the
+    /// free list that went back, and whether something may go back later.
+    pub(super) fn keep_house(&self) -> (usize, bool) {
+        let keep = |heap: &'static ThreadHeap| (heap.keep_house(), heap.has_waiting());
         let heap = thread::current();
         if !heap.is_nobody() {
-            thread::inside(heap, |heap| heap.flush_if_idle(clock::milliseconds()));
+            thread::inside(heap, keep)
         } else if let Some(shared) = self.shared.try_lock()
             && let Some(heap) = *shared
         {
-            heap.flush_if_idle(clock::milliseconds());
+            keep(heap)
+        } else {
+            (0, true)
         }
     }
 }

@@ -57,7 +57,7 @@ impl Snapshot {
     pub fn write_json<W: Write>(&self, out: &mut W) -> fmt::Result {
         write!(
             out,
-            "{{\"format\":\"mems-snapshot\",\"version\":1,\"page_size\":{}",
+            "{{\"format\":\"mems-snapshot\",\"version\":2,\"page_size\":{}",
             self.page_size()
         )?;
         write!(out, ",\"taken_by\":{},\"stats\":", self.taken_by())?;
@@ -100,7 +100,13 @@ fn thread<W: Write>(out: &mut W, thread: &SnapshotThread) -> fmt::Result {
 fn slab<W: Write>(out: &mut W, slab: SnapshotSlab<'_>) -> fmt::Result {
     write!(out, "\n{{\"start\":{},\"size\":{},", slab.start(), slab.size())?;
     write!(out, "\"slot_bytes\":{},\"slots\":{},", slab.slot_bytes(), slab.slots())?;
-    write!(out, "\"carved\":{},\"is_purged\":{},", slab.carved(), slab.is_purged())?;
+    write!(
+        out,
+        "\"carved\":{},\"given_back\":{},\"sent\":{},",
+        slab.carved(),
+        slab.given_back(),
+        slab.sent()
+    )?;
     write!(out, "\"thread\":{},\"live\":", slab.thread())?;
     let word = |out: &mut W, word: &u64| write!(out, "\"{word:x}\"");
     list(out, slab.live_words().iter(), word)?;

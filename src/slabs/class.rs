@@ -18,6 +18,8 @@ pub(crate) const MAX_SMALL: usize = 32 << 10;
 pub(crate) const MAX_LARGE: usize = 4 << 20;
 /// No slab has more bytes.
 const MAX_SLAB_BYTES: usize = MAX_LARGE;
+/// No slab of more slots than one has more bytes.
+pub(crate) const MAX_SMALL_SLAB_BYTES: usize = 1 << 20;
 /// Classes of small requests.
 const SMALL_COUNT: usize = 60;
 /// Classes of large requests for each doubling of the size, and below the first [`LARGE_STEPS`] granules.
@@ -263,6 +265,7 @@ const _: () = {
         let Shape { slot_bytes, slots: [few, slots], magic, .. } = SHAPES[class];
         let slab_bytes = SHAPES[class].slab_bytes(slots as usize);
         assert!(slab_bytes <= MAX_SLAB_BYTES, "no offset is larger");
+        assert!(slots == 1 || slab_bytes <= MAX_SMALL_SLAB_BYTES, "its pages have bits");
         if class < SMALL_COUNT {
             // With e = magic * size - 2^64 < size, offset i * size + r has the product i * 2^64 + i * e + r * magic. So
             // the rest of a start is i * e, which stays below magic, and of others at least magic; and with r < size

@@ -1,7 +1,8 @@
 //! The depot: what all thread heaps draw on. Slabs that come and go, and memory for records.
 //!
-//! Owns: the heap below, the map from addresses to slabs, and one lock, `pool`, which is taken when a slab comes or
-//! goes and when a thread does. It comes before the locks of the heap below (`zones`, `chains`), which new slabs need.
+//! Owns: the heap below, the map from addresses to slabs, and two locks: `looking`, for those who look at others'
+//! slabs, and `pool`, which is taken when a slab comes or goes and when a thread does. Both come before the locks of
+//! the heap below (`zones`, `chains`), which new slabs need.
 //!
 //! The name goes back to Bonwick and Adams (2001).
 //!
@@ -14,9 +15,11 @@ use core::slice;
 
 use super::class::{CLASS_PLACES, Class, MAX_LARGE, SLAB_GRANULE};
 use super::names::HeapName;
+use super::rounds::OthersRound;
+use super::slab::pages::page_words;
 use super::slab::{Slab, WORD_SLOTS};
 use super::slab_map::SlabMap;
-use super::sync::{AtomicU8, AtomicU32, AtomicU64, Cell, Lock, Ordering};
+use super::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Cell, Lock, Ordering};
 use crate::base::addr;
 use crate::base::array::Zeroable;
 use crate::base::bump::Bump;
@@ -47,6 +50,12 @@ pub(crate) struct Depot {
     pub(crate) pool: Lock<Pool>,
     /// How often all threads were asked to send their caches home.
     pub(super) flushes: AtomicU32,
+    /// How far it was looked for pages to give back in slabs that need not be the calling thread's.
+    pub(crate) looking: Lock<OthersRound>,
+    /// When that goes on, in milliseconds.
+    pub(super) look_at: AtomicU64,
+    /// Whether there are such pages that wait.
+    pub(super) others_wait: AtomicBool,
 }
 
 /// What the lock guards. It is written when slabs come and go, so it shares no cache line with what every refill reads:
@@ -132,9 +141,13 @@ impl Pool {
         let states = self.zeroed::<AtomicU8>(heap, (slots + 1).next_multiple_of(64), 64)?;
         let free = self.zeroed::<AtomicU64>(heap, words, 64)?;
         let remote = self.zeroed::<AtomicU64>(heap, words, 64)?;
+        let pages = page_words(slots, class.shape().slab_bytes(slots));
+        let seen = self.zeroed::<AtomicU64>(heap, pages, 8)?;
+        let clean = self.zeroed::<AtomicU64>(heap, pages, 8)?;
         let start = self.record(heap, size_of::<Slab>(), align_of::<Slab>())?.cast();
+        let slab = Slab::new(class, states.get(..=slots)?, [free, remote], [seen, clean]);
         // SAFETY: the memory is fresh, aligned, and nobody else's.
-        unsafe { start.write(Slab::new(class, states.get(..=slots)?, free, remote)) };
+        unsafe { start.write(slab) };
         // SAFETY: it was just initialised and is never given back (I1).
         Some(unsafe { start.as_ref() })
     }
@@ -148,6 +161,9 @@ impl Depot {
             map: SlabMap::new(),
             pool: Lock::new(Pool::new()),
             flushes: AtomicU32::new(0),
+            looking: Lock::new(OthersRound::new()),
+            look_at: AtomicU64::new(0),
+            others_wait: AtomicBool::new(false),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Models of a fork: a thread vanishes at any of its operations, and its heap is made whole.
 //!
-//! The thread that forks holds the depot's lock, as it does in a program, so that no other one is in the middle of what
-//! that guards. In the child nobody else is left, so loom is done by then.
+//! The thread that forks holds the depot's locks, as it does in a program, so that no other one is in the middle of
+//! what they guard. In the child nobody else is left, so loom is done by then.
 #![allow(clippy::expect_used, reason = "a test")]
 
 use super::class::Class;

@@ -6,6 +6,10 @@
 //! clears the notice and only then collects the words. So an entry that comes too late to be collected finds the notice
 //! cleared, and notifies again: no slot is forgotten. All five steps are sequentially consistent.
 //!
+//! Pages on which there are only slots that were sent home may go back while the owner sleeps. Who gives them back
+//! *holds* the remote words meanwhile, as the owner does while he collects: he who finds them held leaves the slab
+//! notified, and looks again the next time. So nobody takes a slot whose page is on its way.
+//!
 //! The owner may change meanwhile (a dead thread's slabs are adopted). A notifier may then use the old owner's list;
 //! a heap that drains that finds a slab that is not its own, and forwards it, notice and all.
 //!
@@ -35,18 +39,33 @@ pub(super) fn collect(word: &AtomicU64, take: impl FnOnce(u64)) {
     }
 }
 
-/// Whether a slab is notified, and which slab is behind it on the list.
+/// Whether a slab is notified, which slab is behind it on the list, and whether somebody holds its remote words.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Notice {
     is_sent: AtomicU32,
+    is_held: AtomicU32,
     next: AtomicUsize,
 }
 
 impl Notice {
-    /// Not notified.
+    /// Not notified, and not held.
     pub(super) const fn new() -> Self {
-        Self { is_sent: AtomicU32::new(0), next: AtomicUsize::new(0) }
+        let (is_sent, is_held) = (AtomicU32::new(0), AtomicU32::new(0));
+        Self { is_sent, is_held, next: AtomicUsize::new(0) }
+    }
+
+    /// Holds the remote words, so that nobody else takes slots out or gives their pages back. `false` if somebody does.
+    #[inline]
+    pub(super) fn hold(&self) -> bool {
+        count(Counted::SharedLine);
+        self.is_held.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Holds them no more.
+    #[inline]
+    pub(super) fn release(&self) {
+        self.is_held.store(0, Ordering::Release);
     }
 
     /// Notifies the slab. Whether the caller is the one who has to put it on its owner's list.
@@ -66,10 +85,13 @@ impl Notice {
         self.is_sent.swap(0, Ordering::SeqCst);
     }
 
-    /// Forgets that the slab is notified, if it is, after a fork in which threads vanished.
+    /// Forgets that the slab is notified or held, if it is, after a fork in which threads vanished.
     pub(super) fn forget(&self) {
         if self.is_sent() {
             self.clear();
+        }
+        if self.is_held.load(Ordering::Relaxed) != 0 {
+            self.release();
         }
     }
 
@@ -113,15 +135,20 @@ impl NoticeList {
         }
     }
 
+    /// Whether there is any slab on it.
+    #[inline]
+    pub(super) fn has_any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
     /// Takes the whole list: the first slab.
     #[inline]
     pub(super) fn take_all(&self) -> Option<SlabName> {
-        let is_empty = self.0.load(Ordering::Relaxed) == 0;
-        let first = if is_empty {
-            0
-        } else {
+        let first = if self.has_any() {
             count(Counted::SharedLine);
             self.0.swap(0, Ordering::AcqRel)
+        } else {
+            0
         };
         // SAFETY: the word holds 0 or a name's number (I1).
         unsafe { SlabName::from_number(first) }
@@ -129,7 +156,7 @@ impl NoticeList {
 
     /// Forgets what is on it, if there is anything, after a fork in which threads vanished.
     pub(super) fn forget(&self) {
-        if self.0.load(Ordering::Relaxed) != 0 {
+        if self.has_any() {
             self.0.store(0, Ordering::Relaxed);
         }
     }

@@ -4,17 +4,19 @@
 //! Bonwick and Adams (2001).
 //!
 //! The fast paths know where malloc and free have to stop, the `floor` and the `ceiling`. The slow ways know the array
-//! ([`Stack`]): it begins at the bottom, where the floor lies as a rule, and may reach beyond the ceiling.
+//! ([`Stack`]): it begins at the bottom, where the floor lies as a rule, and may reach beyond the ceiling. A magazine
+//! whose floor lies above all places is *armed*: malloc takes its slow way although there are slots.
 //!
-//! Invariants: **I1** `bottom <= floor <= top <= ceiling`, all into one array of [`Places`] that stays for ever (or all
-//! null); **I2** the places below `top` hold slots, each of them one that was pushed and has not been taken out.
+//! Invariants: **I1** `bottom <= top <= ceiling`, all into one array of [`Places`] that stays for ever (or all null),
+//! and `bottom <= floor`; **I2** the places below `top` hold slots, each of them one that was pushed and has not been
+//! taken out.
 #![allow(unsafe_code, reason = "a stack of plain pointers: this is the fast path")]
 
 use core::hint::assert_unchecked;
 use core::iter::Rev;
 use core::ptr;
 use core::slice;
-use core::sync::atomic::fence;
+use core::sync::atomic::{AtomicPtr, fence};
 
 use super::slot::{self, FreeSlot, LiveSlot};
 use super::sync::{AtomicU8, Cell, Ordering};
@@ -55,12 +57,16 @@ impl Place {
 /// Places for free slots.
 pub(super) type Places = &'static [Cell<Place>];
 
+/// The floor of a magazine that is armed.
+const ARMED: *mut Cell<Place> = ptr::without_provenance_mut(usize::MAX);
+
 /// A stack of free slots.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Magazine {
     top: Cell<*const Cell<Place>>,
-    floor: Cell<*const Cell<Place>>,
+    /// What any thread may raise above all places. Models do not follow it: whatever is read there is as good.
+    floor: AtomicPtr<Cell<Place>>,
     ceiling: Cell<*const Cell<Place>>,
     /// The [`magic`](super::class::Shape::magic) of its class, beside what a free has to read anyway.
     magic: Cell<u64>,
@@ -87,7 +93,7 @@ impl Magazine {
     pub(crate) const fn empty() -> Self {
         Self {
             top: Cell::new(ptr::null()),
-            floor: Cell::new(ptr::null()),
+            floor: AtomicPtr::new(ptr::null_mut()),
             ceiling: Cell::new(ptr::null()),
             magic: Cell::new(0),
         }
@@ -96,6 +102,11 @@ impl Magazine {
     /// Makes it one of a class with this [`magic`](super::class::Shape::magic).
     pub(super) fn set_magic(&self, magic: u64) {
         self.magic.set(magic);
+    }
+
+    /// Arms the magazine. Any thread may: its own comes to a slow way then, whatever else it does meanwhile.
+    pub(super) fn arm(&self) {
+        self.floor.store(ARMED, Ordering::Relaxed);
     }
 
     /// A number that no other magazine has.
@@ -108,19 +119,30 @@ impl Magazine {
     #[inline]
     pub(crate) fn hand_out(&self) -> Option<usize> {
         let top = self.top.get();
-        if top == self.floor.get() {
+        if top <= self.floor.load(Ordering::Relaxed) {
             return None;
         }
-        // SAFETY: `top` is above the floor, so the place below it is one of the array's (I1).
+        // SAFETY: `top` is above the floor, so above the bottom.
+        let address = unsafe { self.hand_out_below(top) };
+        // SAFETY: no slot lies at 0. Said here, or callers who know that a block is not null test it all the same.
+        unsafe { assert_unchecked(address != 0) };
+        Some(address)
+    }
+
+    /// Takes the slot below `top`, which is where that is, and hands it out.
+    ///
+    /// # Safety
+    ///
+    /// It is above the bottom.
+    #[inline]
+    unsafe fn hand_out_below(&self, top: *const Cell<Place>) -> usize {
+        // SAFETY: by the caller's contract the place below is one of the array's (I1).
         let newest = unsafe { top.sub(1) };
         self.top.set(newest);
         // SAFETY: the place is one of the array's (I1).
         let place = unsafe { &*newest }.get();
         // SAFETY: it was below `top`, so it held a slot (I2), and does not any more.
-        let address = unsafe { place.take_out() }.hand_out();
-        // SAFETY: no slot lies at 0. Said here, or callers who know that a block is not null test it all the same.
-        unsafe { assert_unchecked(address != 0) };
-        Some(address)
+        unsafe { place.take_out() }.hand_out()
     }
 
     /// The [`magic`](super::class::Shape::magic) of its class.
@@ -213,6 +235,18 @@ impl<'heap> Stack<'heap> {
         (end.addr() - self.above(0).addr()) / size_of::<Place>()
     }
 
+    /// Lets malloc find what the magazine holds, where it was armed.
+    pub(super) fn disarm(self) {
+        self.magazine.floor.store(self.above(0).cast_mut(), Ordering::Relaxed);
+    }
+
+    /// Takes the newest slot, be the magazine armed or not, and hands it out: its address.
+    pub(super) fn hand_out(self) -> Option<usize> {
+        let top = self.magazine.top.get();
+        // SAFETY: there is a slot, so `top` is above the bottom.
+        (self.len() > 0).then(|| unsafe { self.magazine.hand_out_below(top) })
+    }
+
     fn set_len(self, len: usize) {
         debug_law!(len <= self.capacity(), "I1");
         self.magazine.top.set(self.above(len));
@@ -251,7 +285,10 @@ impl<'heap> Stack<'heap> {
         self.magazine.top.set(ptr::null());
         fence(Ordering::Release);
         self.array.set(Some(places));
-        self.magazine.floor.set(ends.start);
+        // Where another thread arms it in this moment, it is not armed.
+        if self.magazine.floor.load(Ordering::Relaxed) != ARMED {
+            self.magazine.floor.store(ends.start.cast_mut(), Ordering::Relaxed);
+        }
         self.magazine.ceiling.set(ends.end);
         fence(Ordering::Release);
         self.set_len(len);
@@ -313,7 +350,7 @@ impl<'heap> Stack<'heap> {
     /// Forgets its places, whatever state they are in.
     pub(super) fn forget_places(self) {
         self.magazine.top.set(ptr::null());
-        self.magazine.floor.set(ptr::null());
+        self.magazine.floor.store(ptr::null_mut(), Ordering::Relaxed);
         self.magazine.ceiling.set(ptr::null());
         self.array.set(None);
     }

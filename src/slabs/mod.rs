@@ -32,6 +32,7 @@ pub(crate) mod magazine;
 mod outbox;
 mod class_lists;
 mod budget;
+pub(crate) mod rounds;
 pub(crate) mod slab_map;
 pub(crate) mod view;
 pub(crate) mod depot;
@@ -40,8 +41,11 @@ mod places;
 mod slab_lists;
 mod large;
 mod send_home;
-mod periods;
 pub(crate) mod retired;
+mod armed;
+mod give_back;
+mod periods;
+mod overflow;
 mod vanished;
 mod refill;
 mod check;
@@ -52,6 +56,8 @@ mod test_heaps;
 #[cfg(all(test, mems_loom))]
 mod models;
 #[cfg(all(test, mems_loom))]
+mod give_back_models;
+#[cfg(all(test, mems_loom))]
 mod race_models;
 #[cfg(all(test, mems_loom))]
 mod fork_models;
@@ -59,6 +65,8 @@ mod fork_models;
 mod heaps_check;
 #[cfg(test)]
 mod periods_check;
+#[cfg(all(test, feature = "std"))]
+mod give_back_check;
 #[cfg(all(test, feature = "std"))]
 mod heaps_model;
 #[cfg(test)]

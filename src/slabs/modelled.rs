@@ -266,6 +266,14 @@ impl<T> Lock<T> {
         LockGuard { plain: self.0.lock(), _known: known }
     }
 
+    pub(crate) fn try_lock(&self) -> Option<LockGuard<'_, T>> {
+        let known = match known(self, || loom::sync::Mutex::new(())) {
+            Some(known) => Some(known.try_lock().ok()?),
+            None => None,
+        };
+        Some(LockGuard { plain: self.0.try_lock()?, _known: known })
+    }
+
     pub(crate) fn is_mine(&self) -> bool {
         self.0.is_mine()
     }

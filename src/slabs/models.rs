@@ -113,18 +113,22 @@ pub(super) fn show(heaps: &[Heap], blocks: &[usize]) -> Followed {
     for (slab, address) in slabs.iter().zip(blocks) {
         assert!(slab_of(heaps[0], *address).start() == slab.start());
         assert!(slab.key() != 0 && slab.owner().is_some() && slab.class().shape().slots[0] > 1);
-        assert!(slab.live_count() > 0 && !slab.carved_and_purged().1);
+        assert!(slab.live_count() > 0 && slab.carved() > 0);
         core::hint::black_box((slab.prev.get(), slab.next.get()));
         assert!(slab.check().is_ok() && slab.is_listed.get() == slab.has_free());
         assert!(slab.notice.next().is_none());
         // Loom leaves what an atomic began with out of the one order of all sequentially consistent operations.
         slab.remote.iter().for_each(|word| word.store(0, Ordering::SeqCst));
         slab.notice.clear();
+        slab.mark_used(0, slab.slots());
+        assert!(slab.notice.hold());
+        slab.notice.release();
     }
     for heap in heaps {
         assert!(!heap.drain() && !heap.is_retired.get());
         assert!(heap.next_retired.get().is_none() && heap.prev_retired.get().is_none());
         assert!(heap.depot.flushes.load(Ordering::Relaxed) == 0);
+        drop(heap.depot.looking.lock());
         drop(heap.depot.pool.lock());
     }
     followed

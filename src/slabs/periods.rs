@@ -1,11 +1,35 @@
-//! What a thread heap looks at now and then, on slow ways: how much is live, and whether it keeps more than its
-//! [`budget`](super::budget) has for it.
+//! What a thread heap looks at now and then, on slow ways: what is idle, how much is live, and whether it keeps more
+//! than its [`budget`](super::budget) has for it.
 
 use super::class::Class;
 use super::thread_heap::ThreadHeap;
+use crate::base::clock;
 use crate::settings;
 
 impl ThreadHeap {
+    /// Does what is due: every slow way comes by here. The caller holds no lock but `shared`. Returns the bytes of the
+    /// free list that went back.
+    pub(crate) fn keep_house(&'static self) -> usize {
+        self.keep_house_at(clock::milliseconds())
+    }
+
+    /// Does the same on a slow way of free.
+    pub(super) fn keep_house_after_free(&'static self) {
+        let now = clock::milliseconds();
+        self.arm_after_free(now);
+        self.keep_house_at(now);
+    }
+
+    fn keep_house_at(&'static self, now: u64) -> usize {
+        self.flush_if_idle(now);
+        self.end_period_if_due(now);
+        let given_back = self.depot.heap.tick_if_due(now);
+        self.give_back_if_due(now);
+        self.flush_if_asked();
+        self.arm_if_wanted(now);
+        given_back
+    }
+
     /// Notes what is live, if that may be more than ever in this period.
     #[inline]
     pub(super) fn note_live(&self) {

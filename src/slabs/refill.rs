@@ -1,4 +1,5 @@
-//! Malloc's slow way: what a thread heap does when its magazine of a class is empty.
+//! Malloc's slow way: what a thread heap does when its magazine of a class is empty. (Or [`armed`](super::armed): then
+//! it does what is due, and hands out what the magazine holds.)
 //!
 //! In this order: slots that were used before, of its own slabs or sent home by others; own slots that were never used;
 //! a slab of a thread that ended; a new slab. Slots of other heaps that wait in the outbox are no supply: one that was
@@ -8,28 +9,27 @@
 use super::class::Class;
 use super::slab::Slab;
 use super::thread_heap::ThreadHeap;
-use crate::base::clock;
 use crate::base::fatal::debug_law;
 use crate::settings;
 
 impl ThreadHeap {
-    /// Hands out a slot although the magazine is empty: its address.
+    /// Hands out a slot although the magazine is empty, or armed: its address.
     #[cold]
     #[inline(never)]
     pub(crate) fn refill(&'static self, class: Class) -> Option<usize> {
         debug_law!(!self.is_nobody(), "nobody's heap is never written");
-        debug_law!(self.stack(class).len() == 0, "it is refilled when it is empty");
-        self.enlarge_after_miss(class);
-        self.list(class).has_missed.set(true);
         // Of a slot that was not handed out after all, or by a thread that vanished in a fork, nobody has asked.
         self.fresh_slot.set(0);
-        let now = clock::milliseconds();
-        self.flush_if_idle(now);
-        self.end_period_if_due(now);
-        self.depot.heap.tick_if_due(now);
-        self.flush_if_asked();
-        self.restock(class)?;
-        let slot = self.magazine(class).hand_out();
+        if self.stack(class).len() > 0 {
+            self.count_armed();
+        }
+        self.keep_house();
+        if self.stack(class).len() == 0 {
+            self.enlarge_after_miss(class);
+            self.list(class).has_missed.set(true);
+            self.restock(class)?;
+        }
+        let slot = self.stack(class).hand_out();
         if class.is_large() {
             self.count_large();
         }

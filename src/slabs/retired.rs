@@ -139,6 +139,22 @@ impl Depot {
         }
     }
 
+    /// The heap whose thread ended the longest ago, if it `is_wanted`: it is the caller's until he retires it. If not,
+    /// it is the newest now.
+    pub(super) fn take_oldest_retired(
+        &self,
+        is_wanted: impl Fn(&'static ThreadHeap) -> bool,
+    ) -> Option<&'static ThreadHeap> {
+        let mut pool = self.pool.lock();
+        let heap = ThreadHeap::named(pool.heaps.oldest_retired?);
+        pool.revive(heap);
+        if is_wanted(heap) {
+            return Some(heap);
+        }
+        pool.retire(heap);
+        None
+    }
+
     /// Takes the heap of a thread that ended, its caches flushed.
     pub(crate) fn retire_heap(&self, heap: &'static ThreadHeap) {
         self.pool.lock().retire(heap);

@@ -1,4 +1,4 @@
-//! Free's slow ways: what a thread heap does with slots that its caches have no place for.
+//! The way home of slots: what a thread heap does with those that its caches do not keep.
 //!
 //! Slots of its own slabs go into their free words; those of other heaps' slabs go into the remote words, and the owner
 //! hears of it ([`handover`]). Going home, neighbouring slots are gathered word by word.
@@ -15,7 +15,6 @@ use core::ptr;
 
 use super::class::Class;
 use super::handover;
-use super::large::LARGE_BYTES;
 use super::raced::stop_raced;
 use super::slab::claim::SentSlot;
 use super::slab::{Slab, WORD_SLOTS};
@@ -57,63 +56,6 @@ impl Bits {
 }
 
 impl ThreadHeap {
-    /// Takes in a slot that was freed as one of another heap's slab. By now that may be an own one.
-    pub(crate) fn take_in(&'static self, slot: SentSlot) {
-        debug_law!(!self.is_nobody(), "nobody's heap is never written");
-        let (class, address) = (slot.slab().class(), slot.address());
-        if slot.slab().key() != self.key(class) {
-            return self.post(class, slot);
-        }
-        match slot.come_home() {
-            Some(slot) => self.take_in_own(class, slot),
-            None => stop_raced(address),
-        }
-    }
-
-    /// Takes in a free slot of an own slab.
-    pub(crate) fn take_in_own(&'static self, class: Class, slot: FreeSlot) {
-        if let Err(slot) = self.push(class, slot) {
-            self.overflow(class, slot);
-        }
-    }
-
-    /// Takes in a slot of an own slab although the magazine is full.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn overflow(&'static self, class: Class, slot: FreeSlot) {
-        debug_law!(!self.is_nobody(), "nobody's heap is never written");
-        self.flush_if_asked();
-        let (magazine, stack) = (self.magazine(class), self.stack(class));
-        if self.list(class).has_missed.replace(false) || stack.capacity() == 0 {
-            self.enlarge(class);
-        }
-        if class.is_large() {
-            return self.overflow_large(class, slot);
-        }
-        if let Err(slot) = magazine.push(slot) {
-            self.send_home(class, stack.capacity().div_ceil(2));
-            // Where there is no memory for any places, it goes home, too.
-            if let Err(slot) = magazine.push(slot) {
-                self.put_one(slot);
-            }
-        }
-    }
-
-    /// Takes in a slot of another heap's slab.
-    #[inline(never)]
-    fn post(&'static self, class: Class, slot: SentSlot) {
-        let outbox = self.outbox(class);
-        let Err(slot) = outbox.push(slot) else { return };
-        if !self.deliver(class) {
-            self.open_outbox(class);
-        }
-        if let Err(slot) = outbox.push(slot) {
-            let mut gathered = Bits::default();
-            self.gather_sent(&mut gathered, &slot);
-            self.put_sent(&gathered);
-        }
-    }
-
     /// Sends the oldest `count` slots of a magazine to their slabs.
     pub(super) fn send_home(&'static self, class: Class, count: usize) {
         let mut gathered = Bits::default();
@@ -122,10 +64,17 @@ impl ThreadHeap {
     }
 
     /// Sends one slot to its slab.
-    fn put_one(&'static self, slot: FreeSlot) {
+    pub(super) fn put_one(&'static self, slot: FreeSlot) {
         let mut gathered = Bits::default();
         self.gather(&mut gathered, &slot);
         self.put(&gathered);
+    }
+
+    /// Sends one slot home that was freed as another heap's.
+    pub(super) fn send_one(&'static self, slot: &SentSlot) {
+        let mut gathered = Bits::default();
+        self.gather_sent(&mut gathered, slot);
+        self.put_sent(&gathered);
     }
 
     /// Sends the slots in the outbox of a class home. Whether there were any.
@@ -172,6 +121,7 @@ impl ThreadHeap {
         if let Some(slab) = gathered.slab {
             debug_law!(slab.key() == self.key(slab.class()), "a magazine has slots of own slabs");
             slab.put(gathered.word, gathered.bits);
+            self.round.note_free();
             self.budget.take_back(slab.class(), gathered.bits.count_ones() as usize);
             self.enlist(slab);
         }
@@ -190,6 +140,8 @@ impl ThreadHeap {
             if twice != 0 {
                 stop_raced(gathered.address_of(twice));
             }
+            // Its owner may sleep.
+            self.round.note_free();
             if slab.notice.send()
                 && let Some(owner) = slab.owner()
             {
@@ -206,6 +158,7 @@ impl ThreadHeap {
             stop_raced(gathered.address_of(bits & !right));
         }
         slab.put(index, right);
+        self.round.note_free();
         self.budget.take_back(slab.class(), right.count_ones() as usize);
         right != 0
     }
@@ -228,7 +181,11 @@ impl ThreadHeap {
         has_news
     }
 
+    /// Collects what other threads freed of an own slab, or leaves it for the next time while its pages go back.
     pub(super) fn collect(&'static self, slab: &'static Slab) {
+        if !slab.notice.hold() {
+            return self.accept_notice(slab);
+        }
         slab.notice.clear();
         let mut found = false;
         for (index, word) in slab.remote.iter().enumerate() {
@@ -236,33 +193,9 @@ impl ThreadHeap {
                 found |= self.put_home(slab, index, bits);
             });
         }
+        slab.notice.release();
         if found {
             self.enlist(slab);
-        }
-    }
-
-    /// Sends large slots home until half of what a thread may keep is left, those of `spared` last.
-    fn shrink_large(&'static self, spared: Class) {
-        let others = || Class::all_large().filter(|class| *class != spared);
-        for class in others().chain([spared]) {
-            if self.large_bytes.get() <= LARGE_BYTES / 2 {
-                break;
-            }
-            self.send_home(class, self.stack(class).len());
-            self.count_large();
-        }
-    }
-
-    /// Takes in a large slot although the magazine is full: slots of other sizes make room first.
-    fn overflow_large(&'static self, class: Class, slot: FreeSlot) {
-        self.shrink_large(class);
-        let stack = self.stack(class);
-        if stack.len() == stack.capacity() {
-            self.send_home(class, stack.capacity().div_ceil(2));
-            self.count_large();
-        }
-        if let Err(slot) = self.push(class, slot) {
-            self.put_one(slot);
         }
     }
 
@@ -297,7 +230,7 @@ impl ThreadHeap {
 
     /// Notes that its thread takes a slow way `now`, in milliseconds, and sends everything home if that is the first
     /// one for long. The caller holds no lock but `shared`.
-    pub(crate) fn flush_if_idle(&'static self, now: u64) {
+    pub(super) fn flush_if_idle(&'static self, now: u64) {
         let idle_at = self.idle_at.replace(now.saturating_add(settings::decay_ms().max(1)));
         if idle_at > 0 && now >= idle_at {
             self.flush_idle();

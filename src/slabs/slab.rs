@@ -20,9 +20,7 @@ use super::class::{self, Class, Shape};
 use super::handover::Notice;
 use super::names::{HeapName, SlabName};
 use super::slot::{self, FREE, FreeSlot, NEW};
-use super::sync::{
-    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Cell, Ordering,
-};
+use super::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Cell, Ordering};
 use crate::base::addr;
 use crate::base::fatal::debug_law;
 use crate::base::law::{BrokenLaw, law};
@@ -49,11 +47,15 @@ pub(crate) struct Slab {
     hint: Cell<u32>,
     /// Slots from here on were never taken.
     carved: AtomicU32,
-    /// Whether the whole pages of its free slots have gone back since a slot was last taken.
-    pub(crate) is_purged: AtomicBool,
+    /// The round of the owner in which its free pages were looked at last.
+    pub(super) looked_in: Cell<u32>,
     pub(super) prev: Cell<Option<&'static Slab>>,
     pub(crate) next: Cell<Option<&'static Slab>>,
     pub(super) is_listed: Cell<bool>,
+    // What the owner and others change.
+    /// Pages that had free slots only at the last look, and those that have gone back: see [`pages`].
+    seen: &'static [AtomicU64],
+    clean: &'static [AtomicU64],
     // What others change.
     pub(super) remote: &'static [AtomicU64],
     pub(super) notice: Notice,
@@ -73,12 +75,12 @@ impl fmt::Debug for Slab {
 
 impl Slab {
     /// A descriptor without a slab. `states` has one place more than the slab has slots, `free` and `remote` a bit for
-    /// each slot; all are zero.
+    /// each slot, `seen` and `clean` one for each page; all are zero.
     pub(super) fn new(
         class: Class,
         states: &'static [AtomicU8],
-        free: &'static [AtomicU64],
-        remote: &'static [AtomicU64],
+        [free, remote]: [&'static [AtomicU64]; 2],
+        [seen, clean]: [&'static [AtomicU64]; 2],
     ) -> Self {
         let shape = class.shape();
         Self {
@@ -91,10 +93,12 @@ impl Slab {
             free_count: Cell::new(0),
             hint: Cell::new(0),
             carved: AtomicU32::new(0),
-            is_purged: AtomicBool::new(false),
+            looked_in: Cell::new(0),
             prev: Cell::new(None),
             next: Cell::new(None),
             is_listed: Cell::new(false),
+            seen,
+            clean,
             remote,
             notice: Notice::new(),
             owner: AtomicUsize::new(0),
@@ -243,11 +247,9 @@ impl Slab {
         word(self.free) | word(self.remote)
     }
 
-    /// From which slot on none was ever taken, and whether all whole pages of free slots before it have gone back.
-    pub(crate) fn carved_and_purged(&self) -> (usize, bool) {
-        let has_news = self.remote.iter().any(|word| word.load(Ordering::Relaxed) != 0);
-        let is_purged = self.is_purged.load(Ordering::Relaxed) && !has_news;
-        (self.carved.load(Ordering::Relaxed) as usize, is_purged)
+    /// From which slot on none was ever taken.
+    pub(crate) fn carved(&self) -> usize {
+        self.carved.load(Ordering::Relaxed) as usize
     }
 
     /// Whether slot `index` waits in the free words.
@@ -275,6 +277,7 @@ impl Slab {
         self.free_count.set(self.slots() as u32);
         self.hint.set(0);
         self.carved.store(0, Ordering::Relaxed);
+        self.forget_marks();
         self.give_to(owner);
         self.start.store(start, Ordering::Release);
     }
@@ -334,7 +337,6 @@ impl Slab {
         debug_law!(before & bits == 0, "a slot is in one place (I1)");
         word.store(before | bits, Ordering::Relaxed);
         self.free_count.set(self.free_count.get() + bits.count_ones());
-        self.is_purged.store(false, Ordering::Relaxed);
         #[expect(clippy::cast_possible_truncation, reason = "at most 128 words")]
         self.hint.set(self.hint.get().min(index as u32));
     }
@@ -342,7 +344,8 @@ impl Slab {
     /// Takes up to `most` slots, lowest first, out of the free words and hands each to `take`.
     #[inline]
     pub(super) fn take(&self, most: usize, mut take: impl FnMut(FreeSlot)) {
-        let (mut left, mut index, mut end) = (most, self.hint.get() as usize, 0);
+        let (mut left, mut index, mut start, mut end) =
+            (most, self.hint.get() as usize, usize::MAX, 0);
         let (slot_bytes, carved) = (self.shape().slot_bytes, self.carved.load(Ordering::Relaxed));
         while left > 0
             && let Some(word) = self.free.get(index)
@@ -352,7 +355,7 @@ impl Slab {
             while bits != 0 && left > 0 {
                 let slot = first + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                (left, end) = (left - 1, slot + 1);
+                (left, start, end) = (left - 1, start.min(slot), slot + 1);
                 if let Some(state) = self.states.get(slot) {
                     if slot >= carved as usize {
                         state.store(NEW, Ordering::Relaxed);
@@ -365,24 +368,12 @@ impl Slab {
                 index += 1;
             }
         }
+        self.mark_used(start, end);
         #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
         let (hint, taken, end) = (index as u32, (most - left) as u32, end as u32);
         self.hint.set(hint);
         self.free_count.set(self.free_count.get() - taken);
         self.carved.store(carved.max(end), Ordering::Relaxed);
-        self.is_purged.store(false, Ordering::Relaxed);
-    }
-
-    /// The runs of slots in the free words that were taken before: first slot and number.
-    pub(crate) fn free_runs(&self) -> impl Iterator<Item = (usize, usize)> {
-        let end = self.carved.load(Ordering::Relaxed) as usize;
-        let mut next = 0;
-        core::iter::from_fn(move || {
-            let first = (next..end).find(|slot| self.is_in_free_words(*slot))?;
-            let behind = (first..end).find(|slot| !self.is_in_free_words(*slot)).unwrap_or(end);
-            next = behind;
-            Some((first, behind - first))
-        })
     }
 
     /// Checks what its owner says of its free slots. The caller is the owner, or acts for it. O(slots).
@@ -403,11 +394,12 @@ impl Slab {
             law(!is_free || !self.is_live(slot), "a slot is live or free (I1)", start)?;
             law(is_free || slot < carved || slot >= slots, "what was taken is carved", start)?;
         }
-        Ok(())
+        law(self.are_clean_pages_free(), "on a page that has gone back are free slots", start)
     }
 }
 
 pub(crate) mod claim;
+pub(crate) mod pages;
 mod recount;
 #[cfg(test)]
 mod tests;

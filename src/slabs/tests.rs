@@ -7,6 +7,7 @@ use super::class::{Class, MAX_SMALL, SLAB_GRANULE};
 use super::depot::Depot;
 use super::entry::Entry;
 use super::handover;
+use super::slab::pages::page_words;
 use super::slab::{Slab, WORD_SLOTS};
 use super::slab_map::SlabMap;
 use super::slot::{FREE, FreeSlot, LIVE, LiveSlot, Refused, SENT};
@@ -30,7 +31,9 @@ fn descriptor(class: Class) -> &'static Slab {
     let slots = class.shape().slots[1] as usize;
     let words = || leaked(slots.div_ceil(WORD_SLOTS), || AtomicU64::new(0));
     let states = leaked(slots + 1, || AtomicU8::new(FREE));
-    Box::leak(Box::new(Slab::new(class, states, words(), words())))
+    let page_words = page_words(slots, class.shape().slab_bytes(slots));
+    let pages = || leaked(page_words, || AtomicU64::new(0));
+    Box::leak(Box::new(Slab::new(class, states, [words(), words()], [pages(), pages()])))
 }
 
 /// A depot of its own, which stays.

@@ -26,9 +26,10 @@ use super::magazine::{Magazine, Stack};
 use super::names::HeapName;
 use super::notes::Notes;
 use super::outbox::Outbox;
+use super::rounds::Round;
 use super::slab::Slab;
 use super::slot::LiveSlot;
-use super::sync::{AtomicU32, Cell};
+use super::sync::{AtomicBool, AtomicU32, Cell};
 use super::view::View;
 use crate::base::addr;
 use crate::base::bump::Bump;
@@ -62,6 +63,16 @@ pub(crate) struct ThreadHeap {
     pub(super) empty_bytes: Cell<usize>,
     /// How much it may keep.
     pub(super) budget: Budget,
+    /// How far it has looked for pages to give back.
+    pub(super) round: Round,
+    /// Whether its magazines are armed, for how many calls they may be, until when that many, and when the last slow
+    /// way of free was taken: milliseconds.
+    pub(super) is_armed: Cell<bool>,
+    pub(super) armed_left: Cell<u32>,
+    pub(super) part_ends_at: Cell<u64>,
+    pub(super) freed_at: Cell<u64>,
+    /// Whether another thread ought to arm them.
+    pub(super) wants_arming: AtomicBool,
     /// When its thread has been away from all slow ways for long enough that its caches go home: milliseconds.
     pub(super) idle_at: Cell<u64>,
     /// The start of the block that its thread holds for a realloc; 0 while it holds none.
@@ -121,6 +132,12 @@ impl ThreadHeap {
             small_place_bytes: Cell::new(0),
             empty_bytes: Cell::new(0),
             budget: Budget::new(),
+            round: Round::new(),
+            is_armed: Cell::new(false),
+            armed_left: Cell::new(0),
+            part_ends_at: Cell::new(0),
+            freed_at: Cell::new(0),
+            wants_arming: AtomicBool::new(false),
             idle_at: Cell::new(0),
             held: Cell::new(0),
             is_retired: Cell::new(false),
@@ -278,6 +295,7 @@ impl ThreadHeap {
         self.space.set(Bump::EMPTY);
         self.place_bytes.set(0);
         self.small_place_bytes.set(0);
+        self.is_armed.set(false);
         self.notes.forget();
         self.outer.set(None);
         self.inner.set(None);

@@ -4,6 +4,8 @@
 #[path = "../helpers/mod.rs"]
 mod helpers;
 
+use std::fs;
+
 use helpers::signed::sign;
 use mems::inspect::ReadError;
 use mems::{Snapshot, snapshot};
@@ -58,6 +60,15 @@ fn what_was_written_is_read() {
     read_and_ask(&file).unwrap();
 }
 
+/// What the fuzzer begins with leads it behind the first tests.
+#[test]
+fn the_seeds_of_the_fuzzer_are_snapshots() {
+    for seed in fs::read_dir("fuzz/seeds/snapshot").unwrap().flatten() {
+        let bytes = fs::read(seed.path()).unwrap();
+        assert!(Snapshot::from_bytes(&bytes[1..]).is_ok(), "{seed:?}");
+    }
+}
+
 #[test]
 fn a_cut_file_is_refused() {
     let file = sample();
@@ -78,12 +89,12 @@ fn each_law_is_checked() {
     let (spans, segments, slabs, words) = (count(0), count(1), count(2), count(3));
     let segment = HEADER + 3 * spans;
     let slab = segment + 2 * segments;
-    let state = slab + 6 * slabs;
+    let state = slab + 7 * slabs;
     let class = state + words;
     let thread = class + count(4);
     assert_eq!(8 * (thread + 4 * count(5) + 1), file.len(), "as docs/snapshot-format.md has it");
-    let word_of = |index: usize| usize::try_from(get(&file, slab + 6 * index + 5)).unwrap() + state;
-    let slots_of = |index: usize| usize::try_from(get(&file, slab + 6 * index + 3) >> 32).unwrap();
+    let word_of = |index: usize| usize::try_from(get(&file, slab + 7 * index + 5)).unwrap() + state;
+    let slots_of = |index: usize| usize::try_from(get(&file, slab + 7 * index + 3) >> 32).unwrap();
     let few = (0..slabs).find(|index| slots_of(*index) < 64).map(word_of).unwrap();
     let has_cached = |word: &usize| get(&file, word + 1) != 0;
     let both =
@@ -155,7 +166,7 @@ proptest! {
     #[test]
     fn noise_is_refused(mut noise in prop::collection::vec(any::<u8>(), 0..4096), begins_well in any::<bool>()) {
         if begins_well && noise.len() >= 16 {
-            noise[..16].copy_from_slice(b"MeMSsnap\x01\0\0\0\0\0\0\0");
+            noise[..16].copy_from_slice(b"MeMSsnap\x02\0\0\0\0\0\0\0");
         }
         prop_assert!(Snapshot::from_bytes(&noise).is_err());
     }

@@ -14,6 +14,18 @@ impl Slab {
             }
             self.state(slot).into_iter().for_each(|state| state.store(LOST, Ordering::Relaxed));
         }
+        self.mark_used(first, first + count);
+    }
+
+    /// Does the same with slots that others have sent home. The caller holds the remote words.
+    pub(crate) fn lose_sent(&self, first: usize, count: usize) {
+        for slot in first..first + count {
+            self.state(slot).into_iter().for_each(|state| state.store(LOST, Ordering::Relaxed));
+            if let Some(word) = self.remote.get(slot / WORD_SLOTS) {
+                word.fetch_and(!(1 << (slot % WORD_SLOTS)), Ordering::SeqCst);
+            }
+        }
+        self.mark_used(first, first + count);
     }
 
     /// Makes slot `index` live again, if it is one on which a realloc worked whose thread has vanished.
@@ -78,9 +90,7 @@ impl Slab {
             }
         }
         self.notice.forget();
-        if self.is_purged.load(Ordering::Relaxed) {
-            self.is_purged.store(false, Ordering::Relaxed);
-        }
+        self.forget_marks();
         if self.carved.load(Ordering::Relaxed) < carved {
             self.carved.store(carved, Ordering::Relaxed);
         }

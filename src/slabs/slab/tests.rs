@@ -29,7 +29,12 @@ fn slab() -> &'static Slab {
     let class = Class::of(1000, 8).expect("a class");
     let words = || Box::leak(Box::new([AtomicU64::new(0)]));
     let states: Vec<_> = (0..=class.shape().slots[0]).map(|_| AtomicU8::new(FREE)).collect();
-    let slab: &Slab = Box::leak(Box::new(Slab::new(class, states.leak(), words(), words())));
+    let slab: &Slab = Box::leak(Box::new(Slab::new(
+        class,
+        states.leak(),
+        [words(), words()],
+        [words(), words()],
+    )));
     // SAFETY: nobody looks for the heap that lies there.
     let owner = unsafe { HeapName::at(NonZeroUsize::MIN) };
     slab.begin(1 << 50, class, owner);

@@ -1,0 +1,302 @@
+//! A slab's pages: on which of them all slots are free, which of these were seen so before, and which have gone back.
+//!
+//! Two bits a page say the latter, *seen* and *clean*. A thread that may give a page back sets them; the owner, who
+//! alone takes slots out of a slab, ends both where he does so. A thread may give a page back if all of its slots are
+//! its to take: the owner's are those at home in the free words, and those in the remote words are the thread's that
+//! holds these ([`Notice::hold`]). A slab of one slot has one page, which is all of it.
+//!
+//! [`Notice::hold`]: super::super::handover::Notice::hold
+
+use super::super::class::MAX_SMALL_SLAB_BYTES;
+use super::super::slot::SENT;
+use super::super::sync::{AtomicU64, Ordering};
+use super::{Slab, WORD_SLOTS};
+use crate::base::os::{Os, System};
+use crate::base::round::align_up;
+
+/// The smallest page that any system has, in bytes.
+const LEAST_PAGE: usize = 4096;
+/// Words with a bit for each page of a slab.
+const MOST_WORDS: usize = MAX_SMALL_SLAB_BYTES / LEAST_PAGE / WORD_SLOTS;
+
+/// How many words have a bit for each page of a slab with that many slots and bytes.
+pub(in crate::slabs) fn page_words(slots: usize, slab_bytes: usize) -> usize {
+    if slots == 1 { 1 } else { slab_bytes.div_ceil(LEAST_PAGE * WORD_SLOTS) }
+}
+
+/// Which pages go back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// All on which there are free slots only.
+    All,
+    /// Those of which that was seen before.
+    SeenBefore,
+}
+
+/// Some pages of a slab.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pages([u64; MOST_WORDS]);
+
+impl Pages {
+    /// Adds the pages of a range.
+    fn add(&mut self, first: usize, end: usize) {
+        for (bits, index) in self.0.iter_mut().zip(0..) {
+            *bits |= ones_within(first, end, index);
+        }
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0 == [0; MOST_WORDS]
+    }
+
+    /// The runs of neighbouring pages: the first one, and how many there are.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let words = self.0;
+        runs(move |index| words.get(index).copied())
+    }
+
+    /// The pages of `other` that are not among these.
+    fn missing(&self, other: &Self) -> Self {
+        let mut missing = Self::default();
+        for (bits, (has, wants)) in missing.0.iter_mut().zip(self.0.iter().zip(&other.0)) {
+            *bits = wants & !has;
+        }
+        missing
+    }
+}
+
+/// The bits of word `index` that are numbered from `first` to `end`, those of all words counted together.
+fn ones_within(first: usize, end: usize, index: usize) -> u64 {
+    let below = |bit: usize| match bit.saturating_sub(index * WORD_SLOTS) {
+        bits if bits < WORD_SLOTS => (1 << bits) - 1,
+        _ => u64::MAX,
+    };
+    below(end) & !below(first)
+}
+
+/// The runs of bits that are set: the number of the first one, and how many there are. `word` tells the words.
+fn runs(word: impl Fn(usize) -> Option<u64>) -> impl Iterator<Item = (usize, usize)> {
+    // The first bit from `from` on that is set, or is not; where there is none, the first one behind all.
+    let next = move |from: usize, is_set: bool| {
+        let (mut index, mut skipped) = (from / WORD_SLOTS, from % WORD_SLOTS);
+        while let Some(bits) = word(index) {
+            let wanted = (if is_set { bits } else { !bits }) >> skipped;
+            if wanted != 0 {
+                return index * WORD_SLOTS + skipped + wanted.trailing_zeros() as usize;
+            }
+            (index, skipped) = (index + 1, 0);
+        }
+        index * WORD_SLOTS
+    };
+    let mut behind = 0;
+    core::iter::from_fn(move || {
+        let first = next(behind, true);
+        behind = next(first, false);
+        (first < behind).then_some((first, behind - first))
+    })
+}
+
+impl Slab {
+    /// Where the first whole page starts, and the bytes of a page.
+    fn frame(&self) -> (usize, usize) {
+        let start = self.start();
+        if self.slots() == 1 {
+            return (start, self.slab_bytes());
+        }
+        let page = System.page_size();
+        (align_up(start, page).unwrap_or(start), page)
+    }
+
+    /// The whole pages on which there are only slots of which `word` has the bits.
+    fn pages_of(&self, word: impl Fn(usize) -> u64) -> Pages {
+        let (frame, page) = self.frame();
+        let before = frame - self.start();
+        let mut pages = Pages::default();
+        for (first, count) in runs(|index| (index < self.free.len()).then(|| word(index))) {
+            let [start, end] = self.bytes_of(first, first + count);
+            pages.add(
+                start.saturating_sub(before).div_ceil(page),
+                end.saturating_sub(before) / page,
+            );
+        }
+        pages
+    }
+
+    /// Where slots from `first` up to `end` start and end, in bytes from the slab's start. What is left behind the last
+    /// slot is taken for a part of that.
+    fn bytes_of(&self, first: usize, end: usize) -> [usize; 2] {
+        let slot_bytes = self.shape().slot_bytes;
+        let is_last = end == self.slots();
+        [first * slot_bytes, if is_last { self.slab_bytes() } else { end * slot_bytes }]
+    }
+
+    /// The pages whose slots are all in the free words and were taken before. Asked by the owner.
+    pub(crate) fn free_pages(&self) -> Pages {
+        self.pages_of(|index| self.taken_before(index, self.free))
+    }
+
+    /// The pages whose slots have all been sent home. Asked by who holds the remote words.
+    pub(in crate::slabs) fn sent_pages(&self) -> Pages {
+        self.pages_of(|index| load(self.remote, index))
+    }
+
+    /// Bytes of pages that have gone back, and of those that have not whose slots have all been sent home.
+    pub(crate) fn given_back_and_sent(&self) -> (usize, usize) {
+        let page = self.frame().1;
+        let clean = self.clean.iter().map(|word| word.load(Ordering::Relaxed).count_ones());
+        let sent = self.dirty(&self.sent_pages());
+        (
+            page * clean.sum::<u32>() as usize,
+            page * sent.runs().map(|(_, count)| count).sum::<usize>(),
+        )
+    }
+
+    /// Of word `index` the slots that were taken before.
+    fn taken_before(&self, index: usize, words: &[AtomicU64]) -> u64 {
+        let carved = self.carved.load(Ordering::Relaxed) as usize;
+        load(words, index) & ones_within(0, carved, index)
+    }
+
+    /// Those of the pages that have not gone back.
+    fn dirty(&self, pages: &Pages) -> Pages {
+        let mut dirty = *pages;
+        for (bits, clean) in dirty.0.iter_mut().zip(self.clean) {
+            *bits &= !clean.load(Ordering::Relaxed);
+        }
+        dirty
+    }
+
+    /// Of the pages, on which there are free slots only, those that go back now; the others count as seen from now
+    /// on. And whether there are any others.
+    pub(crate) fn due(&self, pages: &Pages, which: Which) -> (Pages, bool) {
+        let (mut due, mut wait) = (self.dirty(pages), false);
+        if which == Which::SeenBefore {
+            for (bits, seen) in due.0.iter_mut().zip(self.seen) {
+                let new = *bits & !seen.load(Ordering::Relaxed);
+                if new != 0 {
+                    seen.fetch_or(new, Ordering::Relaxed);
+                    (wait, *bits) = (true, *bits & !new);
+                }
+            }
+        }
+        (due, wait)
+    }
+
+    /// Start and length of a run of pages.
+    pub(crate) fn page_run(&self, first: usize, count: usize) -> (usize, usize) {
+        let (frame, page) = self.frame();
+        (frame + first * page, count * page)
+    }
+
+    /// The slots that have bytes in a run of bytes, or end where it starts: the first one, and how many there are.
+    pub(crate) fn slots_within(&self, start: usize, len: usize) -> (usize, usize) {
+        let (offset, slot_bytes) = (start - self.start(), self.shape().slot_bytes);
+        let first = (offset / slot_bytes).min(self.slots() - 1);
+        let end = (offset + len).div_ceil(slot_bytes).min(self.slots());
+        (first, end - first)
+    }
+
+    /// Notes that a run of whole pages has gone back.
+    pub(crate) fn mark_clean(&self, start: usize, len: usize) {
+        let (frame, page) = self.frame();
+        let first = (start - frame) / page;
+        for (index, (seen, clean)) in self.seen.iter().zip(self.clean).enumerate() {
+            let bits = ones_within(first, first + len / page, index);
+            if bits != 0 {
+                clean.fetch_or(bits, Ordering::Relaxed);
+                seen.fetch_and(!bits, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Notes that slots from `first` up to `end` have been taken, so that their pages are not free any more.
+    #[inline]
+    pub(in crate::slabs) fn mark_used(&self, first: usize, end: usize) {
+        let mut marks = self.seen.iter().chain(self.clean);
+        if first < end && marks.any(|word| word.load(Ordering::Relaxed) != 0) {
+            self.end_marks(first, end);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_marks(&self, first: usize, end: usize) {
+        let ([start, end], (frame, page)) = (self.bytes_of(first, end), self.frame());
+        let before = frame - self.start();
+        let from = start.saturating_sub(before) / page;
+        let to = end.saturating_sub(before).div_ceil(page);
+        for (index, (seen, clean)) in self.seen.iter().zip(self.clean).enumerate() {
+            let bits = ones_within(from, to, index);
+            for word in [seen, clean] {
+                // Who gives other pages back meanwhile sets their bits.
+                if word.load(Ordering::Relaxed) & bits != 0 {
+                    word.fetch_and(!bits, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Forgets all marks: what was there has gone, or is not known.
+    pub(super) fn forget_marks(&self) {
+        for word in self.seen.iter().chain(self.clean) {
+            if word.load(Ordering::Relaxed) != 0 {
+                word.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Of pages whose slots have all been sent home, the address of one that is not in that state, if there is any: two
+    /// frees of it were accepted, or it is lost.
+    pub(in crate::slabs) fn not_sent_on(&self, pages: &Pages) -> Option<usize> {
+        let mut slots = pages.runs().flat_map(|(first, count)| {
+            let (start, len) = self.page_run(first, count);
+            let (first, count) = self.slots_within(start, len);
+            first..first + count
+        });
+        slots.find(|slot| self.state_now(*slot) != SENT).map(|slot| self.slot_start(slot))
+    }
+
+    /// Whether each page that has gone back has slots only that are home. The caller is the owner, or acts for it.
+    pub(super) fn are_clean_pages_free(&self) -> bool {
+        let mut clean = Pages::default();
+        for (bits, word) in clean.0.iter_mut().zip(self.clean) {
+            *bits = word.load(Ordering::Acquire);
+        }
+        self.pages_of(|index| self.home(index)).missing(&clean).is_empty()
+    }
+}
+
+fn load(words: &[AtomicU64], index: usize) -> u64 {
+    words.get(index).map_or(0, |word| word.load(Ordering::Acquire))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs_of(words: &[u64]) -> Vec<(usize, usize)> {
+        runs(|index| words.get(index).copied()).collect()
+    }
+
+    #[test]
+    fn runs_go_on_from_word_to_word() {
+        assert_eq!(runs_of(&[]), []);
+        assert_eq!(runs_of(&[0, 0]), []);
+        assert_eq!(runs_of(&[u64::MAX, u64::MAX]), [(0, 128)]);
+        assert_eq!(runs_of(&[1 << 63, 1, 0b110]), [(63, 2), (129, 2)]);
+        assert_eq!(runs_of(&[0b1011, 0, 1 << 63]), [(0, 2), (3, 1), (191, 1)]);
+    }
+
+    #[test]
+    fn pages_of_a_range_are_those_from_the_first_to_the_last() {
+        for first in (0..=256).step_by(3) {
+            for end in (0..=256).step_by(5) {
+                let mut pages = Pages::default();
+                pages.add(first, end);
+                let expected = if first < end { vec![(first, end - first)] } else { vec![] };
+                assert_eq!(pages.runs().collect::<Vec<_>>(), expected);
+            }
+        }
+    }
+}
