@@ -30,7 +30,7 @@ pub(crate) struct Policy {
 
 impl Policy {
     /// What holds where nothing else is wanted.
-    pub(super) const DEFAULT: Self = Self { decay_ms: 1000, retained_bytes: None };
+    pub(super) const DEFAULT: Self = Self { decay_ms: 100, retained_bytes: None };
 }
 
 /// The low-water marks.

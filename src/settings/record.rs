@@ -61,7 +61,7 @@ impl Settings {
     /// What holds where nothing is set.
     pub(crate) const DEFAULT: Self = Self {
         retained_bytes: None,
-        decay_ms: 1000,
+        decay_ms: 100,
         cache_bytes: usize::MAX,
         limit_bytes: usize::MAX,
         reserve_bytes: None,

@@ -1,0 +1,259 @@
+//! Memory follows what is live: pages between live blocks, blocks that others freed of a thread that sleeps, and what a
+//! thread has left that is served by its caches alone. Each case prints what is resident, in MiB.
+#![allow(unsafe_code, reason = "touches blocks, and forks")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "../helpers/mod.rs"]
+mod helpers;
+
+use core::time::Duration;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+use helpers::piece::{MEMS, Piece};
+use helpers::proc::status_bytes;
+use helpers::trials::{Answer, Trials};
+use helpers::{Rng, child, scaled};
+
+#[global_allocator]
+static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
+
+const MIB: usize = 1 << 20;
+const PATIENCE_SECONDS: u32 = 240;
+/// The bytes that a case has live, in MiB.
+const MOST: usize = scaled(64, 256);
+
+/// Blocks of `size` bytes, full, `MOST` MiB of them.
+fn blocks(size: usize) -> Vec<Piece> {
+    let piece = |seed| {
+        let piece = Piece::new(size, 8, seed).expect("there is memory");
+        // SAFETY: the block is live, and has that many bytes.
+        unsafe { piece.pointer().write_bytes(0xA5, size) };
+        piece
+    };
+    (0..(MOST * MIB / size) as u64).map(piece).collect()
+}
+
+/// Frees a block without a look at its bytes.
+fn discard(piece: &Piece) {
+    // SAFETY: the block is live with its layout, and nobody uses the piece again, which has no destructor.
+    unsafe { core::alloc::GlobalAlloc::dealloc(&MEMS, piece.pointer(), piece.layout()) };
+}
+
+/// Resident bytes beyond what there were before, in MiB.
+fn resident_above(base: usize) -> usize {
+    status_bytes("VmRSS").saturating_sub(base) / MIB
+}
+
+/// Calls of all small sizes, some of which miss their cache, for as long as that takes.
+fn call_for(rng: &mut Rng, time: Duration) {
+    let (start, mut kept) = (Instant::now(), Vec::with_capacity(1000));
+    while start.elapsed() < time {
+        for _ in 0..1000 {
+            kept.push(Piece::new(rng.size(10), 8, rng.next()).expect("there is memory"));
+        }
+        kept.drain(..).for_each(Piece::free);
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// What all cases begin with: nothing that others have left.
+fn begin() -> usize {
+    MEMS.trim();
+    status_bytes("VmRSS")
+}
+
+/// A thread makes blocks and sleeps, another one frees them and goes on with `work`; what is resident then. The first
+/// one wakes and uses its memory again.
+fn free_of_a_sleeper(size: usize, work: impl FnOnce()) -> Result<[usize; 2], String> {
+    let base = begin();
+    let (give, take) = mpsc::channel();
+    let (wake, sleep) = mpsc::channel();
+    let owner = thread::spawn(move || {
+        give.send(blocks(size)).expect("somebody takes them");
+        sleep.recv().expect("somebody wakes it");
+        let again = blocks(size);
+        again.into_iter().for_each(|piece| discard(&piece));
+    });
+    let taken = take.recv().map_err(|error| error.to_string())?;
+    // Until the owner sleeps: it could take in what comes home before it does.
+    thread::sleep(Duration::from_millis(300));
+    taken.iter().for_each(discard);
+    drop(taken);
+    let freed = resident_above(base);
+    work();
+    let after = resident_above(base);
+    MEMS.check().map_err(|broken| broken.to_string())?;
+    wake.send(()).map_err(|error| error.to_string())?;
+    owner.join().map_err(|_| "the owner has died".to_owned())?;
+    MEMS.check().map_err(|broken| broken.to_string())?;
+    Ok([freed, after])
+}
+
+fn answer(figures: String, holds: bool) -> Result<Answer, String> {
+    if holds { Ok(Answer::Passed(figures)) } else { Err(figures) }
+}
+
+/// Found with 1 GiB in boxes that a thread made and another one freed: five trims took nothing back.
+fn blocks_of_a_sleeping_thread() -> Result<Answer, String> {
+    let mut rng = Rng::announced("a sleeping thread", 0x51ee);
+    let mut figures = String::new();
+    let mut holds = true;
+    for size in [256, 5000, 200_000] {
+        let decay = || call_for(&mut rng, Duration::from_secs(2));
+        let [freed, after] = free_of_a_sleeper(size, decay)?;
+        let [_, trimmed] = free_of_a_sleeper(size, || _ = MEMS.trim())?;
+        figures += &format!("{size} bytes: {freed}, after 2 s {after}, trimmed {trimmed}; ");
+        holds &= freed > MOST / 2 && after <= MOST / 4 && trimmed <= MOST / 16;
+    }
+    answer(figures, holds)
+}
+
+/// Found with 4 KiB boxes of which every 64th stayed: no page between them ever went back.
+fn pages_between_live_blocks() -> Result<Answer, String> {
+    let mut rng = Rng::announced("live blocks", 0x5ba5);
+    let base = begin();
+    let pieces = blocks(4096);
+    let (kept, others): (Vec<_>, Vec<_>) =
+        pieces.into_iter().enumerate().partition(|(number, _)| number % 64 == 0);
+    others.iter().for_each(|(_, piece)| discard(piece));
+    drop(others);
+    let freed = resident_above(base);
+    call_for(&mut rng, Duration::from_secs(3));
+    let after = resident_above(base);
+    MEMS.check().map_err(|broken| broken.to_string())?;
+    for (number, piece) in &kept {
+        // SAFETY: the block is live, and has 4096 bytes.
+        let bytes = unsafe { core::slice::from_raw_parts(piece.pointer(), piece.size()) };
+        if bytes.iter().any(|byte| *byte != 0xA5) {
+            return Err(format!("block {number} has lost its bytes"));
+        }
+        discard(piece);
+    }
+    let live = kept.len() * 4096 / MIB;
+    let figures = format!("{live} live, {freed} when freed, {after} after 3 s of calls");
+    answer(figures, after <= live + MOST / 16)
+}
+
+/// Found with a server that had dropped all it had and did little from then on: what its caches serve tells nobody.
+fn a_thread_that_its_caches_serve() -> Result<Answer, String> {
+    let base = begin();
+    let pieces = blocks(5000);
+    // Every other one first, so that there are pages in slabs as well as holes.
+    let (even, odd): (Vec<_>, Vec<_>) =
+        pieces.into_iter().enumerate().partition(|(number, _)| number % 2 == 0);
+    even.iter().chain(&odd).for_each(|(_, piece)| discard(piece));
+    drop((even, odd));
+    let freed = resident_above(base);
+    for number in 0..50 {
+        Piece::new(64, 8, number).expect("there is memory").free();
+        thread::sleep(Duration::from_millis(40));
+    }
+    let after = resident_above(base);
+    MEMS.check().map_err(|broken| broken.to_string())?;
+    answer(format!("{freed} when freed, {after} after 50 calls in 2 s"), after <= MOST / 8)
+}
+
+/// Found by reading: what a thread has left that was too busy to look at the clock, and is served by its caches.
+fn a_busy_thread_that_its_caches_serve() -> Result<Answer, String> {
+    let mut rng = Rng::announced("another thread", 0xB5);
+    let base = begin();
+    let (say, hear) = mpsc::channel();
+    let busy = thread::spawn(move || {
+        blocks(5000).iter().for_each(discard);
+        let pair = |number| Piece::new(64, 8, number).expect("there is memory").free();
+        (0..100_000).for_each(pair);
+        say.send(resident_above(base)).expect("somebody listens");
+        for number in 0..100 {
+            pair(number);
+            thread::sleep(Duration::from_millis(20));
+        }
+        resident_above(base)
+    });
+    let freed = hear.recv().map_err(|error| error.to_string())?;
+    call_for(&mut rng, Duration::from_secs(1));
+    let after = busy.join().map_err(|_| "a thread has died".to_owned())?;
+    MEMS.check().map_err(|broken| broken.to_string())?;
+    let figures =
+        format!("{freed} when freed, {after} after 100 calls in 2 s beside another thread");
+    answer(figures, after <= MOST / 8)
+}
+
+/// A child uses what its parent has given back, with threads of which it has only the heaps.
+fn a_child_of_it() -> Result<Answer, String> {
+    let mut status = 0;
+    let figures = free_of_a_sleeper(256, || {
+        MEMS.trim();
+        // SAFETY: the child runs what a single thread may, and ends by `_exit`.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            child::watchdog(60);
+            let pieces = blocks(256);
+            let is_well = MEMS.check().is_ok();
+            pieces.iter().for_each(discard);
+            MEMS.trim();
+            let is_small = status_bytes("VmRSS") < MOST / 4 * MIB;
+            child::exit_now(i32::from(!(is_well && is_small && MEMS.check().is_ok())));
+        }
+        // SAFETY: `status` is a valid place for the answer.
+        let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        assert_eq!(waited, pid, "a child");
+    })?;
+    answer(format!("{figures:?}, status {status:#x}"), status == 0)
+}
+
+/// Threads that make, send, free and sleep at random, beside one that trims all the time.
+fn sleepers_beside_trims() -> Result<Answer, String> {
+    const THREADS: usize = 4;
+    let rounds = scaled(60, 300);
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        (0..THREADS).map(|_| mpsc::sync_channel::<Vec<Piece>>(2)).unzip();
+    let workers: Vec<_> = receivers
+        .into_iter()
+        .enumerate()
+        .map(|(number, receiver)| {
+            let next = senders[(number + 1) % THREADS].clone();
+            thread::spawn(move || {
+                let mut rng = Rng::announced("a sleeper", number as u64);
+                for _ in 0..rounds {
+                    let size = [64, 256, 1024, 5000, 70_000][rng.below(5)];
+                    let count = (MIB / size).min(4000);
+                    let pieces: Vec<_> = (0..count)
+                        .map(|_| Piece::new(size, 8, rng.next()).expect("there is memory"))
+                        .collect();
+                    next.send(pieces).expect("the next one");
+                    for piece in receiver.recv().expect("the one before") {
+                        // Looks at its bytes.
+                        piece.free();
+                    }
+                    thread::sleep(Duration::from_millis(rng.below(4) as u64));
+                }
+            })
+        })
+        .collect();
+    drop(senders);
+    let mut trims = 0;
+    while workers.iter().any(|worker| !worker.is_finished()) {
+        MEMS.trim();
+        trims += 1;
+    }
+    for worker in workers {
+        worker.join().map_err(|_| "a thread has died".to_owned())?;
+    }
+    MEMS.check().map_err(|broken| broken.to_string())?;
+    answer(format!("{THREADS} threads, {rounds} rounds, {trims} trims"), true)
+}
+
+fn main() -> ExitCode {
+    child::watchdog(PATIENCE_SECONDS);
+    let mut trials = Trials::alone();
+    trials.case("blocks_of_a_sleeping_thread", blocks_of_a_sleeping_thread);
+    trials.case("pages_between_live_blocks", pages_between_live_blocks);
+    trials.case("a_thread_that_its_caches_serve", a_thread_that_its_caches_serve);
+    trials.case("a_busy_thread_that_its_caches_serve", a_busy_thread_that_its_caches_serve);
+    trials.case("a_child_of_it", a_child_of_it);
+    trials.case("sleepers_beside_trims", sleepers_beside_trims);
+    trials.finish()
+}
