@@ -9,10 +9,11 @@ use mems::internal::set_variable;
 use mems::{MemsAlloc, OnMisuse, Settings};
 
 /// The variables whose values are no paths: each path that is set stays mapped for ever.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "MEMS_HARDEN",
     "MEMS_RETAINED_BYTES",
     "MEMS_DECAY_MS",
+    "MEMS_BACKGROUND",
     "MEMS_CACHE_BYTES",
     "MEMS_LIMIT",
     "MEMS_RESERVE",
@@ -60,6 +61,7 @@ fn expected(mut settings: Settings, name: &str, text: &str) -> Option<Settings> 
         "MEMS_HARDEN" => {}
         "MEMS_RETAINED_BYTES" => settings.retained_bytes = Some(bytes(text)?),
         "MEMS_DECAY_MS" => settings.decay_ms = number(text)?,
+        "MEMS_BACKGROUND" => settings.background = flag(text)?,
         "MEMS_CACHE_BYTES" => settings.cache_bytes = bytes(text)?,
         "MEMS_LIMIT" => settings.limit_bytes = bytes(text)?,
         "MEMS_RESERVE" => settings.reserve_bytes = Some(bytes(text)?),

@@ -40,10 +40,14 @@ fn main() -> ExitCode {
     }
     match build("storm.c", &[]) {
         Ok(program) => {
-            for arguments in STORMS {
+            let forks_beside_it = (STORMS[0], Some(("MEMS_BACKGROUND", "1")));
+            let storms = STORMS.into_iter().map(|arguments| (arguments, None));
+            for (arguments, setting) in storms.chain([forks_beside_it]) {
                 let program = program.clone();
-                trials.case(arguments.join("_"), move || {
-                    let outcome = run_preloaded(Command::new(&program).args(arguments));
+                let with = if setting.is_some() { "_beside_the_background_thread" } else { "" };
+                trials.case(arguments.join("_") + with, move || {
+                    let outcome =
+                        run_preloaded(Command::new(&program).args(arguments).envs(setting));
                     if !outcome.status.success() {
                         return Err(outcome.describe());
                     }

@@ -47,6 +47,14 @@ impl Builder {
         self
     }
 
+    /// Sets [`Settings::background`]. The thread is started by the first call of all, blocks all signals, and looks a
+    /// few times in a decay time, once a second where nothing is idle. The child of a fork starts one of its own when
+    /// it takes a slow way, a decay time after the fork. Needs the feature `std`.
+    pub const fn background(mut self, on: bool) -> Self {
+        self.0.background = on;
+        self
+    }
+
     /// Sets [`Settings::cache_bytes`].
     pub const fn cache_bytes(mut self, bytes: usize) -> Self {
         self.0.cache_bytes = bytes;

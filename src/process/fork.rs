@@ -15,6 +15,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(feature = "std")]
+use super::background;
 use super::hardened;
 use super::plain::PROCESS_HEAP;
 use super::thread;
@@ -55,6 +57,8 @@ fn release(is_child: bool) {
 }
 
 extern "C" fn child() {
+    #[cfg(feature = "std")]
+    background::start_later();
     if IS_INTERRUPTED.load(Ordering::Relaxed) {
         return release(true);
     }

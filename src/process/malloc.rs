@@ -10,6 +10,8 @@
 use core::alloc::Layout;
 use core::ptr;
 
+#[cfg(feature = "std")]
+use super::background;
 use super::begin::begin;
 use super::fork;
 use super::hardened::hardened;
@@ -68,7 +70,10 @@ extern "C" fn malloc_slot_slow(layout: Layout, class: Class, built: &Settings) -
         return start_of(allocate(layout, built));
     }
     let slot = PROCESS_HEAP.allocate_slot(class, layout);
-    start_of(slot.or_else(|| PROCESS_HEAP.allocate_after_flush(layout)))
+    let slot = slot.or_else(|| PROCESS_HEAP.allocate_after_flush(layout));
+    #[cfg(feature = "std")]
+    background::start_if_due();
+    start_of(slot)
 }
 
 /// Large blocks, and those with a special alignment or of 0 bytes. `heap` is the thread's: here the compiler takes it
@@ -107,5 +112,7 @@ pub(crate) fn allocate(layout: Layout, built: &Settings) -> Option<Allocation> {
     // The heap can be used by now, and no lock is held: both may allocate.
     fork::register_once();
     image::pin_once();
+    #[cfg(feature = "std")]
+    background::start_once();
     allocation
 }

@@ -6,7 +6,7 @@
 //!
 //! From the ground up: [`image`] the program or library that has all of it; [`word`] and [`thread`] which heap is the
 //! calling thread's; [`plain`] the heap without settings; [`begin`] settings come into force; [`walk`] looking inside;
-//! [`hardened`] programs with more checks; [`trim`] memory that goes back;
+//! [`hardened`] programs with more checks; [`trim`] memory that goes back; `background` a thread that gives it back;
 //! [`fork`] what a child needs; [`malloc`] and [`free`] the calls; [`held`] a block whose bytes are moved; [`realloc`]
 //! the third call; [`question`] what else can be asked of a block; `region` what a closure leaves behind; [`c`] the
 //! fast paths for C.
@@ -19,6 +19,8 @@ pub(crate) mod begin;
 pub(crate) mod walk;
 mod hardened;
 pub(crate) mod trim;
+#[cfg(feature = "std")]
+mod background;
 mod fork;
 pub(crate) mod malloc;
 pub(crate) mod free;

@@ -19,7 +19,7 @@ use crate::base::os::System;
 /// Changes settings by a variable's value, or says what kind of value was expected.
 type Apply = fn(&mut Settings, &CStr) -> Result<(), &'static str>;
 
-const VARIABLE_COUNT: usize = 18;
+const VARIABLE_COUNT: usize = 19;
 /// All variables. `MEMS_HARDEN` comes first, so that the others make exceptions from it.
 const VARIABLES: [(&str, Apply); VARIABLE_COUNT] = [
     ("MEMS_HARDEN", |settings, text| {
@@ -33,6 +33,7 @@ const VARIABLES: [(&str, Apply); VARIABLE_COUNT] = [
         Ok(())
     }),
     ("MEMS_DECAY_MS", |settings, text| set(&mut settings.decay_ms, value::number, text)),
+    ("MEMS_BACKGROUND", |settings, text| set(&mut settings.background, value::flag, text)),
     ("MEMS_CACHE_BYTES", |settings, text| set(&mut settings.cache_bytes, value::bytes, text)),
     ("MEMS_LIMIT", |settings, text| set(&mut settings.limit_bytes, value::bytes, text)),
     ("MEMS_RESERVE", |settings, text| {

@@ -18,10 +18,13 @@ pub enum OnMisuse {
 #[non_exhaustive]
 pub struct Settings {
     /// Bytes of free pages that are kept when others go back to the system; `None` for the larger of 4 MiB and 1/8 of
-    /// what is live.
+    /// what is live. Pages of slabs do not count.
     pub retained_bytes: Option<usize>,
     /// Milliseconds that a free page is kept for its next user.
     pub decay_ms: usize,
+    /// Whether a thread of MeMS's own gives idle memory back for threads that make no calls; see
+    /// [`Builder::background`](crate::Builder::background).
+    pub background: bool,
     /// Bytes of slots that the caches of one thread have places for. Each size in use has at least two.
     pub cache_bytes: usize,
     /// Bytes that may be mapped for blocks and records at the most; see
@@ -62,6 +65,7 @@ impl Settings {
     pub(crate) const DEFAULT: Self = Self {
         retained_bytes: None,
         decay_ms: 100,
+        background: false,
         cache_bytes: usize::MAX,
         limit_bytes: usize::MAX,
         reserve_bytes: None,

@@ -307,6 +307,7 @@ fn what_is_in_force(trials: &mut Trials) {
         let variables = [
             ("MEMS_DECAY_MS", "5"),
             ("MEMS_RETAINED_BYTES", "1G"),
+            ("MEMS_BACKGROUND", "1"),
             ("MEMS_CACHE_BYTES", "64K"),
             ("MEMS_LIMIT", "512M"),
             ("MEMS_RESERVE", "2G"),
@@ -318,6 +319,7 @@ fn what_is_in_force(trials: &mut Trials) {
         let words = [
             "decay_ms: 5,",
             "retained_bytes: Some(1073741824)",
+            "background: true",
             "cache_bytes: 65536",
             "limit_bytes: 536870912",
             "reserve_bytes: Some(2147483648)",
@@ -332,6 +334,10 @@ fn what_is_in_force(trials: &mut Trials) {
         let words = ["guard: false", "canary: true", "zero_on_free: true", "random_slots: true"];
         says("show", &[("MEMS_HARDEN", "1"), ("MEMS_GUARD", "0")], &words)
     });
+}
+
+/// What is not taken, and what is said of it.
+fn what_is_ignored(trials: &mut Trials) {
     trials.case("invalid_values", || {
         let variables = [
             ("MEMS_DECAY_MS", "soon"),
@@ -464,6 +470,7 @@ fn main() -> ExitCode {
     }
     let mut trials = Trials::side_by_side();
     what_is_in_force(&mut trials);
+    what_is_ignored(&mut trials);
     where_blocks_lie(&mut trials);
     what_is_found(&mut trials);
     for mode in MODES {
