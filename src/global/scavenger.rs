@@ -29,9 +29,13 @@ use crate::process::trim::scavenge;
 /// # }
 /// ```
 ///
-/// What other threads have in their caches is theirs: a thread that will be idle for long calls
-/// [`MemsAlloc::thread_flush`](crate::MemsAlloc::thread_flush) first, since a few cached slots can keep many slabs.
-/// What the heap keeps for the next user (`MEMS_RETAINED_BYTES`) stays as well.
+/// What other threads have in their caches, and free pages in their slabs, are theirs: a thread that will be idle for
+/// long calls [`MemsAlloc::thread_flush`](crate::MemsAlloc::thread_flush) first, since a few cached slots can keep many
+/// slabs. What others have freed of its blocks goes back without it. What the heap keeps for the next user
+/// (`MEMS_RETAINED_BYTES`) stays as well.
+///
+/// `MEMS_BACKGROUND=1` starts such a thread in any program, without a line of code:
+/// [`Builder::background`](crate::Builder::background).
 ///
 /// # Fork
 ///
