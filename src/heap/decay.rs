@@ -14,8 +14,6 @@ use crate::base::clock;
 const QUARTERS: usize = 4;
 /// Idle bytes that are kept, whatever the heap holds.
 const KEPT_BYTES: usize = 4 << 20;
-/// A quarter that is this long, in milliseconds, is never over.
-const NEVER: u64 = 1 << 40;
 /// A heap keeps this part of its live bytes idle, if that is more than [`KEPT_BYTES`].
 const KEPT_SHARE: usize = 8;
 
@@ -100,7 +98,7 @@ impl Decay {
 
     /// Whether something may go back if nobody needs it for the whole time.
     pub(super) const fn waits(&self) -> bool {
-        self.last > self.most_kept && self.rests_in != self.quarter && self.quarter_ms < NEVER
+        self.last > self.most_kept && self.rests_in != self.quarter
     }
 
     /// Notes that `bytes` of what is dirty now were not needed all the time, though they were no hole.

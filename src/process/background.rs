@@ -13,6 +13,8 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::time::Duration;
+use std::thread;
 
 use super::trim::scavenge;
 use crate::base::clock;
@@ -108,17 +110,8 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
     let mut pause = often;
     loop {
         pause = if scavenge() { often } else { (2 * pause).min(MOST_PAUSE) };
-        sleep(pause);
+        thread::sleep(Duration::from_millis(pause));
     }
-}
-
-fn sleep(milliseconds: u64) {
-    let timespec = rustix::thread::Timespec {
-        tv_sec: (milliseconds / 1000).cast_signed(),
-        tv_nsec: (milliseconds % 1000 * 1_000_000).cast_signed(),
-    };
-    // Woken early it looks early.
-    let _ = rustix::thread::nanosleep(&timespec);
 }
 
 extern "C" fn ready() {

@@ -63,13 +63,14 @@ impl ThreadHeap {
             };
             let mut next = round.slab.take().filter(is_next).or(self.list(class).listed.get());
             while let Some(slab) = next {
-                if !step.goes_on(SLAB_LOOKS) {
+                if !step.goes_on() {
                     round.slab.set(Some(slab));
                     if step.is_refused {
                         round.end();
                     }
                     return step.is_refused;
                 }
+                step.count_look(SLAB_LOOKS);
                 // Asked first: a slab that loses all its free slots goes off the list.
                 next = slab.next.get();
                 if slab.looked_in.replace(round.number.get()) != round.number.get() {
@@ -138,8 +139,9 @@ impl Depot {
             }
         }
         let mut left = round.retired.unwrap_or_else(|| self.pool.lock().all_retired().count());
-        while left > 0 && step.goes_on(SLAB_LOOKS) {
+        while left > 0 && step.goes_on() {
             left -= 1;
+            step.count_look(SLAB_LOOKS);
             let Some(heap) = self.take_oldest_retired(ThreadHeap::has_left_something) else {
                 continue;
             };
@@ -176,13 +178,14 @@ impl Depot {
         let (base, covered, _) = self.map.extent();
         let (mut address, mut wait) = (from.max(base), false);
         while address < base + covered {
-            if !step.goes_on(1) {
+            if !step.goes_on() {
                 return (Some(address), wait);
             }
+            step.count_look(1);
             let slab = self.map.find(address).filter(|slab| slab.start() == address);
             address += SLAB_GRANULE;
             if let Some(slab) = slab.filter(|slab| slab.notice.is_sent()) {
-                step.goes_on(SLAB_LOOKS);
+                step.count_look(SLAB_LOOKS);
                 wait |= self.give_back_sent(slab, step);
             }
         }

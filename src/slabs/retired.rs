@@ -127,12 +127,7 @@ impl Depot {
     pub(crate) fn with_each_retired(&self, mut action: impl FnMut(&'static ThreadHeap)) {
         let count = self.pool.lock().all_retired().count();
         for _ in 0..count {
-            let oldest = {
-                let mut pool = self.pool.lock();
-                let oldest = pool.heaps.oldest_retired.map(ThreadHeap::named);
-                oldest.inspect(|heap| pool.revive(heap))
-            };
-            let Some(heap) = oldest else { break };
+            let Some(heap) = self.take_oldest_retired(|_| true) else { break };
             action(heap);
             // To the other end, so that the next one is one that was not done yet.
             self.retire_heap(heap);

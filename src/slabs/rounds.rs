@@ -43,11 +43,14 @@ impl Step {
         Self { which, looks, runs, given_back: 0, is_refused: false }
     }
 
-    /// Whether one look more may be taken, which counts as `looks`.
-    pub(super) const fn goes_on(&mut self, looks: usize) -> bool {
-        let goes_on = self.looks > 0 && self.runs > 0 && !self.is_refused;
+    /// Whether there may be one look more.
+    pub(super) const fn goes_on(&self) -> bool {
+        self.looks > 0 && self.runs > 0 && !self.is_refused
+    }
+
+    /// Counts a look, as that many.
+    pub(super) const fn count_look(&mut self, looks: usize) {
         self.looks = self.looks.saturating_sub(looks);
-        goes_on
     }
 }
 

@@ -56,13 +56,26 @@ impl Pages {
         runs(move |index| words.get(index).copied())
     }
 
-    /// The pages of `other` that are not among these.
-    fn missing(&self, other: &Self) -> Self {
-        let mut missing = Self::default();
-        for (bits, (has, wants)) in missing.0.iter_mut().zip(self.0.iter().zip(&other.0)) {
-            *bits = wants & !has;
+    /// How many there are.
+    fn count(&self) -> usize {
+        self.0.iter().map(|bits| bits.count_ones() as usize).sum()
+    }
+
+    /// Those that have a bit in these words.
+    fn marked(words: &[AtomicU64]) -> Self {
+        let mut pages = Self::default();
+        for (bits, word) in pages.0.iter_mut().zip(words) {
+            *bits = word.load(Ordering::Acquire);
         }
-        missing
+        pages
+    }
+
+    /// These, but for the others.
+    fn without(mut self, others: &Self) -> Self {
+        for (bits, others) in self.0.iter_mut().zip(others.0) {
+            *bits &= !others;
+        }
+        self
     }
 }
 
@@ -110,30 +123,27 @@ impl Slab {
 
     /// The whole pages on which there are only slots of which `word` has the bits.
     fn pages_of(&self, word: impl Fn(usize) -> u64) -> Pages {
-        let (frame, page) = self.frame();
-        let before = frame - self.start();
+        let page = self.frame().1;
         let mut pages = Pages::default();
         for (first, count) in runs(|index| (index < self.free.len()).then(|| word(index))) {
             let [start, end] = self.bytes_of(first, first + count);
-            pages.add(
-                start.saturating_sub(before).div_ceil(page),
-                end.saturating_sub(before) / page,
-            );
+            pages.add(start.div_ceil(page), end / page);
         }
         pages
     }
 
-    /// Where slots from `first` up to `end` start and end, in bytes from the slab's start. What is left behind the last
-    /// slot is taken for a part of that.
+    /// Where slots from `first` up to `end` start and end, in bytes from the start of the first whole page. What is left
+    /// behind the last slot is taken for a part of that.
     fn bytes_of(&self, first: usize, end: usize) -> [usize; 2] {
-        let slot_bytes = self.shape().slot_bytes;
-        let is_last = end == self.slots();
-        [first * slot_bytes, if is_last { self.slab_bytes() } else { end * slot_bytes }]
+        let (slot_bytes, before) = (self.shape().slot_bytes, self.frame().0 - self.start());
+        let end = if end == self.slots() { self.slab_bytes() } else { end * slot_bytes };
+        [first * slot_bytes, end].map(|offset| offset.saturating_sub(before))
     }
 
     /// The pages whose slots are all in the free words and were taken before. Asked by the owner.
     pub(crate) fn free_pages(&self) -> Pages {
-        self.pages_of(|index| self.taken_before(index, self.free))
+        let carved = self.carved();
+        self.pages_of(|index| load(self.free, index) & ones_within(0, carved, index))
     }
 
     /// The pages whose slots have all been sent home. Asked by who holds the remote words.
@@ -144,43 +154,22 @@ impl Slab {
     /// Bytes of pages that have gone back, and of those that have not whose slots have all been sent home.
     pub(crate) fn given_back_and_sent(&self) -> (usize, usize) {
         let page = self.frame().1;
-        let clean = self.clean.iter().map(|word| word.load(Ordering::Relaxed).count_ones());
-        let sent = self.dirty(&self.sent_pages());
-        (
-            page * clean.sum::<u32>() as usize,
-            page * sent.runs().map(|(_, count)| count).sum::<usize>(),
-        )
-    }
-
-    /// Of word `index` the slots that were taken before.
-    fn taken_before(&self, index: usize, words: &[AtomicU64]) -> u64 {
-        let carved = self.carved.load(Ordering::Relaxed) as usize;
-        load(words, index) & ones_within(0, carved, index)
-    }
-
-    /// Those of the pages that have not gone back.
-    fn dirty(&self, pages: &Pages) -> Pages {
-        let mut dirty = *pages;
-        for (bits, clean) in dirty.0.iter_mut().zip(self.clean) {
-            *bits &= !clean.load(Ordering::Relaxed);
-        }
-        dirty
+        let clean = Pages::marked(self.clean);
+        (page * clean.count(), page * self.sent_pages().without(&clean).count())
     }
 
     /// Of the pages, on which there are free slots only, those that go back now; the others count as seen from now
     /// on. And whether there are any others.
     pub(crate) fn due(&self, pages: &Pages, which: Which) -> (Pages, bool) {
-        let (mut due, mut wait) = (self.dirty(pages), false);
-        if which == Which::SeenBefore {
-            for (bits, seen) in due.0.iter_mut().zip(self.seen) {
-                let new = *bits & !seen.load(Ordering::Relaxed);
-                if new != 0 {
-                    seen.fetch_or(new, Ordering::Relaxed);
-                    (wait, *bits) = (true, *bits & !new);
-                }
-            }
+        let dirty = pages.without(&Pages::marked(self.clean));
+        if which == Which::All {
+            return (dirty, false);
         }
-        (due, wait)
+        let new = dirty.without(&Pages::marked(self.seen));
+        for (seen, bits) in self.seen.iter().zip(new.0).filter(|(_, bits)| *bits != 0) {
+            seen.fetch_or(bits, Ordering::Relaxed);
+        }
+        (dirty.without(&new), !new.is_empty())
     }
 
     /// Start and length of a run of pages.
@@ -222,10 +211,8 @@ impl Slab {
     #[cold]
     #[inline(never)]
     fn end_marks(&self, first: usize, end: usize) {
-        let ([start, end], (frame, page)) = (self.bytes_of(first, end), self.frame());
-        let before = frame - self.start();
-        let from = start.saturating_sub(before) / page;
-        let to = end.saturating_sub(before).div_ceil(page);
+        let ([start, end], page) = (self.bytes_of(first, end), self.frame().1);
+        let (from, to) = (start / page, end.div_ceil(page));
         for (index, (seen, clean)) in self.seen.iter().zip(self.clean).enumerate() {
             let bits = ones_within(from, to, index);
             for word in [seen, clean] {
@@ -259,11 +246,9 @@ impl Slab {
 
     /// Whether each page that has gone back has slots only that are home. The caller is the owner, or acts for it.
     pub(super) fn are_clean_pages_free(&self) -> bool {
-        let mut clean = Pages::default();
-        for (bits, word) in clean.0.iter_mut().zip(self.clean) {
-            *bits = word.load(Ordering::Acquire);
-        }
-        self.pages_of(|index| self.home(index)).missing(&clean).is_empty()
+        // Looked at first: others send slots home meanwhile, and give their pages back.
+        let clean = Pages::marked(self.clean);
+        clean.without(&self.pages_of(|index| self.home(index))).is_empty()
     }
 }
 

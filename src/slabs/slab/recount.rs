@@ -1,27 +1,26 @@
 //! What becomes of a slab that others have left in disorder: slots that are lost, and sums made anew.
 
 use super::super::slot::{self, BUSY, LIVE, LOST};
-use super::super::sync::Ordering;
+use super::super::sync::{AtomicU64, Ordering};
 use super::{Slab, WORD_SLOTS};
 
 impl Slab {
     /// Takes free slots out of the free words for good: their memory is not there any more.
     pub(crate) fn lose(&self, first: usize, count: usize) {
-        for slot in first..first + count {
-            if let Some(word) = self.free.get(slot / WORD_SLOTS) {
-                word.fetch_and(!(1 << (slot % WORD_SLOTS)), Ordering::Relaxed);
-                self.free_count.update(|count| count - 1);
-            }
-            self.state(slot).into_iter().for_each(|state| state.store(LOST, Ordering::Relaxed));
-        }
-        self.mark_used(first, first + count);
+        self.lose_from(self.free, first, count);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
+        self.free_count.update(|free| free - count as u32);
     }
 
     /// Does the same with slots that others have sent home. The caller holds the remote words.
     pub(crate) fn lose_sent(&self, first: usize, count: usize) {
+        self.lose_from(self.remote, first, count);
+    }
+
+    fn lose_from(&self, words: &[AtomicU64], first: usize, count: usize) {
         for slot in first..first + count {
             self.state(slot).into_iter().for_each(|state| state.store(LOST, Ordering::Relaxed));
-            if let Some(word) = self.remote.get(slot / WORD_SLOTS) {
+            if let Some(word) = words.get(slot / WORD_SLOTS) {
                 word.fetch_and(!(1 << (slot % WORD_SLOTS)), Ordering::SeqCst);
             }
         }
