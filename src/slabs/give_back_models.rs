@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, reason = "a test")]
 
 use super::depot::Depot;
+use super::followed::Followed;
 use super::models::{
     Heap, assert_all_home, class, explore, free_and_deliver, heap_with, heap_with_and_another,
     show, spawn,
@@ -39,21 +40,29 @@ fn give_back(depot: &'static Depot, slab: &'static Slab) -> usize {
     step.given_back
 }
 
-/// A heap whose slots are home, but for two blocks, and another thread's, which frees them.
-fn owner_and_another(depot: &'static Depot) -> (Heap, [usize; 2], Heap) {
-    let (owner, blocks, other) = heap_with_and_another::<2>(depot);
-    owner.flush();
-    blocks.into_iter().for_each(write);
-    (owner, blocks, other)
+/// A heap whose slots are home, but for two blocks, which are written to, and another thread's.
+struct Scene {
+    owner: Heap,
+    blocks: [usize; 2],
+    slab: &'static Slab,
+    other: Heap,
+}
+
+impl Scene {
+    fn of(depot: &'static Depot) -> (Self, Followed) {
+        let (owner, blocks, other) = heap_with_and_another::<2>(depot);
+        owner.flush();
+        blocks.into_iter().for_each(write);
+        let slab = slab_of(owner, blocks[0]);
+        (Self { owner, blocks, slab, other }, show(&[owner, other], &blocks))
+    }
 }
 
 /// The owner takes in what was sent home, and is handed it out, while its pages go back.
 #[test]
 fn no_page_goes_back_under_its_new_owner() {
     explore(|depot| {
-        let (owner, blocks, other) = owner_and_another(depot);
-        let slab = slab_of(owner, blocks[0]);
-        let followed = show(&[owner, other], &blocks);
+        let (Scene { owner, blocks, slab, other }, followed) = Scene::of(depot);
         assert!(free_and_deliver(other, blocks[0]));
         let giving = spawn(move || give_back(depot, slab));
         owner.drain();
@@ -71,9 +80,7 @@ fn no_page_goes_back_under_its_new_owner() {
 #[test]
 fn no_slot_is_forgotten_that_comes_home_meanwhile() {
     explore(|depot| {
-        let (owner, blocks, other) = owner_and_another(depot);
-        let slab = slab_of(owner, blocks[0]);
-        let followed = show(&[owner, other], &blocks);
+        let (Scene { owner, blocks, slab, other }, followed) = Scene::of(depot);
         assert!(free_and_deliver(other, blocks[0]));
         let giving = spawn(move || give_back(depot, slab));
         let freeing = spawn(move || assert!(free_and_deliver(other, blocks[1])));
@@ -89,9 +96,7 @@ fn no_slot_is_forgotten_that_comes_home_meanwhile() {
 #[test]
 fn all_pages_of_a_sleeping_owner_go_back() {
     explore(|depot| {
-        let (owner, blocks, other) = owner_and_another(depot);
-        let slab = slab_of(owner, blocks[0]);
-        let followed = show(&[owner, other], &blocks);
+        let (Scene { owner, blocks, slab, other }, followed) = Scene::of(depot);
         let freeing = spawn(move || blocks.iter().all(|block| free_and_deliver(other, *block)));
         let early = give_back(depot, slab);
         assert!(freeing.join().expect("it ends"));

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use helpers::piece::{MEMS, Piece, is_zero, layout};
 use helpers::proc::{resident_in, status_bytes};
-use helpers::trials::{Answer, Trials};
+use helpers::trials::{Answer, Trials, shown};
 use helpers::{Rng, child, scaled};
 
 #[global_allocator]
@@ -95,7 +95,7 @@ fn everything_freed() -> Result<Answer, String> {
     // A debug build's own pages are 4 MiB of its smaller peak.
     let bounds = if cfg!(debug_assertions) { (15.0, 9.0) } else { (5.0, 3.0) };
     let holds = part(late) <= bounds.0 && part(trimmed) <= bounds.1;
-    if holds { Ok(Answer::Passed(figures)) } else { Err(figures) }
+    shown(figures, holds)
 }
 
 /// The child: from nothing to many blocks and back, every 100 ms. Prints its page faults.
@@ -129,7 +129,7 @@ fn a_load_that_comes_back() -> Result<Answer, String> {
     };
     let (plain, never) = (faults("1000")?, faults("1000000000")?);
     let figures = format!("{plain} page faults, {never} where nothing goes back");
-    if plain <= never + never / 5 { Ok(Answer::Passed(figures)) } else { Err(figures) }
+    shown(figures, plain <= never + never / 5)
 }
 
 /// Bytes that reallocs copied: a block that has moved had its contents copied.
@@ -186,7 +186,7 @@ fn growing_in_place() -> Result<Answer, String> {
         doubled.moves
     );
     let holds = stepped.bytes <= 16 * MIB && doubled.bytes <= 16 * MIB;
-    if holds { Ok(Answer::Passed(figures)) } else { Err(figures) }
+    shown(figures, holds)
 }
 
 /// A block that was touched and has shrunk, and what it gave up.
@@ -316,7 +316,7 @@ fn zeroed_after_dirty() -> Result<Answer, String> {
     unsafe { MEMS.dealloc(block, layout(whole, 8)) };
     assert!(all_zero, "64 MiB of zeros");
     let figures = format!("{count} sizes; {} of 64 MiB resident", resident as f64 / MIB as f64);
-    if resident < whole / 8 { Ok(Answer::Passed(figures)) } else { Err(figures) }
+    shown(figures, resident < whole / 8)
 }
 
 /// As above, in a heap whose system has larger pages.

@@ -1,6 +1,5 @@
 //! The background thread: it gives memory back for a process that makes no calls, takes no signals, and what a fork
 //! makes of it. In a role the program is a child that has the thread, by its environment.
-#![allow(unsafe_code, reason = "forks, and touches blocks")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "../helpers/mod.rs"]
@@ -11,6 +10,7 @@ use std::fs;
 use std::process::ExitCode;
 use std::thread;
 
+use helpers::load::{call_for, fill_and_free};
 use helpers::piece::{MEMS, Piece};
 use helpers::proc::status_bytes;
 use helpers::trials::{Trials, ensure};
@@ -21,6 +21,7 @@ static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 
 const MIB: usize = 1 << 20;
 const PATIENCE_SECONDS: u32 = 120;
+const CHILD_SECONDS: u32 = 20;
 /// Some decay times, and the longest pause of the thread.
 const WHILE: Duration = Duration::from_secs(2);
 
@@ -40,20 +41,7 @@ fn masks_of_others() -> Vec<u64> {
 
 /// Fills and frees 200 MiB, and then makes no call that the heap sees. What is resident before and after that, in MiB.
 fn fill_and_sleep() {
-    let mut rng = Rng::announced("fill and sleep", 0xBAC);
-    let (mut pieces, mut sum) = (Vec::with_capacity(400_000), 0);
-    while sum < 200 * MIB {
-        let size = if rng.once_in(32) { rng.size(20) } else { rng.size(12) };
-        let piece = Piece::new(size, 8, rng.next()).expect("there is memory");
-        // SAFETY: the block is live; it is freed without a look at its contents.
-        unsafe { piece.pointer().write_bytes(1, size) };
-        sum += size;
-        pieces.push(piece);
-    }
-    for piece in pieces {
-        // SAFETY: the block is live with its layout, and a piece has no destructor.
-        unsafe { core::alloc::GlobalAlloc::dealloc(&MEMS, piece.pointer(), piece.layout()) };
-    }
+    fill_and_free(&mut Rng::announced("fill and sleep", 0xBAC), 200 * MIB);
     let before = status_bytes("VmRSS");
     thread::sleep(WHILE);
     println!("{} {}", before / MIB, status_bytes("VmRSS") / MIB);
@@ -64,70 +52,41 @@ fn look_at_threads() {
     println!("{:?}", masks_of_others());
 }
 
-/// Calls that reach a slow way now and then.
-fn work(rng: &mut Rng, time: Duration) {
-    let start = std::time::Instant::now();
-    while start.elapsed() < time {
-        let pieces: Vec<_> =
-            (0..200).map(|_| Piece::new(rng.size(13), 8, rng.next()).expect("memory")).collect();
-        pieces.into_iter().for_each(Piece::free);
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// A child that goes on to work has a thread of its own after a while; one that does not has none.
 fn fork_and_look() {
+    const LIFE: Duration = Duration::from_millis(500);
     let mut rng = Rng::announced("a fork", 0xF0);
-    work(&mut rng, Duration::from_millis(300));
+    call_for(&mut rng, Duration::from_millis(300));
     let threads = masks_of_others().len();
-    let life = |works: bool| {
-        child::watchdog(20);
-        let at_first = masks_of_others().len();
-        if works {
-            work(&mut Rng::announced("a child", 1), Duration::from_millis(500));
-        } else {
-            thread::sleep(Duration::from_millis(500));
-        }
-        let is_well = MEMS.check().is_ok();
-        let found = 10 * at_first + masks_of_others().len();
-        child::exit_now(if is_well { i32::try_from(found).unwrap_or(99) } else { 99 });
-    };
-    let codes = [true, false].map(|works| {
-        // SAFETY: the child runs what a single thread may, and ends by `_exit`.
-        match unsafe { libc::fork() } {
-            0 => life(works),
-            pid => {
-                let mut status = 0;
-                // SAFETY: `status` is a valid place for the answer.
-                unsafe { libc::waitpid(pid, &raw mut status, 0) };
-                libc::WEXITSTATUS(status)
+    let found = [true, false].map(|works| {
+        child::forked(CHILD_SECONDS, || {
+            let at_first = masks_of_others().len();
+            if works {
+                call_for(&mut rng, LIFE);
+            } else {
+                thread::sleep(LIFE);
             }
-        }
+            MEMS.check().map_err(|broken| broken.to_string())?;
+            Ok(format!("{at_first} {}", masks_of_others().len()))
+        })
     });
-    println!("{threads} {codes:?}");
+    println!("{threads} {found:?}");
 }
 
 /// Forks at every moment of what the thread does.
 fn fork_often() {
     let mut rng = Rng::announced("forks", 0xF1);
     for fork in 0..scaled(60, 300) {
-        let kept: Vec<_> =
+        let mut kept: Vec<_> =
             (0..2000).map(|_| Piece::new(rng.size(13), 8, rng.next()).expect("memory")).collect();
-        // SAFETY: the child runs what a single thread may, and ends by `_exit`.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            child::watchdog(20);
-            kept.into_iter().for_each(Piece::free);
-            work(&mut rng, Duration::from_millis(3));
-            let checked = MEMS.check();
-            let _ = checked.as_ref().inspect_err(|broken| eprintln!("{broken}"));
-            child::exit_now(i32::from(checked.is_err()));
-        }
+        let answer = child::forked(CHILD_SECONDS, || {
+            kept.drain(..).for_each(Piece::free);
+            call_for(&mut rng, Duration::from_millis(3));
+            MEMS.check().map_err(|broken| broken.to_string())?;
+            Ok(String::new())
+        });
+        assert_eq!(answer, Ok(String::new()), "fork {fork}");
         kept.into_iter().for_each(Piece::free);
-        let mut status = 0;
-        // SAFETY: `status` is a valid place for the answer.
-        unsafe { libc::waitpid(pid, &raw mut status, 0) };
-        assert_eq!(status, 0, "fork {fork}");
     }
     MEMS.check().expect("all laws hold");
     println!("well");
@@ -166,7 +125,7 @@ fn cases(trials: &mut Trials) {
     });
     trials.case("children", || {
         let text = says("children", &[ON])?;
-        ensure(text == "1 [1, 0]", text)
+        ensure(text == "1 [Ok(\"0 1\"), Ok(\"0 0\")]", text)
     });
     trials.case("forks_beside_it", || {
         let soon = ("MEMS_DECAY_MS", "1");

@@ -1,6 +1,6 @@
 //! Memory follows what is live: pages between live blocks, blocks that others freed of a thread that sleeps, and what a
 //! thread has left that is served by its caches alone. Each case prints what is resident, in MiB.
-#![allow(unsafe_code, reason = "touches blocks, and forks")]
+#![allow(unsafe_code, reason = "reads blocks")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "../helpers/mod.rs"]
@@ -10,11 +10,11 @@ use core::time::Duration;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
 
+use helpers::load::call_for;
 use helpers::piece::{MEMS, Piece};
 use helpers::proc::status_bytes;
-use helpers::trials::{Answer, Trials};
+use helpers::trials::{Answer, Trials, shown};
 use helpers::{Rng, child, scaled};
 
 #[global_allocator]
@@ -27,36 +27,12 @@ const MOST: usize = scaled(64, 256);
 
 /// Blocks of `size` bytes, full, `MOST` MiB of them.
 fn blocks(size: usize) -> Vec<Piece> {
-    let piece = |seed| {
-        let piece = Piece::new(size, 8, seed).expect("there is memory");
-        // SAFETY: the block is live, and has that many bytes.
-        unsafe { piece.pointer().write_bytes(0xA5, size) };
-        piece
-    };
-    (0..(MOST * MIB / size) as u64).map(piece).collect()
-}
-
-/// Frees a block without a look at its bytes.
-fn discard(piece: &Piece) {
-    // SAFETY: the block is live with its layout, and nobody uses the piece again, which has no destructor.
-    unsafe { core::alloc::GlobalAlloc::dealloc(&MEMS, piece.pointer(), piece.layout()) };
+    (0..MOST * MIB / size).map(|_| Piece::full(size, 0xA5).expect("there is memory")).collect()
 }
 
 /// Resident bytes beyond what there were before, in MiB.
 fn resident_above(base: usize) -> usize {
     status_bytes("VmRSS").saturating_sub(base) / MIB
-}
-
-/// Calls of all small sizes, some of which miss their cache, for as long as that takes.
-fn call_for(rng: &mut Rng, time: Duration) {
-    let (start, mut kept) = (Instant::now(), Vec::with_capacity(1000));
-    while start.elapsed() < time {
-        for _ in 0..1000 {
-            kept.push(Piece::new(rng.size(10), 8, rng.next()).expect("there is memory"));
-        }
-        kept.drain(..).for_each(Piece::free);
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// What all cases begin with: nothing that others have left.
@@ -74,14 +50,12 @@ fn free_of_a_sleeper(size: usize, work: impl FnOnce()) -> Result<[usize; 2], Str
     let owner = thread::spawn(move || {
         give.send(blocks(size)).expect("somebody takes them");
         sleep.recv().expect("somebody wakes it");
-        let again = blocks(size);
-        again.into_iter().for_each(|piece| discard(&piece));
+        blocks(size).into_iter().for_each(Piece::discard);
     });
     let taken = take.recv().map_err(|error| error.to_string())?;
     // Until the owner sleeps: it could take in what comes home before it does.
     thread::sleep(Duration::from_millis(300));
-    taken.iter().for_each(discard);
-    drop(taken);
+    taken.into_iter().for_each(Piece::discard);
     let freed = resident_above(base);
     work();
     let after = resident_above(base);
@@ -90,10 +64,6 @@ fn free_of_a_sleeper(size: usize, work: impl FnOnce()) -> Result<[usize; 2], Str
     owner.join().map_err(|_| "the owner has died".to_owned())?;
     MEMS.check().map_err(|broken| broken.to_string())?;
     Ok([freed, after])
-}
-
-fn answer(figures: String, holds: bool) -> Result<Answer, String> {
-    if holds { Ok(Answer::Passed(figures)) } else { Err(figures) }
 }
 
 /// Found with 1 GiB in boxes that a thread made and another one freed: five trims took nothing back.
@@ -108,7 +78,7 @@ fn blocks_of_a_sleeping_thread() -> Result<Answer, String> {
         figures += &format!("{size} bytes: {freed}, after 2 s {after}, trimmed {trimmed}; ");
         holds &= freed > MOST / 2 && after <= MOST / 4 && trimmed <= MOST / 16;
     }
-    answer(figures, holds)
+    shown(figures, holds)
 }
 
 /// Found with 4 KiB boxes of which every 64th stayed: no page between them ever went back.
@@ -118,23 +88,22 @@ fn pages_between_live_blocks() -> Result<Answer, String> {
     let pieces = blocks(4096);
     let (kept, others): (Vec<_>, Vec<_>) =
         pieces.into_iter().enumerate().partition(|(number, _)| number % 64 == 0);
-    others.iter().for_each(|(_, piece)| discard(piece));
-    drop(others);
+    let live = kept.len() * 4096 / MIB;
+    others.into_iter().for_each(|(_, piece)| piece.discard());
     let freed = resident_above(base);
     call_for(&mut rng, Duration::from_secs(3));
     let after = resident_above(base);
     MEMS.check().map_err(|broken| broken.to_string())?;
-    for (number, piece) in &kept {
+    for (number, piece) in kept {
         // SAFETY: the block is live, and has 4096 bytes.
         let bytes = unsafe { core::slice::from_raw_parts(piece.pointer(), piece.size()) };
         if bytes.iter().any(|byte| *byte != 0xA5) {
             return Err(format!("block {number} has lost its bytes"));
         }
-        discard(piece);
+        piece.discard();
     }
-    let live = kept.len() * 4096 / MIB;
     let figures = format!("{live} live, {freed} when freed, {after} after 3 s of calls");
-    answer(figures, after <= live + MOST / 16)
+    shown(figures, after <= live + MOST / 16)
 }
 
 /// Found with a server that had dropped all it had and did little from then on: what its caches serve tells nobody.
@@ -144,8 +113,7 @@ fn a_thread_that_its_caches_serve() -> Result<Answer, String> {
     // Every other one first, so that there are pages in slabs as well as holes.
     let (even, odd): (Vec<_>, Vec<_>) =
         pieces.into_iter().enumerate().partition(|(number, _)| number % 2 == 0);
-    even.iter().chain(&odd).for_each(|(_, piece)| discard(piece));
-    drop((even, odd));
+    even.into_iter().chain(odd).for_each(|(_, piece)| piece.discard());
     let freed = resident_above(base);
     for number in 0..50 {
         Piece::new(64, 8, number).expect("there is memory").free();
@@ -153,7 +121,7 @@ fn a_thread_that_its_caches_serve() -> Result<Answer, String> {
     }
     let after = resident_above(base);
     MEMS.check().map_err(|broken| broken.to_string())?;
-    answer(format!("{freed} when freed, {after} after 50 calls in 2 s"), after <= MOST / 8)
+    shown(format!("{freed} when freed, {after} after 50 calls in 2 s"), after <= MOST / 8)
 }
 
 /// Found by reading: what a thread has left that was too busy to look at the clock, and is served by its caches.
@@ -162,7 +130,7 @@ fn a_busy_thread_that_its_caches_serve() -> Result<Answer, String> {
     let base = begin();
     let (say, hear) = mpsc::channel();
     let busy = thread::spawn(move || {
-        blocks(5000).iter().for_each(discard);
+        blocks(5000).into_iter().for_each(Piece::discard);
         let pair = |number| Piece::new(64, 8, number).expect("there is memory").free();
         (0..100_000).for_each(pair);
         say.send(resident_above(base)).expect("somebody listens");
@@ -178,30 +146,26 @@ fn a_busy_thread_that_its_caches_serve() -> Result<Answer, String> {
     MEMS.check().map_err(|broken| broken.to_string())?;
     let figures =
         format!("{freed} when freed, {after} after 100 calls in 2 s beside another thread");
-    answer(figures, after <= MOST / 8)
+    shown(figures, after <= MOST / 8)
 }
 
 /// A child uses what its parent has given back, with threads of which it has only the heaps.
 fn a_child_of_it() -> Result<Answer, String> {
-    let mut status = 0;
+    let mut child_says = Ok(String::new());
     let figures = free_of_a_sleeper(256, || {
         MEMS.trim();
-        // SAFETY: the child runs what a single thread may, and ends by `_exit`.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            child::watchdog(60);
+        child_says = child::forked(60, || {
             let pieces = blocks(256);
-            let is_well = MEMS.check().is_ok();
-            pieces.iter().for_each(discard);
+            MEMS.check().map_err(|broken| broken.to_string())?;
+            pieces.into_iter().for_each(Piece::discard);
             MEMS.trim();
-            let is_small = status_bytes("VmRSS") < MOST / 4 * MIB;
-            child::exit_now(i32::from(!(is_well && is_small && MEMS.check().is_ok())));
-        }
-        // SAFETY: `status` is a valid place for the answer.
-        let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
-        assert_eq!(waited, pid, "a child");
+            MEMS.check().map_err(|broken| broken.to_string())?;
+            let resident = status_bytes("VmRSS") / MIB;
+            if resident < MOST / 4 { Ok(format!("{resident}")) } else { Err(format!("{resident}")) }
+        });
     })?;
-    answer(format!("{figures:?}, status {status:#x}"), status == 0)
+    let resident = child_says?;
+    Ok(Answer::Passed(format!("{figures:?}, {resident} in the child that has used it")))
 }
 
 /// Threads that make, send, free and sleep at random, beside one that trims all the time.
@@ -243,7 +207,7 @@ fn sleepers_beside_trims() -> Result<Answer, String> {
         worker.join().map_err(|_| "a thread has died".to_owned())?;
     }
     MEMS.check().map_err(|broken| broken.to_string())?;
-    answer(format!("{THREADS} threads, {rounds} rounds, {trims} trims"), true)
+    shown(format!("{THREADS} threads, {rounds} rounds, {trims} trims"), true)
 }
 
 fn main() -> ExitCode {

@@ -12,8 +12,9 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
 
+use helpers::load::fill_and_free;
 use helpers::piece::{MEMS, Piece};
-use helpers::trials::{Answer, Trials};
+use helpers::trials::{Answer, Trials, shown};
 use helpers::{Rng, child, scaled};
 use mems::{MemsAlloc, Scavenger};
 
@@ -37,19 +38,7 @@ fn resident() -> usize {
 
 /// Makes 150 MiB of blocks of all sizes dirty and frees them.
 fn be_busy(rng: &mut Rng) {
-    let (mut pieces, mut sum) = (Vec::with_capacity(200_000), 0);
-    while sum < 150 * MIB {
-        let size = if rng.once_in(32) { rng.size(20) } else { rng.size(12) };
-        let piece = Piece::new(size, 8, rng.next()).expect("there is memory");
-        // SAFETY: the block is live; it is freed without a look at its contents.
-        unsafe { piece.pointer().write_bytes(1, size) };
-        sum += size;
-        pieces.push(piece);
-    }
-    for piece in pieces {
-        // SAFETY: the block is live with its layout, and a piece has no destructor.
-        unsafe { core::alloc::GlobalAlloc::dealloc(&MEMS, piece.pointer(), piece.layout()) };
-    }
+    fill_and_free(rng, 150 * MIB);
     MEMS.thread_flush();
 }
 
@@ -74,7 +63,7 @@ fn an_idle_process() -> Result<Answer, String> {
         scavenged / MIB
     );
     let holds = alone * 10 >= freed * 9 && scavenged <= 20 * MIB;
-    if holds { Ok(Answer::Passed(figures)) } else { Err(figures) }
+    shown(figures, holds)
 }
 
 fn it_ends_when_it_is_dropped() -> Result<Answer, String> {

@@ -178,6 +178,19 @@ impl Piece {
     /// Verifies the contents and frees the block.
     pub(crate) fn free(self) {
         assert!(self.is_intact(), "contents of a live block changed: {self:?}");
+        self.discard();
+    }
+
+    /// A new block that is full of a byte, for one that is to be discarded.
+    pub(crate) fn full(size: usize, byte: u8) -> Option<Self> {
+        let piece = Self::new(size, 8, 0)?;
+        // SAFETY: the block is live, and has that many bytes.
+        unsafe { piece.start.as_ptr().write_bytes(byte, size) };
+        Some(piece)
+    }
+
+    /// Frees the block without a look at its contents.
+    pub(crate) fn discard(self) {
         // SAFETY: the block is live with this layout, and this was the only reference.
         unsafe { MEMS.dealloc(self.start.as_ptr(), self.layout) };
     }

@@ -20,6 +20,11 @@ pub(crate) fn ensure(holds: bool, what: impl core::fmt::Debug) -> Result<Answer,
     if holds { Ok(Answer::Passed(String::new())) } else { Err(format!("{what:?}")) }
 }
 
+/// An error with these figures unless a condition holds; with it they are the remark.
+pub(crate) fn shown(figures: String, holds: bool) -> Result<Answer, String> {
+    if holds { Ok(Answer::Passed(figures)) } else { Err(figures) }
+}
+
 /// The cases of a binary, collected until they run.
 #[derive(Debug)]
 pub(crate) struct Trials {

@@ -1,0 +1,31 @@
+//! Loads that several tests put on the process heap.
+
+use core::time::Duration;
+use std::thread;
+use std::time::Instant;
+
+use super::Rng;
+use super::piece::Piece;
+
+/// Makes `bytes` of blocks of all sizes up to 1 MiB dirty, and frees them.
+pub(crate) fn fill_and_free(rng: &mut Rng, bytes: usize) {
+    let (mut pieces, mut sum) = (Vec::with_capacity(400_000), 0);
+    while sum < bytes {
+        let size = if rng.once_in(32) { rng.size(20) } else { rng.size(12) };
+        pieces.push(Piece::full(size, 1).expect("there is memory"));
+        sum += size;
+    }
+    pieces.into_iter().for_each(Piece::discard);
+}
+
+/// Calls of all small sizes, some of which miss their cache, for as long as that takes.
+pub(crate) fn call_for(rng: &mut Rng, time: Duration) {
+    let (start, mut kept) = (Instant::now(), Vec::with_capacity(1000));
+    while start.elapsed() < time {
+        for _ in 0..1000 {
+            kept.push(Piece::new(rng.size(10), 8, rng.next()).expect("there is memory"));
+        }
+        kept.drain(..).for_each(Piece::free);
+        thread::sleep(Duration::from_millis(1));
+    }
+}
