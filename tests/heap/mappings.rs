@@ -216,27 +216,57 @@ fn use_up_mappings() -> Vec<*mut u8> {
     pages
 }
 
-/// A trim that the system refuses loses nothing.
-fn refused_case() -> Result<Answer, String> {
+/// What a trim did while there were no mappings left.
+struct Refused {
+    freed: usize,
+    mapped: usize,
+    given_back: usize,
+    pages: usize,
+}
+
+/// Blocks for which another thread may care.
+struct Blocks(Vec<*mut usize>);
+
+// SAFETY: one thread uses them at a time.
+unsafe impl Sync for Blocks {}
+
+impl Blocks {
+    /// Frees half of them, in runs, and trims in vain.
+    fn trim_in_vain(&self) -> Refused {
+        let pages = use_up_mappings();
+        let in_runs = |number: &usize| number % 8 < 4;
+        let freed = (0..self.0.len()).filter(in_runs).map(|at| free(self.0[at], at)).count();
+        let (mapped, given_back) = (MEMS.stats().mapped, MEMS.trim());
+        pages.iter().for_each(|page| unmap(*page, PAGE));
+        Refused { freed, mapped, given_back, pages: pages.len() }
+    }
+}
+
+/// A trim that the system refuses loses nothing: by the thread that has made the blocks, or by another one while that
+/// sleeps.
+fn refused_case(trim: fn(&Blocks) -> Refused) -> Result<Answer, String> {
     let text = in_child(|| {
-        let blocks: Vec<_> = (0..20_000).filter_map(allocate).collect();
+        let blocks = Blocks((0..20_000).filter_map(allocate).collect());
         in_child(|| {
             // The runs that the child of a child has inherited are those that the kernel does not merge.
-            let pages = use_up_mappings();
-            let in_runs = |number: &usize| number % 8 < 4;
-            let freed = (0..blocks.len()).filter(in_runs).map(|at| free(blocks[at], at)).count();
-            let (mapped, given_back) = (MEMS.stats().mapped, MEMS.trim());
-            pages.iter().for_each(|page| unmap(*page, PAGE));
+            let Refused { freed, mapped, given_back, pages } = trim(&blocks);
             everything_is_served(freed)?;
             MEMS.check().map_err(|broken| broken.to_string())?;
             let more = MEMS.stats().mapped - mapped;
             if more > MIB || given_back > freed * PAGE / 2 {
                 return Err(format!("{more} bytes more, {given_back} given back"));
             }
-            Ok(format!("{} mappings of the program's, {given_back} bytes back", pages.len()))
+            Ok(format!("{pages} mappings of the program's, {given_back} bytes back"))
         })
     })?;
     Ok(Answer::Passed(text))
+}
+
+fn trim_on_another_thread(blocks: &Blocks) -> Refused {
+    std::thread::scope(|scope| {
+        let trimming = scope.spawn(|| blocks.trim_in_vain());
+        trimming.join().expect("it ends")
+    })
 }
 
 /// The child that wants huge pages: what goes back between blocks stays a part of its mapping. Says how much was huge.
@@ -281,7 +311,12 @@ fn main() -> ExitCode {
     }
     let mut trials = Trials::alone();
     // The first one, so that no room is left to take the place of what is lost.
-    trials.case("a_trim_that_the_system_refuses_loses_nothing", refused_case);
+    trials.case("a_trim_that_the_system_refuses_loses_nothing", || {
+        refused_case(Blocks::trim_in_vain)
+    });
+    trials.case("a_trim_that_the_system_refuses_loses_nothing_of_a_thread_that_sleeps", || {
+        refused_case(trim_on_another_thread)
+    });
     trials.case("a_request_that_fails_leaves_no_gap", gap_case);
     trials.case("a_child_that_frees_every_second_block", holes_case);
     trials.case("a_child_gives_large_runs_back", runs_case);
