@@ -132,8 +132,8 @@ impl Slab {
         pages
     }
 
-    /// Where slots from `first` up to `end` start and end, in bytes from the start of the first whole page. What is left
-    /// behind the last slot is taken for a part of that.
+    /// Where slots from `first` up to `end` start and end, in bytes from the start of the first whole page. What is
+    /// left behind the last slot is taken for a part of that.
     fn bytes_of(&self, first: usize, end: usize) -> [usize; 2] {
         let (slot_bytes, before) = (self.shape().slot_bytes, self.frame().0 - self.start());
         let end = if end == self.slots() { self.slab_bytes() } else { end * slot_bytes };
