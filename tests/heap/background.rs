@@ -7,6 +7,7 @@ mod helpers;
 
 use core::time::Duration;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::ExitCode;
 use std::thread;
 
@@ -52,22 +53,30 @@ fn look_at_threads() {
     println!("{:?}", masks_of_others());
 }
 
+/// How many threads this process has beside one, asked without an allocation: that could start another one.
+fn other_threads() -> u64 {
+    let tasks = fs::metadata("/proc/self/task").expect("tasks");
+    // The folder and its parent are counted, too.
+    tasks.nlink() - 3
+}
+
 /// A child that goes on to work has a thread of its own after a while; one that does not has none.
 fn fork_and_look() {
     const LIFE: Duration = Duration::from_millis(500);
     let mut rng = Rng::announced("a fork", 0xF0);
     call_for(&mut rng, Duration::from_millis(300));
-    let threads = masks_of_others().len();
+    let threads = other_threads();
     let found = [true, false].map(|works| {
         child::forked(CHILD_SECONDS, || {
-            let at_first = masks_of_others().len();
+            let at_first = other_threads();
             if works {
                 call_for(&mut rng, LIFE);
             } else {
                 thread::sleep(LIFE);
             }
+            let at_last = other_threads();
             MEMS.check().map_err(|broken| broken.to_string())?;
-            Ok(format!("{at_first} {}", masks_of_others().len()))
+            Ok(format!("{at_first} {at_last}"))
         })
     });
     println!("{threads} {found:?}");
