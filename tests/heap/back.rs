@@ -217,13 +217,14 @@ fn shrinking_gives_back() -> Result<Answer, String> {
     // All at first, so that none lies in what another one gave up.
     let pieces = pairs.map(|(from, _)| Piece::new(from * MIB, 8, 4).expect("there is memory"));
     pieces.iter().for_each(touch);
-    let mut all: Vec<_> = pieces
-        .into_iter()
-        .zip(pairs)
-        .map(|(piece, (_, to))| Shrunk::new(piece, to * MIB))
-        .collect();
-    let at_once = all[3].left();
-    let before: usize = all.iter().map(Shrunk::left).sum();
+    // Asked of each when it has shrunk: by the time that the last one has, the first one's pages may be idle.
+    let shrink = |(piece, (_, to)): (Piece, (usize, usize))| {
+        let shrunk = Shrunk::new(piece, to * MIB);
+        let left = shrunk.left();
+        (shrunk, left)
+    };
+    let (mut all, left): (Vec<_>, Vec<_>) = pieces.into_iter().zip(pairs).map(shrink).unzip();
+    let (at_once, before) = (left[3], left.iter().sum::<usize>());
     // Looked at only when somebody comes by.
     for _ in 0..30 {
         thread::sleep(Duration::from_millis(50));
