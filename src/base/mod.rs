@@ -5,6 +5,7 @@
 
 pub(crate) mod addr;
 pub(crate) mod round;
+pub(crate) mod bits;
 pub(crate) mod law;
 pub(crate) mod clock;
 pub(crate) mod random;

@@ -49,7 +49,8 @@ impl<O: Os> Heap<O> {
     pub(crate) fn note_inherited(&self) {
         let Some(root) = self.root() else { return };
         let zones = root.zones.lock();
-        let committed = zones.all(Use::Blocks).iter().filter(|zone| zone.committed > 0);
+        let all = [Use::Blocks, Use::Nodes].into_iter().flat_map(|what| zones.all(what));
+        let committed = all.filter(|zone| zone.committed > 0);
         let ranges = committed.map(|zone| (zone.start, zone.committed_end()));
         root.inherited.note(root.page_size, ranges);
     }

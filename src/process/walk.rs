@@ -206,19 +206,22 @@ impl ProcessHeap {
         thread::current().number
     }
 
-    /// All thread heaps, the one that was made last first: number, thread id, state.
+    /// All thread heaps of which something is left, the one that was made last first: number, thread id, state.
     pub(crate) fn thread_heaps(&self) -> impl Iterator<Item = (u64, u32, ThreadState)> {
         let shared = *self.shared.lock();
-        let made = DEPOT.pool.lock().all_heaps();
-        made.map(move |heap| {
+        let made = DEPOT.pool.lock().all_cards();
+        made.filter_map(move |card| {
+            // Under this lock threads take their heaps and leave them.
+            let pool = DEPOT.pool.lock();
+            let heap = pool.heap_of(card)?;
             let state = if shared.is_some_and(|shared| shared.is(heap)) {
                 ThreadState::Shared
+            } else if heap.is_retired.get() {
+                ThreadState::Ended
             } else {
-                // Under this lock threads take their heaps and leave them.
-                let _pool = DEPOT.pool.lock();
-                if heap.is_retired.get() { ThreadState::Ended } else { ThreadState::Running }
+                ThreadState::Running
             };
-            (heap.number, heap.thread_id.load(Ordering::Relaxed), state)
+            Some((heap.number, heap.thread_id.load(Ordering::Relaxed), state))
         })
     }
 
@@ -226,8 +229,11 @@ impl ProcessHeap {
     pub(crate) fn stats(&self) -> HeapStats {
         let mut stats = {
             // Under this lock no slab begins, ends or changes its class, so what the list has of them is all of it.
-            let _pool = DEPOT.pool.lock();
+            let pool = DEPOT.pool.lock();
             let mut stats = DEPOT.heap.stats();
+            let clean = pool.record_bytes_without_memory();
+            stats.metadata -= clean;
+            stats.resident -= clean;
             for slab in DEPOT.map.all() {
                 stats.slabs += usize::from(!slab.class().is_large());
                 stats.blocks -= 1;
@@ -255,6 +261,7 @@ impl ProcessHeap {
         // Under this lock no slab begins, ends or changes its class.
         let pool = DEPOT.pool.lock();
         DEPOT.heap.check()?;
+        pool.check()?;
         for slab in DEPOT.map.all() {
             check_slab(slab)?;
         }

@@ -1,13 +1,11 @@
-//! The laws of a thread heap: what its lists, counts and sums say is so.
+//! The laws of a thread heap, and of what waits in the pool: what lists, counts and sums say is so.
 
 use super::class::{CLASS_PLACES, Class};
+use super::depot::Pool;
 use super::slab::Slab;
 use super::slot::SENT;
 use super::thread_heap::ThreadHeap;
 use crate::base::law::{BrokenLaw, law};
-
-/// No list of descriptors that wait for a slab is longer.
-const MOST_WAITING: usize = 1 << 24;
 
 /// What a heap's slabs of a class ought to sum up to.
 #[derive(Clone, Copy, Default)]
@@ -30,6 +28,25 @@ struct Bytes {
     empty: usize,
     /// Small slots that are not in the free words.
     given: usize,
+}
+
+impl Pool {
+    /// Checks the laws of what waits, and of its memory. O(chunks + descriptors that wait).
+    ///
+    /// # Errors
+    ///
+    /// The first law found broken, and the address of the record or its page.
+    pub(crate) fn check(&self) -> Result<(), BrokenLaw> {
+        self.records.check()?;
+        for slab in self.descriptors.all() {
+            let is_spare = slab.start() == 0 && !slab.is_listed.get();
+            law(is_spare, "a descriptor that waits has no slab", slab.name().number())?;
+        }
+        let mut vacant = self.vacant_cards();
+        vacant.try_for_each(|card| {
+            law(card.is_vacant(), "what waits for a thread is vacant", card.heap.number())
+        })
+    }
 }
 
 impl ThreadHeap {
@@ -104,13 +121,6 @@ impl ThreadHeap {
             (before, next) = (Some(slab), slab.next.get());
         }
         law(listed == sums.listed, "every slab with free slots is listed (I3)", name)?;
-        for first in &lists.waiting {
-            let waiting = core::iter::successors(first.get(), |slab| slab.next.get());
-            for slab in waiting.take(MOST_WAITING) {
-                let is_spare = slab.start() == 0 && !slab.is_listed.get();
-                law(is_spare, "a descriptor that waits has no slab", slab.start())?;
-            }
-        }
         Ok(())
     }
 

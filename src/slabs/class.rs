@@ -24,6 +24,8 @@ pub(crate) const MAX_SMALL_SLAB_BYTES: usize = 1 << 20;
 const SMALL_COUNT: usize = 60;
 /// Classes of large requests for each doubling of the size, and below the first [`LARGE_STEPS`] granules.
 const LARGE_STEPS: usize = 4;
+/// Kinds of waiting descriptors: one for each small class, and one for all large ones.
+pub(super) const DESCRIPTOR_KINDS: usize = SMALL_COUNT + 1;
 /// Classes.
 const CLASS_COUNT: usize =
     SMALL_COUNT + LARGE_STEPS * (1 + (MAX_LARGE / LARGE_GRANULE / LARGE_STEPS).ilog2() as usize);

@@ -1,4 +1,4 @@
-//! What a thread heap has of one class beside its magazine: slabs, and descriptors that wait for one.
+//! What a thread heap has of one class beside its magazine: slabs, and places.
 
 use super::magazine::Places;
 use super::slab::Slab;
@@ -18,8 +18,6 @@ pub(crate) struct ClassLists {
     pub(super) has_missed: Cell<bool>,
     /// Slabs of the class, listed or not.
     pub(super) count: Cell<usize>,
-    /// Descriptors without a slab: of those with few slots, and of the others.
-    pub(super) waiting: [Cell<Option<&'static Slab>>; 2],
 }
 
 impl ClassLists {
@@ -32,7 +30,12 @@ impl ClassLists {
             places: Cell::new(None),
             has_missed: Cell::new(false),
             count: Cell::new(0),
-            waiting: [const { Cell::new(None) }; 2],
         }
+    }
+
+    /// Forgets how it was used. It has no slabs.
+    pub(super) fn forget_use(&self) {
+        self.least_empty.set(0);
+        self.has_missed.set(false);
     }
 }

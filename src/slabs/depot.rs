@@ -6,33 +6,27 @@
 //!
 //! The name goes back to Bonwick and Adams (2001).
 //!
-//! Invariants: **I1** records (descriptors, thread heaps, places) are never given back, only used again.
-#![allow(unsafe_code, reason = "lays out records in fresh memory")]
+//! Invariants: **I1** records (descriptors, thread heaps, places) are never unmapped, only used again: each for what it
+//! was made for. While they wait they are in the pool, and their pages may go back.
 
 use core::alloc::Layout;
-use core::ptr::NonNull;
-use core::slice;
 
 use super::class::{CLASS_PLACES, Class, MAX_LARGE, SLAB_GRANULE};
+use super::descriptors::Descriptors;
+use super::heap_cards::HeapCard;
 use super::names::HeapName;
+use super::place_runs::{PlaceRun, PlaceRuns};
+use super::records::Records;
 use super::rounds::OthersRound;
-use super::slab::pages::page_words;
-use super::slab::{Slab, WORD_SLOTS};
+use super::slab::Slab;
 use super::slab_map::SlabMap;
-use super::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Cell, Lock, Ordering};
-use crate::base::addr;
-use crate::base::array::Zeroable;
-use crate::base::bump::Bump;
+use super::sync::{AtomicBool, AtomicU32, AtomicU64, Lock, Ordering};
 use crate::base::fatal::debug_law;
 use crate::base::os::System;
-use crate::heap::{HUGE_FROM, Heap};
+use crate::heap::{Allocation, HUGE_FROM, Heap};
 
 /// What the process heap reserves at first, unless [`Heap::set_reservation`] says something else.
 const RESERVATION: usize = 64 << 30;
-/// The least memory for records that is asked for at once.
-const RECORD_STEP: usize = 256 << 10;
-/// The least memory for places that a thread heap asks for at once.
-const PLACES_STEP: usize = 4 << 10;
 /// Requests for a slab that fail without a try after one for which there was no memory: each would cost a few system
 /// calls in vain, and a block of the free list serves as well.
 const FAILURES: u32 = 255;
@@ -63,8 +57,10 @@ pub(crate) struct Depot {
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Pool {
-    /// Memory for records that is not used yet.
-    records: Bump,
+    /// Where they come from, and those that wait.
+    pub(super) records: Records,
+    pub(super) descriptors: Descriptors,
+    pub(super) place_runs: PlaceRuns,
     /// Requests for a slab that still fail without a try.
     failures: u32,
     pub(super) heaps: HeapNames,
@@ -76,7 +72,9 @@ pub(super) struct HeapNames {
     /// How many were made.
     pub(super) count: u64,
     /// The one that was made last.
-    pub(super) made: Option<HeapName>,
+    pub(super) made: Option<&'static HeapCard>,
+    /// One whose memory waits, and behind it the others.
+    pub(super) vacant: Option<&'static HeapCard>,
     /// Of those whose threads have ended, the one that retired last, and the one that did first.
     pub(super) newest_retired: Option<HeapName>,
     pub(super) oldest_retired: Option<HeapName>,
@@ -87,69 +85,26 @@ pub(super) struct HeapNames {
 impl Pool {
     const fn new() -> Self {
         Self {
-            records: Bump::EMPTY,
+            records: Records::new(),
+            descriptors: Descriptors::new(),
+            place_runs: PlaceRuns::new(),
             failures: 0,
             heaps: HeapNames {
                 count: 0,
                 made: None,
+                vacant: None,
                 newest_retired: None,
                 oldest_retired: None,
                 looked_at: None,
             },
         }
     }
+}
 
-    /// Zero bytes for a record, never given back.
-    pub(super) fn record(
-        &mut self,
-        heap: &Heap<System>,
-        len: usize,
-        align: usize,
-    ) -> Option<NonNull<u8>> {
-        let start = match self.records.take(len, align) {
-            Some(start) => start,
-            None => {
-                self.records.add(&heap.commit_records(len.max(RECORD_STEP) + align)?);
-                self.records.take(len, align)?
-            }
-        };
-        addr::pointer(start.get())
-    }
-
-    /// A record of `count` items, all zero.
-    fn zeroed<T: Zeroable>(
-        &mut self,
-        heap: &Heap<System>,
-        count: usize,
-        align: usize,
-    ) -> Option<&'static [T]> {
-        let align = align.max(align_of::<T>());
-        let start = self.record(heap, count * size_of::<T>(), align)?;
-        // SAFETY: the memory is fresh, zero, which is a value of `T`, aligned, and never given back (I1).
-        Some(unsafe { slice::from_raw_parts(start.as_ptr().cast(), count) })
-    }
-
-    /// A descriptor for slabs of `class` with `slots` slots.
-    fn new_descriptor(
-        &mut self,
-        heap: &Heap<System>,
-        class: Class,
-        slots: usize,
-    ) -> Option<&'static Slab> {
-        let words = slots.div_ceil(WORD_SLOTS);
-        // Words that others write do not share a cache line with those that only the owner does.
-        let states = self.zeroed::<AtomicU8>(heap, (slots + 1).next_multiple_of(64), 64)?;
-        let free = self.zeroed::<AtomicU64>(heap, words, 64)?;
-        let remote = self.zeroed::<AtomicU64>(heap, words, 64)?;
-        let pages = page_words(slots, class.shape().slab_bytes(slots));
-        let seen = self.zeroed::<AtomicU64>(heap, pages, 8)?;
-        let clean = self.zeroed::<AtomicU64>(heap, pages, 8)?;
-        let start = self.record(heap, size_of::<Slab>(), align_of::<Slab>())?.cast();
-        let slab = Slab::new(class, states.get(..=slots)?, [free, remote], [seen, clean]);
-        // SAFETY: the memory is fresh, aligned, and nobody else's.
-        unsafe { start.write(slab) };
-        // SAFETY: it was just initialised and is never given back (I1).
-        Some(unsafe { start.as_ref() })
+impl Pool {
+    /// Bytes committed for records that have no memory: they were never used, or have gone back.
+    pub(crate) fn record_bytes_without_memory(&self) -> usize {
+        self.records.clean_bytes()
     }
 }
 
@@ -167,67 +122,57 @@ impl Depot {
         }
     }
 
-    /// `count` places for slots, all zero, from a thread heap's own `space`.
-    pub(super) fn places<P: Zeroable>(
-        &self,
-        space: &Cell<Bump>,
-        count: usize,
-    ) -> Option<&'static [P]> {
-        let (bytes, align) = (count * size_of::<P>(), align_of::<P>());
-        let mut left = space.get();
-        let start = match left.take(bytes, align) {
-            Some(start) => start,
-            None => {
-                let len = bytes.max(PLACES_STEP);
-                let start = self.pool.lock().record(&self.heap, len, 64)?.addr().get();
-                left = Bump::of(&(start..start + len));
-                left.take(bytes, align)?
-            }
-        };
-        space.set(left);
-        let start = addr::pointer(start.get())?;
-        // SAFETY: the memory is fresh and zero, which is a value of `P`, aligned, and stays (I1).
-        Some(unsafe { slice::from_raw_parts(start.as_ptr().cast(), count) })
-    }
-
     /// A new slab of `class` with `slots` slots for `owner`, and whether its bytes are all zero because they were never
-    /// handed out. `waiting` becomes its descriptor; where there is none, one is made. On failure the descriptor is
-    /// the caller's again. The caller holds the lock.
+    /// handed out.
     pub(super) fn new_slab(
         &self,
-        pool: &mut Pool,
         owner: HeapName,
         class: Class,
         slots: usize,
-        waiting: Option<&'static Slab>,
-    ) -> Result<(&'static Slab, bool), Option<&'static Slab>> {
+    ) -> Option<(&'static Slab, bool)> {
+        // Held as long as a descriptor is in hand, so that no fork comes between and loses it to the child.
+        let pool = &mut *self.pool.lock();
         if !self.is_open_for(pool, class) {
-            return Err(waiting);
+            return None;
         }
-        let descriptor = waiting.or_else(|| pool.new_descriptor(&self.heap, class, slots));
-        let slab = descriptor.ok_or(None)?;
+        let waiting = pool.descriptors.take(class, slots, owner);
+        let slab = match waiting {
+            Some(slab) => slab,
+            None => Descriptors::make(&mut pool.records, &self.heap, class, slots)?,
+        };
         debug_law!(
             slab.start() == 0 && slab.slots() == slots,
             "a descriptor has one slab at a time"
         );
+        let run = self.new_run(pool, class, slots);
+        let Some(Allocation { start, is_zero }) = run else {
+            pool.descriptors.put(slab);
+            return None;
+        };
+        let start = start.addr().get();
+        slab.begin(start, class, owner);
+        self.map.set(start, slab.slab_bytes(), Some(slab));
+        Some((slab, is_zero))
+    }
+
+    /// A run for a slab, of which the map can speak.
+    fn new_run(&self, pool: &mut Pool, class: Class, slots: usize) -> Option<Allocation> {
         let (shape, slab_bytes) = (class.shape(), class.shape().slab_bytes(slots));
         let layout = Layout::from_size_align(slab_bytes, shape.slab_align).ok();
         let Some(run) = layout.and_then(|layout| self.heap.allocate_kept(layout)) else {
             if !class.is_large() {
                 pool.failures = FAILURES;
             }
-            return Err(Some(slab));
+            return None;
         };
         let start = run.start.addr().get();
         if !self.cover(start, slab_bytes) {
             // The run lies in a chained zone, or there is no memory for the map: this request is served without a slab.
             pool.failures = FAILURES;
             self.heap.release_kept(start);
-            return Err(Some(slab));
+            return None;
         }
-        slab.begin(start, class, owner);
-        self.map.set(start, slab_bytes, Some(slab));
-        Ok((slab, run.is_zero))
+        Some(run)
     }
 
     /// Whether it is worth a try to make a slab of a class.
@@ -280,7 +225,7 @@ impl Depot {
         is_done
     }
 
-    /// Gives the run of an empty slab back to the heap. The descriptor stays with its owner.
+    /// Gives the run of an empty slab back to the heap. The descriptor waits for another one, of any heap.
     pub(crate) fn end_slab(&self, slab: &'static Slab) {
         self.end_slab_locked(&mut self.pool.lock(), slab);
     }
@@ -290,8 +235,15 @@ impl Depot {
         let (start, len) = (slab.start(), slab.slab_bytes());
         self.map.set(start, len, None);
         slab.end();
+        pool.descriptors.put(slab);
         pool.failures = 0;
         self.heap.release_kept(start);
+    }
+
+    /// A run of memory for places, of at least `bytes`, all zero.
+    pub(super) fn take_place_run(&self, bytes: usize) -> Option<&'static PlaceRun> {
+        let pool = &mut *self.pool.lock();
+        pool.place_runs.take(&mut pool.records, &self.heap, bytes)
     }
 
     /// Asks all threads to send their caches home; each does at its next slow step.

@@ -17,10 +17,11 @@ use super::depot::Depot;
 use super::raced::stop_raced;
 use super::rounds::{LOOKS, OthersRound, SLAB_LOOKS, Step};
 use super::slab::Slab;
-use super::slab::pages::Pages;
+use super::slab::pages::{Pages, Which};
 use super::sync::Ordering;
 use super::thread_heap::ThreadHeap;
 use crate::base::addr;
+use crate::base::bits::runs;
 use crate::base::commit;
 use crate::base::os::{Recovered, System};
 use crate::settings;
@@ -37,9 +38,12 @@ impl ThreadHeap {
         }
     }
 
-    /// Whether there is something to give back of a heap whose thread has ended.
+    /// Whether there is something to do for a heap whose thread has ended: to give back, or to vacate it.
     fn has_left_something(&self) -> bool {
-        self.round.waits() || self.empty_bytes.get() > 0 || self.notified.has_any()
+        self.round.waits()
+            || self.empty_bytes.get() > 0
+            || !self.is_left()
+            || self.notified.has_any()
     }
 
     #[cold]
@@ -149,14 +153,44 @@ impl Depot {
             heap.end_empty_slabs(|slab| self.end_slab(slab));
             heap.step(step);
             round.waits |= heap.round.waits();
-            self.retire_heap(heap);
+            let is_empty = !heap.is_left();
+            if heap.was_empty.replace(is_empty) && is_empty {
+                self.retire_or_vacate(heap);
+            } else {
+                round.waits |= is_empty;
+                self.retire_heap(heap);
+            }
         }
         round.retired = Some(left);
         if left == 0 {
-            let all = self.pool.lock().all_heaps();
-            all.for_each(ThreadHeap::arm_if_it_waits);
+            round.waits |= self.give_back_records(step);
+            self.pool.lock().all_heaps().for_each(ThreadHeap::arm_if_it_waits);
         }
         left == 0
+    }
+
+    /// Gives pages of records back that wait. Whether there are others.
+    pub(crate) fn give_back_records(&self, step: &mut Step) -> bool {
+        let (mut next, mut waits) = (self.pool.lock().records.newest_chunk(), false);
+        while let Some(chunk) = next {
+            next = chunk.before();
+            // Held while the pages go: until then nobody uses them again.
+            let _pool = self.pool.lock();
+            let idle = chunk.idle();
+            let seen = chunk.note_idle(idle);
+            let due = if step.which == Which::All { idle } else { seen };
+            waits |= idle & !due != 0;
+            for (first, count) in runs(|index| (index == 0).then_some(due)) {
+                let (start, len) = chunk.page_run(first, count);
+                waits |= step.runs == 0;
+                self.give_back_run(start, len, step, |start, len, is_there| match is_there {
+                    true => chunk.mark_clean(start, len),
+                    // Who is so late that he still reads there finds nothing.
+                    false => chunk.lose(start, len),
+                });
+            }
+        }
+        waits
     }
 
     /// Gives the pages of all slabs back whose slots have all been sent home.
@@ -221,22 +255,40 @@ impl Depot {
     ) {
         for (first, count) in pages.runs() {
             let (start, len) = slab.page_run(first, count);
-            let part = self.heap.part_to_give_back(start, len).filter(|_| !step.is_refused);
-            let Some((start, len)) = part else { continue };
-            let Some(pages) = addr::pointer(start) else { continue };
-            step.runs = step.runs.saturating_sub(1);
-            // SAFETY: the pages have free slots only, which nobody takes while the caller does this.
-            match unsafe { commit::renew(&System, pages, len) } {
-                Ok(()) => {
-                    step.given_back += len;
+            self.give_back_run(start, len, step, |start, len, is_there| {
+                if is_there {
                     slab.mark_clean(start, len);
+                } else {
+                    let (first, count) = slab.slots_within(start, len);
+                    lose(first, count);
                 }
-                Err(refused) => {
-                    step.is_refused = true;
-                    if refused != Recovered::Untouched {
-                        let (first, count) = slab.slots_within(start, len);
-                        lose(first, count);
-                    }
+            });
+        }
+    }
+
+    /// Gives a run of pages back that nobody uses while the caller does this, or as much of it as may go, unless the
+    /// system has refused before. `gone` is told what went, and whether there are fresh pages.
+    fn give_back_run(
+        &self,
+        start: usize,
+        len: usize,
+        step: &mut Step,
+        mut gone: impl FnMut(usize, usize, bool),
+    ) {
+        let part = self.heap.part_to_give_back(start, len).filter(|_| !step.is_refused);
+        let Some((start, len)) = part else { return };
+        let Some(pages) = addr::pointer(start) else { return };
+        step.runs = step.runs.saturating_sub(1);
+        // SAFETY: the pages have free slots only, or records that wait, by the caller.
+        match unsafe { commit::renew(&System, pages, len) } {
+            Ok(()) => {
+                step.given_back += len;
+                gone(start, len, true);
+            }
+            Err(refused) => {
+                step.is_refused = true;
+                if refused != Recovered::Untouched {
+                    gone(start, len, false);
                 }
             }
         }

@@ -78,6 +78,12 @@ impl Notice {
         self.is_sent.swap(1, Ordering::SeqCst) == 0
     }
 
+    /// Whether the slab is notified, asked so that a notice that comes later sees what the caller wrote before.
+    pub(super) fn is_sent_by_now(&self) -> bool {
+        count(Counted::SharedLine);
+        self.is_sent.fetch_or(0, Ordering::SeqCst) != 0
+    }
+
     /// Clears the notice; the owner does so before it collects.
     #[inline]
     pub(super) fn clear(&self) {

@@ -94,10 +94,6 @@ fn every_law_of_a_heap_can_be_broken() {
         "every slab with free slots is listed (I3)"
     );
     assert_eq!(
-        broken(|heap, slab| lists(heap).waiting[0].set(Some(slab))),
-        "a descriptor that waits has no slab"
-    );
-    assert_eq!(
         broken(|heap, slab| change_cached(heap, slab, LIVE)),
         "what is cached is not live (I1)"
     );
@@ -140,6 +136,25 @@ fn every_law_of_a_heap_can_be_broken() {
         assert_eq!(law, "bytes of places and slots are summed up (I4)");
     }
     assert_eq!(broken(|heap, _| heap.large_bytes.set(1)), "so are those of large slots (I4)");
+}
+
+#[test]
+fn the_laws_of_what_waits_can_be_broken() {
+    let (heap, slab, block) = heap_with_block();
+    let check = || heap.depot.pool.lock().check().map_err(|broken| broken.law);
+    assert!(free(heap, block) && heap.flush_and_end_slabs() > 0);
+    assert_eq!(check(), Ok(()));
+    slab.is_listed.set(true);
+    assert_eq!(check(), Err("a descriptor that waits has no slab"));
+    slab.is_listed.set(false);
+    heap.depot.retire_heap(heap);
+    heap.depot.with_each_retired(|_| ());
+    assert_eq!(check(), Ok(()));
+    let card = heap.depot.pool.lock().vacant_cards().next().expect("a vacant heap");
+    card.set_vacant(false);
+    assert_eq!(check(), Err("what waits for a thread is vacant"));
+    card.set_vacant(true);
+    assert_eq!(check(), Ok(()));
 }
 
 /// Its count of empty slabs stayed as it was.
@@ -185,6 +200,7 @@ fn a_descriptor_serves_the_next_slab_of_its_class() {
     assert!(heap.flush_and_end_slabs() > 0 && slab.start() == 0);
     let other = slab_of(heap, allocate(heap, medium()));
     assert!(!ptr::eq(other, slab), "of another class it does not");
-    assert!(ptr::eq(slab_of(heap, allocate(heap, small())), slab));
-    assert_eq!(heap.check(), Ok(()));
+    let another = heap.depot.acquire_heap().expect("memory");
+    assert!(ptr::eq(slab_of(another, allocate(another, small())), slab), "whichever heap asks");
+    assert_eq!((heap.check(), another.check()), (Ok(()), Ok(())));
 }

@@ -14,6 +14,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestR
 
 use super::class::Class;
 use super::depot::Depot;
+use super::rounds;
 use super::test_heaps::{allocate, free, with_depot};
 use super::thread_heap::ThreadHeap;
 
@@ -44,6 +45,7 @@ enum Step {
     StartWithoutSlabs { thread: usize },
     Tidy,
     TakeRetired,
+    GiveBackRecords,
     Fork { survivor: usize },
 }
 
@@ -70,6 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => thread().prop_map(|thread| Step::StartWithoutSlabs { thread }),
         1 => Just(Step::Tidy),
         1 => Just(Step::TakeRetired),
+        2 => Just(Step::GiveBackRecords),
         2 => thread().prop_map(|survivor| Step::Fork { survivor }),
     ]
 }
@@ -126,6 +129,9 @@ impl Run {
             Step::TakeRetired => self.depot.with_each_retired(|heap| {
                 heap.flush_and_end_slabs();
             }),
+            Step::GiveBackRecords => {
+                self.depot.give_back_records(&mut rounds::Step::all());
+            }
             Step::Fork { survivor } => self.fork(survivor),
         }
         self.check()
@@ -201,6 +207,7 @@ impl Run {
 
     fn check(&self) -> TestCaseResult {
         prop_assert_eq!(self.depot.heap.check(), Ok(()));
+        prop_assert_eq!(self.depot.pool.lock().check(), Ok(()));
         let (mut live_count, mut cached_count) = (0, 0);
         for slab in self.depot.map.all() {
             let live = slab.live_count();

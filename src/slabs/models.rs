@@ -118,7 +118,7 @@ pub(super) fn show(heaps: &[Heap], blocks: &[usize]) -> Followed {
         assert!(slab.check().is_ok() && slab.is_listed.get() == slab.has_free());
         assert!(slab.notice.next().is_none());
         // Loom leaves what an atomic began with out of the one order of all sequentially consistent operations.
-        slab.remote.iter().for_each(|word| word.store(0, Ordering::SeqCst));
+        slab.remote().iter().for_each(|word| word.store(0, Ordering::SeqCst));
         slab.notice.clear();
         slab.mark_used(0, slab.slots());
         assert!(slab.notice.hold());
@@ -307,6 +307,33 @@ fn a_slab_ends_and_begins_beside_a_late_notice() {
     });
 }
 
+/// The last slots come home, the slab ends, and another heap gets its descriptor, while the thread that delivered has
+/// still to put it on the list of the first one, which does not look any more.
+#[test]
+fn a_descriptor_that_another_heap_gets_is_on_no_list_of_the_first() {
+    explore(|depot| {
+        let (owner, blocks) = heap_with::<2>(depot);
+        owner.flush();
+        let others = [heap_with::<0>(depot).0, heap_with::<0>(depot).0];
+        let (next, []) = heap_with::<0>(depot);
+        let followed = show(&[owner, others[0], others[1], next], &blocks);
+        let threads = spawn_deliverers(others, blocks);
+        owner.flush_and_end_slabs();
+        let block = allocate(next, class()).expect("memory");
+        threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
+        assert!(free_and_deliver(others[0], block));
+        next.drain();
+        let slab = slab_of(next, block);
+        let index = slab.slot_index(block).expect("a slot");
+        assert!(
+            slab.is_in_free_words(index),
+            "its notice is heard, whether or not the first one looks"
+        );
+        drop(followed);
+        assert_all_home(&[next, owner, others[0], others[1]], &[block]);
+    });
+}
+
 /// Of all who ask for the heap of an ended thread, one gets it.
 #[test]
 fn a_retired_heap_goes_to_one_thread() {
@@ -331,7 +358,9 @@ fn a_retired_heap_goes_to_one_thread() {
         let taken = taking.join().expect("it ends");
         drop(followed);
         assert!(!acquired.is_retired.get() && taken.len() <= 2);
-        let left: Vec<_> = depot.pool.lock().all_retired().map(ThreadHeap::name).collect();
+        let pool = depot.pool.lock();
+        let retired = pool.all_retired().map(ThreadHeap::name);
+        let left: Vec<_> = retired.chain(pool.vacant_cards().map(|card| card.heap)).collect();
         let is_new = !heaps.iter().any(|heap| heap.name() == acquired.name());
         assert!(!left.contains(&acquired.name()));
         assert_eq!(left.len() + usize::from(!is_new), 2, "each is in one hand");

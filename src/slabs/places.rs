@@ -2,10 +2,16 @@
 //!
 //! A magazine begins small with each thread. It doubles where the thread misses slots, up to [`MISS_BYTES`] of them;
 //! further where frees overflow it as well, as far as the heap's [`budget`](super::budget) allows for all magazines
-//! together. Places stay for ever: what a magazine may hold is less than it has places for where it had to shrink.
+//! together. Places stay as long as the heap has a thread: what a magazine may hold is less than it has places for
+//! where it had to shrink.
+
+use core::slice;
 
 use super::class::Class;
 use super::thread_heap::ThreadHeap;
+use crate::base::addr;
+use crate::base::array::Zeroable;
+use crate::base::bump::Bump;
 use crate::base::fatal::debug_law;
 use crate::settings;
 
@@ -54,7 +60,7 @@ impl ThreadHeap {
         }
         if capacity > stack.places_len() {
             // A power of two, so that what the smaller arrays had is less than the largest one has.
-            match self.depot.places(&self.space, capacity.next_power_of_two()) {
+            match self.new_places(capacity.next_power_of_two()) {
                 Some(places) => stack.move_to(places),
                 None => return,
             }
@@ -86,6 +92,7 @@ impl ThreadHeap {
             }
         }
         self.budget.begin_anew(self.budget.given_bytes());
+        self.was_empty.set(false);
     }
 
     fn shrink(&'static self, class: Class, held: usize, capacity: usize) {
@@ -109,11 +116,32 @@ impl ThreadHeap {
         let outbox = self.outbox(class);
         let capacity = self.capacity_within(class, 0, OUTBOX_CAPACITY, OUTBOX_BYTES);
         if outbox.capacity() == 0
-            && let Some(places) = self.depot.places(&self.space, capacity)
+            && let Some(places) = self.new_places(capacity)
         {
             outbox.open(places);
             self.count_places(class, 0, capacity);
         }
+    }
+
+    /// `count` places for slots, all zero.
+    fn new_places<P: Zeroable>(&self, count: usize) -> Option<&'static [P]> {
+        let (bytes, align) = (count * size_of::<P>(), align_of::<P>());
+        let mut left = self.space.get();
+        let start = match left.take(bytes, align) {
+            Some(start) => start,
+            None => {
+                let run = self.depot.take_place_run(bytes)?;
+                run.next.set(self.place_runs.get());
+                self.place_runs.set(Some(run));
+                left = Bump::of(&run.piece.range());
+                left.take(bytes, align)?
+            }
+        };
+        self.space.set(left);
+        let start = addr::pointer(start.get())?.cast();
+        #[expect(unsafe_code, reason = "places in memory that was taken for them")]
+        // SAFETY: the memory is zero, which is a value of `P`, aligned, this heap's alone, and never unmapped.
+        Some(unsafe { slice::from_raw_parts(start.as_ptr(), count) })
     }
 
     /// As many slots as are wished for, or as a limit of `bytes` and the settings allow beside what all others `held`,

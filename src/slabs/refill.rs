@@ -69,19 +69,9 @@ impl ThreadHeap {
 
     fn new_slab(&'static self, class: Class) -> Option<&'static Slab> {
         let slots = self.wanted_slots(class);
-        // Held as long as a descriptor is in hand, so that no fork comes between and loses it to the child.
-        let mut pool = self.depot.pool.lock();
-        let waiting = self.take_waiting(class, slots);
-        match self.depot.new_slab(&mut pool, self.name(), class, slots, waiting) {
-            Ok((slab, is_fresh)) => {
-                self.fresh_slot.set(if is_fresh && class.is_large() { slab.start() } else { 0 });
-                Some(slab)
-            }
-            Err(descriptor) => {
-                descriptor.into_iter().for_each(|slab| self.put_back_waiting(slab));
-                None
-            }
-        }
+        let (slab, is_fresh) = self.depot.new_slab(self.name(), class, slots)?;
+        self.fresh_slot.set(if is_fresh && class.is_large() { slab.start() } else { 0 });
+        Some(slab)
     }
 
     /// Takes up to `most` slots of a listed slab into the magazine, but no more than half of what that holds.

@@ -1,14 +1,13 @@
 //! Thread heaps: how they are made, what becomes of them when their threads end, and how others adopt their slabs.
 //!
 //! A thread that ends leaves its heap, slabs and all, to the next thread that starts. Until then threads that need a
-//! slab adopt single ones from it.
+//! slab adopt single ones from it. When nothing is left of it, it is vacated.
 //!
 //! Invariant: **I1** a retired heap has no thread, and whichever thread holds the `pool` lock may act for it.
 
-use core::alloc::Layout;
-
 use super::class::Class;
 use super::depot::{Depot, Pool};
+use super::heap_cards::HeapCard;
 use super::slab::Slab;
 use super::thread_heap::ThreadHeap;
 use crate::base::fatal::debug_law;
@@ -20,9 +19,21 @@ const EMPTY_TRIES: usize = 16;
 const ADOPT_TRIES: usize = 4;
 
 impl Pool {
-    /// All heaps that were ever made, the last one first.
+    /// All heaps but the vacant ones, the last one that was made first. The caller holds the lock as long as it goes
+    /// over them, or is the only thread.
     pub(crate) fn all_heaps(&self) -> impl Iterator<Item = &'static ThreadHeap> + Clone + use<> {
-        ThreadHeap::all_from(self.heaps.made.map(ThreadHeap::named))
+        let cards = HeapCard::all_from(self.heaps.made).filter(|card| !card.is_vacant());
+        cards.map(|card| ThreadHeap::named(card.heap))
+    }
+
+    /// The same, for a caller that opens the lock in between: each is looked up with it.
+    pub(crate) fn all_cards(&self) -> impl Iterator<Item = &'static HeapCard> + use<> {
+        HeapCard::all_from(self.heaps.made)
+    }
+
+    /// The heap of a card, unless it is vacant. It stays as long as the caller holds the lock.
+    pub(crate) fn heap_of(&self, card: &HeapCard) -> Option<&'static ThreadHeap> {
+        (!card.is_vacant()).then(|| ThreadHeap::named(card.heap))
     }
 
     /// The heap that retired last. Behind it come, by `next_retired`, those that did before.
@@ -77,23 +88,6 @@ impl Depot {
         Some(heap)
     }
 
-    /// A new heap.
-    #[expect(unsafe_code, reason = "lays out a record in fresh memory")]
-    fn make_heap(&'static self, pool: &mut Pool) -> Option<&'static ThreadHeap> {
-        // Number 0 is nobody's, so a key of zero bytes is no slab's.
-        let number = pool.heaps.count + 1;
-        let made_before = pool.heaps.made.map(ThreadHeap::named);
-        let layout = Layout::new::<ThreadHeap>();
-        let place = pool.record(&self.heap, layout.size(), layout.align())?.cast::<ThreadHeap>();
-        // SAFETY: the memory is fresh, zero, aligned, and nobody else's.
-        unsafe { ThreadHeap::make_at(place, self, number, made_before) };
-        // SAFETY: it was just initialised, and records are never given back.
-        let heap = unsafe { place.as_ref() };
-        pool.heaps.count = number;
-        pool.heaps.made = Some(heap.name());
-        Some(heap)
-    }
-
     /// A heap without slabs: the first of a few whose threads have ended that has none, else a new one.
     #[cfg(feature = "std")]
     pub(crate) fn acquire_empty_heap(&'static self) -> Option<&'static ThreadHeap> {
@@ -122,15 +116,15 @@ impl Depot {
         heap.end_empty_slabs(|slab| self.end_slab_locked(pool, slab));
     }
 
-    /// Does something with each heap whose thread has ended, the longest ago first. Each is the caller's meanwhile, and
-    /// all others can be had by threads that start: a thread that finds none makes one, which stays for ever.
+    /// Does something with each heap whose thread has ended, the longest ago first, and vacates those of which nothing
+    /// is left. Each is the caller's meanwhile, and all others can be had by threads that start.
     pub(crate) fn with_each_retired(&self, mut action: impl FnMut(&'static ThreadHeap)) {
         let count = self.pool.lock().all_retired().count();
         for _ in 0..count {
             let Some(heap) = self.take_oldest_retired(|_| true) else { break };
             action(heap);
             // To the other end, so that the next one is one that was not done yet.
-            self.retire_heap(heap);
+            self.retire_or_vacate(heap);
         }
     }
 

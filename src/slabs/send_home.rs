@@ -135,7 +135,7 @@ impl ThreadHeap {
             if self.put_home(slab, index, bits) {
                 self.enlist(slab);
             }
-        } else if let Some(word) = slab.remote.get(index) {
+        } else if let Some(word) = slab.remote().get(index) {
             let twice = handover::enter(word, bits);
             if twice != 0 {
                 stop_raced(gathered.address_of(twice));
@@ -188,7 +188,7 @@ impl ThreadHeap {
         }
         slab.notice.clear();
         let mut found = false;
-        for (index, word) in slab.remote.iter().enumerate() {
+        for (index, word) in slab.remote().iter().enumerate() {
             handover::collect(word, |bits| {
                 found |= self.put_home(slab, index, bits);
             });

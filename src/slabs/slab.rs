@@ -1,8 +1,9 @@
 //! A slab: an aligned run of the heap cut into slots of one class, and its descriptor, which lies elsewhere.
 //!
 //! A descriptor is made once and never unmapped; when its slab goes it waits for another slab *of the same class*, or
-//! of any other class of one slot. So a stale reference leads to valid memory, of the same shape, and its `start` says
-//! whether it still is the slab that was meant.
+//! of any other class of one slot, whichever heap that is for ([`descriptors`](super::descriptors)). So a stale
+//! reference leads to valid memory, of the same shape, and its `start` says whether it still is the slab that was
+//! meant.
 //!
 //! Who may touch what: the *state bytes* belong to everybody, by the rules of [`slot`]. The *free words* and the lists
 //! belong to the owner, the thread heap that `owner` names. The *remote words* are how everybody else hands slots back
@@ -16,9 +17,11 @@ use core::fmt;
 use core::num::NonZeroUsize;
 use core::ptr;
 
+use self::arrays::Arrays;
 use super::class::{self, Class, Shape};
 use super::handover::Notice;
 use super::names::{HeapName, SlabName};
+use super::records::{Chunk, Piece};
 use super::slot::{self, FREE, FreeSlot, NEW};
 use super::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Cell, Ordering};
 use crate::base::addr;
@@ -37,11 +40,12 @@ pub(crate) struct Slab {
     magic: u64,
     /// Owner and class in one word: see [`HeapName::key`]. 0 while there is no slab.
     key: AtomicUsize,
-    states: &'static [AtomicU8],
+    /// State bytes, free words, remote words, marks of pages.
+    arrays: Arrays,
     /// The distance of its class, which changes only where there is one slot.
     class: AtomicU16,
     // What the owner alone changes.
-    free: &'static [AtomicU64],
+    pub(super) is_listed: Cell<bool>,
     free_count: Cell<u32>,
     /// No word below this one has a bit.
     hint: Cell<u32>,
@@ -51,13 +55,9 @@ pub(crate) struct Slab {
     pub(super) looked_in: Cell<u32>,
     pub(super) prev: Cell<Option<&'static Slab>>,
     pub(crate) next: Cell<Option<&'static Slab>>,
-    pub(super) is_listed: Cell<bool>,
-    // What the owner and others change.
-    /// Pages that had free slots only at the last look, and those that have gone back: see [`pages`].
-    seen: &'static [AtomicU64],
-    clean: &'static [AtomicU64],
+    /// The chunk in which the arrays lie.
+    chunk: Option<&'static Chunk>,
     // What others change.
-    pub(super) remote: &'static [AtomicU64],
     pub(super) notice: Notice,
     owner: AtomicUsize,
 }
@@ -74,35 +74,47 @@ impl fmt::Debug for Slab {
 }
 
 impl Slab {
-    /// A descriptor without a slab. `states` has one place more than the slab has slots, `free` and `remote` a bit for
-    /// each slot, `seen` and `clean` one for each page; all are zero.
-    pub(super) fn new(
-        class: Class,
-        states: &'static [AtomicU8],
-        [free, remote]: [&'static [AtomicU64]; 2],
-        [seen, clean]: [&'static [AtomicU64]; 2],
-    ) -> Self {
-        let shape = class.shape();
+    /// A descriptor without a slab, whose arrays lie in a chunk.
+    pub(super) fn new(class: Class, arrays: Arrays, chunk: Option<&'static Chunk>) -> Self {
         Self {
             start: AtomicUsize::new(0),
-            magic: shape.magic,
+            magic: class.shape().magic,
             key: AtomicUsize::new(0),
-            states,
+            arrays,
             class: AtomicU16::new(class.distance()),
-            free,
+            is_listed: Cell::new(false),
             free_count: Cell::new(0),
             hint: Cell::new(0),
             carved: AtomicU32::new(0),
             looked_in: Cell::new(0),
             prev: Cell::new(None),
             next: Cell::new(None),
-            is_listed: Cell::new(false),
-            seen,
-            clean,
-            remote,
+            chunk,
             notice: Notice::new(),
             owner: AtomicUsize::new(0),
         }
+    }
+
+    #[inline]
+    const fn states(&self) -> &'static [AtomicU8] {
+        self.arrays.states()
+    }
+
+    /// The free words.
+    #[inline]
+    fn free(&self) -> &'static [AtomicU64] {
+        self.arrays.free()
+    }
+
+    /// The remote words.
+    #[inline]
+    pub(super) fn remote(&self) -> &'static [AtomicU64] {
+        self.arrays.remote()
+    }
+
+    /// The memory of its arrays.
+    fn memory(&self) -> Option<Piece> {
+        self.chunk.map(|chunk| chunk.piece(&self.arrays.range()))
     }
 
     /// Its name.
@@ -148,8 +160,8 @@ impl Slab {
 
     /// Slots it has.
     #[inline]
-    pub(crate) fn slots(&self) -> usize {
-        self.states.len() - 1
+    pub(crate) const fn slots(&self) -> usize {
+        self.arrays.slots()
     }
 
     /// Bytes it has.
@@ -174,7 +186,7 @@ impl Slab {
 
     /// The state byte of its first slot; those of the others are behind it, and one more.
     pub(super) const fn first_state(&self) -> *const AtomicU8 {
-        self.states.as_ptr()
+        self.states().as_ptr()
     }
 
     /// The number of the slot that has `address`, and whether it starts there.
@@ -193,7 +205,7 @@ impl Slab {
     /// The state byte of slot `index`.
     #[inline]
     pub(crate) fn state(&self, index: usize) -> Option<&'static AtomicU8> {
-        self.states.get(index)
+        self.states().get(index)
     }
 
     /// The state byte of slot `index` as it is now.
@@ -213,7 +225,7 @@ impl Slab {
 
     /// Slots that are handed out. O(slots).
     pub(crate) fn live_count(&self) -> usize {
-        self.states.iter().filter(|state| slot::is_block(state.load(Ordering::Relaxed))).count()
+        self.states().iter().filter(|state| slot::is_block(state.load(Ordering::Relaxed))).count()
     }
 
     /// Slots that are in some thread's cache, given the number of live ones. Exact while nobody changes anything.
@@ -221,7 +233,7 @@ impl Slab {
         let ones = |words: &[AtomicU64]| -> u32 {
             words.iter().map(|word| word.load(Ordering::Relaxed).count_ones()).sum()
         };
-        let home = (ones(self.free) + ones(self.remote)) as usize;
+        let home = (ones(self.free()) + ones(self.remote())) as usize;
         // While others free slots, some are counted as live and as home.
         self.slots().saturating_sub(live + home)
     }
@@ -230,7 +242,7 @@ impl Slab {
     pub(crate) fn live_and_home(&self, index: usize) -> (u64, u64) {
         let first = index * WORD_SLOTS;
         let slots = self.slots().saturating_sub(first).min(WORD_SLOTS);
-        let states = self.states.get(first..first + slots).unwrap_or_default();
+        let states = self.states().get(first..first + slots).unwrap_or_default();
         let live = states
             .iter()
             .rev()
@@ -244,7 +256,7 @@ impl Slab {
         let word = |words: &[AtomicU64]| -> u64 {
             words.get(index).map_or(0, |word| word.load(Ordering::Relaxed))
         };
-        word(self.free) | word(self.remote)
+        word(self.free()) | word(self.remote())
     }
 
     /// From which slot on none was ever taken.
@@ -254,7 +266,7 @@ impl Slab {
 
     /// Whether slot `index` waits in the free words.
     pub(crate) fn is_in_free_words(&self, index: usize) -> bool {
-        let word = self.free.get(index / WORD_SLOTS);
+        let word = self.free().get(index / WORD_SLOTS);
         word.is_some_and(|word| word.load(Ordering::Relaxed) >> (index % WORD_SLOTS) & 1 == 1)
     }
 
@@ -265,11 +277,34 @@ impl Slab {
         unsafe { HeapName::from_number(self.owner.load(Ordering::Acquire)) }
     }
 
+    /// Whether it is on no heap's list, and nobody holds its remote words. It has no slab, and is `owner`'s from now
+    /// on: who notifies it later, for whatever reason, finds that heap. The caller holds the pool's lock.
+    pub(super) fn is_on_no_list(&self, owner: HeapName) -> bool {
+        // A heap that has it on its list may be looking.
+        if !self.notice.hold() {
+            return false;
+        }
+        self.owner.store(owner.number(), Ordering::Release);
+        let is_sent = self.notice.is_sent_by_now();
+        self.notice.release();
+        !is_sent
+    }
+
+    /// Lets its memory wait with it. The caller holds the pool's lock.
+    pub(super) fn let_memory_wait(&self) {
+        self.memory().into_iter().for_each(Piece::wait);
+    }
+
+    /// Uses its memory again. `false` where that has gone for good. The caller holds the pool's lock.
+    pub(super) fn use_memory_again(&self) -> bool {
+        self.memory().is_none_or(Piece::use_again)
+    }
+
     /// Makes it a slab of `class` and `owner` at `start`, all free. There is no slab, and the caller holds the pool's
     /// lock.
     pub(super) fn begin(&self, start: usize, class: Class, owner: HeapName) {
         self.class.store(class.distance(), Ordering::Relaxed);
-        for (index, word) in self.free.iter().enumerate() {
+        for (index, word) in self.free().iter().enumerate() {
             let slots = (self.slots() - index * WORD_SLOTS).min(WORD_SLOTS);
             word.store(u64::MAX >> (WORD_SLOTS - slots), Ordering::Relaxed);
         }
@@ -332,7 +367,7 @@ impl Slab {
     /// Puts the slots of `bits` of word `index` into the free words.
     #[inline]
     pub(super) fn put(&self, index: usize, bits: u64) {
-        let Some(word) = self.free.get(index) else { return };
+        let Some(word) = self.free().get(index) else { return };
         let before = word.load(Ordering::Relaxed);
         debug_law!(before & bits == 0, "a slot is in one place (I1)");
         word.store(before | bits, Ordering::Relaxed);
@@ -348,7 +383,7 @@ impl Slab {
             (most, self.hint.get() as usize, usize::MAX, 0);
         let (slot_bytes, carved) = (self.shape().slot_bytes, self.carved.load(Ordering::Relaxed));
         while left > 0
-            && let Some(word) = self.free.get(index)
+            && let Some(word) = self.free().get(index)
         {
             let mut bits = word.load(Ordering::Relaxed);
             let first = index * WORD_SLOTS;
@@ -356,7 +391,7 @@ impl Slab {
                 let slot = first + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
                 (left, start, end) = (left - 1, start.min(slot), slot + 1);
-                if let Some(state) = self.states.get(slot) {
+                if let Some(state) = self.states().get(slot) {
                     if slot >= carved as usize {
                         state.store(NEW, Ordering::Relaxed);
                     }
@@ -381,14 +416,14 @@ impl Slab {
         let (start, slots) = (self.start(), self.slots());
         let carved = self.carved.load(Ordering::Relaxed) as usize;
         let mut count = 0;
-        for (index, word) in self.free.iter().enumerate() {
+        for (index, word) in self.free().iter().enumerate() {
             let bits = word.load(Ordering::Relaxed);
             count += bits.count_ones();
             let is_hinted = bits == 0 || index >= self.hint.get() as usize;
             law(is_hinted, "no word below the hint has a bit", start)?;
         }
         law(count == self.free_count.get(), "the free slots are counted (I2)", start)?;
-        for slot in 0..self.free.len() * WORD_SLOTS {
+        for slot in 0..self.free().len() * WORD_SLOTS {
             let is_free = self.is_in_free_words(slot);
             law(!is_free || slot < slots, "only slots are free", start)?;
             law(!is_free || !self.is_live(slot), "a slot is live or free (I1)", start)?;
@@ -398,8 +433,9 @@ impl Slab {
     }
 }
 
+pub(super) mod arrays;
 pub(crate) mod claim;
 pub(crate) mod pages;
 mod recount;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,5 +1,4 @@
-//! The slabs of a thread heap: those with free slots listed, lowest addresses first, so that the others can empty; and
-//! descriptors that wait for a slab.
+//! The slabs of a thread heap: those with free slots listed, lowest addresses first, so that the others can empty.
 
 use super::class::{Class, FEW_SLABS};
 use super::class_lists::ClassLists;
@@ -27,8 +26,8 @@ impl ThreadHeap {
                 self.count_empty(slab);
             } else {
                 self.unlist(slab);
+                self.uncount(slab);
                 self.depot.end_slab(slab);
-                self.wait(slab);
             }
         }
     }
@@ -67,7 +66,6 @@ impl ThreadHeap {
     }
 
     /// Whether it has any slabs.
-    #[cfg(feature = "std")]
     pub(crate) fn has_slabs(&self) -> bool {
         self.lists.iter().any(|lists| lists.count.get() > 0)
     }
@@ -123,31 +121,9 @@ impl ThreadHeap {
         slab.is_listed.set(false);
     }
 
-    /// Keeps a descriptor whose slab has ended.
-    pub(super) fn wait(&self, slab: &'static Slab) {
+    /// Counts that a slab is about to end, or to become another heap's.
+    fn uncount(&self, slab: &Slab) {
         self.slab_count(slab.class()).update(|count| count - 1);
-        self.put_back_waiting(slab);
-    }
-
-    /// Where descriptors with `slots` slots wait for a slab of a class. Those of all large classes are alike.
-    fn waiting(&self, class: Class, slots: usize) -> &Cell<Option<&'static Slab>> {
-        let is_few = slots == class.shape().slots[0] as usize;
-        &self.lists[class.descriptor_index()].waiting[usize::from(!is_few)]
-    }
-
-    /// A descriptor that waits for a slab.
-    pub(super) fn take_waiting(&self, class: Class, slots: usize) -> Option<&'static Slab> {
-        let waiting = self.waiting(class, slots);
-        let slab = waiting.get()?;
-        waiting.set(slab.next.take());
-        Some(slab)
-    }
-
-    /// Puts a descriptor back that [`ThreadHeap::take_waiting`] gave.
-    pub(super) fn put_back_waiting(&self, slab: &'static Slab) {
-        debug_law!(slab.start() == 0 && !slab.is_listed.get(), "its slab has ended");
-        let waiting = self.waiting(slab.class(), slab.slots());
-        slab.next.set(waiting.replace(Some(slab)));
     }
 
     /// Gives a slab with free slots away; the caller holds the pool's lock and this heap is retired (I2).
@@ -158,12 +134,12 @@ impl ThreadHeap {
             self.uncount_empty(slab);
         }
         self.unlist(slab);
-        self.slab_count(class).update(|count| count - 1);
+        self.uncount(slab);
         self.budget.take_back_of(slab);
         Some(slab)
     }
 
-    /// Takes all empty slabs out of the lists, ends each with `end`, and keeps their descriptors.
+    /// Takes all empty slabs out of the lists, and ends each with `end`.
     pub(crate) fn end_empty_slabs(&'static self, mut end: impl FnMut(&'static Slab)) {
         for class in Class::all() {
             self.end_empty_slabs_of(class, usize::MAX, &mut end);
@@ -198,8 +174,8 @@ impl ThreadHeap {
                 left -= 1;
                 self.uncount_empty(slab);
                 self.unlist(slab);
+                self.uncount(slab);
                 end(slab);
-                self.wait(slab);
             }
         }
     }

@@ -7,11 +7,10 @@ use super::class::{Class, MAX_SMALL, SLAB_GRANULE};
 use super::depot::Depot;
 use super::entry::Entry;
 use super::handover;
-use super::slab::pages::page_words;
-use super::slab::{Slab, WORD_SLOTS};
+use super::slab::{self, Slab, WORD_SLOTS};
 use super::slab_map::SlabMap;
 use super::slot::{FREE, FreeSlot, LIVE, LiveSlot, Refused, SENT};
-use super::sync::{AtomicU8, AtomicU64, Ordering};
+use super::sync::{AtomicU8, Ordering};
 use super::test_heaps::{allocate, free, slab_of};
 use super::thread_heap::ThreadHeap;
 use fastrand::Rng;
@@ -23,17 +22,9 @@ fn class_of(size: usize) -> Class {
     Class::of(size, 8).expect("a small size")
 }
 
-fn leaked<T>(count: usize, make: impl Fn() -> T) -> &'static [T] {
-    Box::leak((0..count).map(|_| make()).collect())
-}
-
 fn descriptor(class: Class) -> &'static Slab {
     let slots = class.shape().slots[1] as usize;
-    let words = || leaked(slots.div_ceil(WORD_SLOTS), || AtomicU64::new(0));
-    let states = leaked(slots + 1, || AtomicU8::new(FREE));
-    let page_words = page_words(slots, class.shape().slab_bytes(slots));
-    let pages = || leaked(page_words, || AtomicU64::new(0));
-    Box::leak(Box::new(Slab::new(class, states, [words(), words()], [pages(), pages()])))
+    Box::leak(Box::new(slab::tests::descriptor(class, slots)))
 }
 
 /// A depot of its own, which stays.
@@ -128,18 +119,18 @@ impl Model {
                 self.out.push(slot);
             } else {
                 slab.state(slot).expect("a slot").store(SENT, Ordering::Relaxed);
-                handover::enter(&slab.remote[word], bit);
+                handover::enter(&slab.remote()[word], bit);
                 self.free.insert(slot);
             }
         }
         // Taken in, and not yet out of the remote word.
-        slab.remote[0].fetch_or(slab.live_and_home(0).1 & 0xFF, Ordering::Relaxed);
+        slab.remote()[0].fetch_or(slab.live_and_home(0).1 & 0xFF, Ordering::Relaxed);
         slab.break_sums();
         slab.notice.send();
         slab.recount();
         assert_eq!(slab.check(), Ok(()));
         assert!(!slab.is_listed.get() && slab.prev.get().is_none() && slab.next.get().is_none());
-        assert!(slab.remote.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        assert!(slab.remote().iter().all(|word| word.load(Ordering::Relaxed) == 0));
         assert!(slab.notice.send(), "nobody is notified any more");
         slab.notice.clear();
     }
@@ -266,8 +257,8 @@ fn two_frees_that_were_both_accepted_are_recognised_when_the_slot_comes_home() {
         assert_eq!(slab.welcome(0, all), all & !this, "also if it was handed out again");
         assert_eq!((slab.state_now(7), slab.state_now(9)), (after, FREE));
     }
-    assert_eq!(handover::enter(&slab.remote[0], this), 0);
-    assert_eq!(handover::enter(&slab.remote[0], all), this, "sent home twice");
+    assert_eq!(handover::enter(&slab.remote()[0], this), 0);
+    assert_eq!(handover::enter(&slab.remote()[0], all), this, "sent home twice");
 }
 
 /// A realloc holds a block, and somebody frees it all the same.
@@ -322,12 +313,12 @@ fn news_of_an_adopted_slab_is_forwarded() {
     for slot in [5, WORD_SLOTS + 6] {
         slab.state(slot).expect("a slot").store(SENT, Ordering::Relaxed);
     }
-    handover::enter(&slab.remote[0], 1 << 5);
+    handover::enter(&slab.remote()[0], 1 << 5);
     assert!(slab.notice.send());
     slab.give_to(new.name());
     new.budget.give_of(slab);
     old.accept_notice(slab);
-    handover::enter(&slab.remote[1], 1 << 6);
+    handover::enter(&slab.remote()[1], 1 << 6);
     assert!(!slab.notice.send(), "the first notice is still on its way");
     assert!(!new.drain(), "it went to the old owner");
     assert!(old.drain() && !slab.has_free(), "which is not its own, so it takes nothing");
@@ -356,18 +347,20 @@ fn a_late_notice_of_an_ended_slab_is_harmless() {
 /// The thread that delivers vanishes in a fork before it has put the slab on a list.
 #[test]
 fn a_notice_that_vanished_with_its_thread_keeps_no_later_one_away() {
-    let owner = heap(4);
+    let depot = depot();
+    let (mine, other) =
+        (depot.acquire_heap().expect("a heap"), depot.acquire_heap().expect("a heap"));
     let slab = descriptor(class_of(32_000));
-    slab.begin(NOWHERE, slab.class(), owner.name());
+    slab.begin(NOWHERE, slab.class(), mine.name());
     slab.end();
-    owner.put_back_waiting(slab);
+    let take = |heap: &'static ThreadHeap| {
+        depot.pool.lock().descriptors.take(slab.class(), slab.slots(), heap.name())
+    };
+    depot.pool.lock().descriptors.put(slab);
     assert!(slab.notice.send());
-    owner.forget_notices();
-    assert!(
-        owner
-            .take_waiting(slab.class(), slab.slots())
-            .is_some_and(|other| core::ptr::eq(other, slab))
-    );
+    assert!(take(mine).is_none(), "somebody may put it on a list still");
+    assert!(depot.take_over(|heap| heap.is(other)));
+    assert!(take(mine).is_some_and(|taken| core::ptr::eq(taken, slab)));
     assert!(slab.notice.send());
 }
 
@@ -386,7 +379,7 @@ fn slots_that_came_home_before_their_deliverer_vanished_are_there_once() {
     for address in other.outbox(class).addresses() {
         let slab = slab_of(mine, address);
         let index = slab.slot_index(address).expect("a slot");
-        handover::enter(&slab.remote[index / WORD_SLOTS], 1 << (index % WORD_SLOTS));
+        handover::enter(&slab.remote()[index / WORD_SLOTS], 1 << (index % WORD_SLOTS));
         if slab.notice.send() {
             mine.accept_notice(slab);
         }

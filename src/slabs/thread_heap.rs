@@ -22,10 +22,12 @@ use super::class::{CLASS_PLACES, CLASS_STRIDE, Class};
 use super::class_lists::ClassLists;
 use super::depot::Depot;
 use super::handover::NoticeList;
+use super::heap_cards::HeapCard;
 use super::magazine::{Magazine, Stack};
 use super::names::HeapName;
 use super::notes::Notes;
 use super::outbox::Outbox;
+use super::place_runs::PlaceRun;
 use super::rounds::Round;
 use super::slab::Slab;
 use super::slot::LiveSlot;
@@ -45,16 +47,16 @@ pub(crate) struct ThreadHeap {
     pub(crate) number: u64,
     /// What the system calls its thread, or the last one; 0 if that is not known.
     pub(crate) thread_id: AtomicU32,
-    pub(super) outboxes: [Outbox; CLASS_PLACES],
-    pub(super) lists: [ClassLists; CLASS_PLACES],
     /// The request to flush that was met last.
     pub(super) flushes: Cell<u32>,
     /// Bytes of large slots in the magazines.
     pub(super) large_bytes: Cell<usize>,
     /// The slot of the newest slab of one slot, if its bytes were never handed out.
     pub(crate) fresh_slot: Cell<usize>,
-    /// Memory for further places.
+    pub(super) lists: [ClassLists; CLASS_PLACES],
+    /// Memory for further places, and the runs from which it has that and the places it gave.
     pub(super) space: Cell<Bump>,
+    pub(super) place_runs: Cell<Option<&'static PlaceRun>>,
     /// Bytes of slots that magazines and outboxes may hold.
     pub(super) place_bytes: Cell<usize>,
     /// Bytes of small slots that magazines may hold.
@@ -79,6 +81,8 @@ pub(crate) struct ThreadHeap {
     pub(crate) held: Cell<usize>,
     /// Whether its thread has ended: then empty slabs stay until somebody with the pool's lock takes them.
     pub(crate) is_retired: Cell<bool>,
+    /// Whether nothing was left of it when it was looked at last, and no thread had it since.
+    pub(super) was_empty: Cell<bool>,
     /// Its neighbours among those.
     pub(super) next_retired: Cell<Option<&'static ThreadHeap>>,
     pub(super) prev_retired: Cell<Option<&'static ThreadHeap>>,
@@ -89,12 +93,14 @@ pub(crate) struct ThreadHeap {
     /// The heaps of inner regions that left something, linked by `next_inner`.
     pub(crate) inner: Cell<Option<&'static ThreadHeap>>,
     pub(crate) next_inner: Cell<Option<&'static ThreadHeap>>,
-    /// The heap that was made before it.
-    made_before: Option<&'static ThreadHeap>,
+    /// What is kept of it when its memory waits.
+    pub(super) card: Option<&'static HeapCard>,
     /// What it draws on. Only the slow ways ask.
     pub(super) depot: &'static Depot,
     /// Slabs with news from other threads.
     pub(super) notified: NoticeList,
+    /// Last, as a thread that frees no blocks of others never touches them.
+    pub(super) outboxes: [Outbox; CLASS_PLACES],
 }
 
 const _: () = assert!(size_of::<Magazine>() == CLASS_STRIDE, "classes are counted in magazines");
@@ -115,19 +121,18 @@ impl ThreadHeap {
     pub(crate) const fn new(
         depot: &'static Depot,
         number: u64,
-        made_before: Option<&'static Self>,
+        card: Option<&'static HeapCard>,
     ) -> Self {
         Self {
             number,
             thread_id: AtomicU32::new(0),
             magazines: [const { Magazine::empty() }; CLASS_PLACES],
             view: View::new(),
-            outboxes: [const { Outbox::empty() }; CLASS_PLACES],
-            lists: [const { ClassLists::new() }; CLASS_PLACES],
             flushes: Cell::new(0),
             large_bytes: Cell::new(0),
             fresh_slot: Cell::new(0),
             space: Cell::new(Bump::EMPTY),
+            place_runs: Cell::new(None),
             place_bytes: Cell::new(0),
             small_place_bytes: Cell::new(0),
             empty_bytes: Cell::new(0),
@@ -141,30 +146,32 @@ impl ThreadHeap {
             idle_at: Cell::new(0),
             held: Cell::new(0),
             is_retired: Cell::new(false),
+            was_empty: Cell::new(false),
             next_retired: Cell::new(None),
             prev_retired: Cell::new(None),
             notes: Notes::off(),
             outer: Cell::new(None),
             inner: Cell::new(None),
             next_inner: Cell::new(None),
-            made_before,
+            card,
             depot,
             notified: NoticeList::new(),
+            lists: [const { ClassLists::new() }; CLASS_PLACES],
+            outboxes: [const { Outbox::empty() }; CLASS_PLACES],
         }
     }
 
-    /// Makes a heap, as [`ThreadHeap::new`] does, of zero bytes where they are: on a small stack there is no room for
-    /// one.
+    /// Makes a heap, as [`ThreadHeap::new`] does, of zero bytes where they are, or of what [`ThreadHeap::give_up`]
+    /// left: on a small stack there is no room for one. Its list of notices stays as it is.
     ///
     /// # Safety
     ///
-    /// The place is aligned, zero, and nobody else's.
+    /// The place is aligned, and nobody else's.
     #[expect(unsafe_code, reason = "writes fields one by one")]
     pub(super) unsafe fn make_at(
         place: ptr::NonNull<Self>,
         depot: &'static Depot,
-        number: u64,
-        made_before: Option<&'static Self>,
+        card: &'static HeapCard,
     ) {
         let heap = place.as_ptr();
         macro_rules! set {
@@ -177,8 +184,8 @@ impl ThreadHeap {
         }
         // All other fields are zero: magazines and lists without anything, cells with 0, `false` or `None`.
         set!(depot, depot);
-        set!(number, number);
-        set!(made_before, made_before);
+        set!(number, card.number);
+        set!(card, Some(card));
         set!(notes, Notes::off());
         // SAFETY: now it is a heap.
         let heap = unsafe { place.as_ref() };
@@ -199,13 +206,6 @@ impl ThreadHeap {
         let heap: *const Self = addr::raw_pointer(name.number()).cast_const().cast();
         // SAFETY: a name is the address of a heap, which is never unmapped.
         unsafe { &*heap }
-    }
-
-    /// A heap and all that were made before it.
-    pub(super) fn all_from(
-        last: Option<&'static Self>,
-    ) -> impl Iterator<Item = &'static Self> + Clone {
-        core::iter::successors(last, |heap| heap.made_before)
     }
 
     /// Whether it is the same heap as `other`.
@@ -290,7 +290,7 @@ impl ThreadHeap {
         &self.outboxes[class.index()]
     }
 
-    /// Forgets the memory for its places, and its regions, whose thread has vanished.
+    /// Forgets the memory for its places, and its regions: its thread has vanished, or it has none and is given up.
     pub(super) fn forget_places_and_regions(&self) {
         self.space.set(Bump::EMPTY);
         self.place_bytes.set(0);

@@ -28,7 +28,9 @@ impl Depot {
         if vanished().next().is_none() {
             return false;
         }
-        made.clone().for_each(ThreadHeap::forget_notices);
+        // A thread may have vanished before it told the owner.
+        made.clone().for_each(|heap| heap.notified.forget());
+        self.pool.lock().descriptors.all().for_each(|slab| slab.notice.forget());
         vanished().for_each(ThreadHeap::forget_lists);
         others().for_each(|heap| heap.mark_cached(true));
         for slab in self.map.all() {
@@ -62,17 +64,6 @@ impl Depot {
 }
 
 impl ThreadHeap {
-    /// Forgets who was told of slots on their way home: a thread may have vanished before it told the owner.
-    pub(super) fn forget_notices(&'static self) {
-        self.notified.forget();
-        for class in Class::all() {
-            for waiting in &self.list(class).waiting {
-                core::iter::successors(waiting.get(), |slab| slab.next.get())
-                    .for_each(|slab| slab.notice.forget());
-            }
-        }
-    }
-
     /// Forgets its slabs, which are recounted and listed one by one.
     fn forget_lists(&'static self) {
         for class in Class::all() {

@@ -28,7 +28,7 @@ impl Slab {
         claimed: u8,
     ) -> Result<&'static AtomicU8, Refused> {
         let start = self.start();
-        let state = self.slot_index_from(start, address).and_then(|index| self.states.get(index));
+        let state = self.slot_index_from(start, address).and_then(|index| self.states().get(index));
         let state = state.ok_or(Refused::NoSlot)?;
         self.claim_state(start, class, state, claimed).map(|()| state)
     }

@@ -7,22 +7,13 @@
 //!
 //! [`Notice::hold`]: super::super::handover::Notice::hold
 
-use super::super::class::MAX_SMALL_SLAB_BYTES;
 use super::super::slot::SENT;
 use super::super::sync::{AtomicU64, Ordering};
-use super::{Slab, WORD_SLOTS};
+use super::Slab;
+use super::arrays::MOST_MARK_WORDS;
+use crate::base::bits::{ones_within, runs};
 use crate::base::os::{Os, System};
 use crate::base::round::align_up;
-
-/// The smallest page that any system has, in bytes.
-const LEAST_PAGE: usize = 4096;
-/// Words with a bit for each page of a slab.
-const MOST_WORDS: usize = MAX_SMALL_SLAB_BYTES / LEAST_PAGE / WORD_SLOTS;
-
-/// How many words have a bit for each page of a slab with that many slots and bytes.
-pub(in crate::slabs) fn page_words(slots: usize, slab_bytes: usize) -> usize {
-    if slots == 1 { 1 } else { slab_bytes.div_ceil(LEAST_PAGE * WORD_SLOTS) }
-}
 
 /// Which pages go back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +26,7 @@ pub(crate) enum Which {
 
 /// Some pages of a slab.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pages([u64; MOST_WORDS]);
+pub(crate) struct Pages([u64; MOST_MARK_WORDS]);
 
 impl Pages {
     /// Adds the pages of a range.
@@ -47,7 +38,7 @@ impl Pages {
 
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0 == [0; MOST_WORDS]
+        self.0 == [0; MOST_MARK_WORDS]
     }
 
     /// The runs of neighbouring pages: the first one, and how many there are.
@@ -79,37 +70,6 @@ impl Pages {
     }
 }
 
-/// The bits of word `index` that are numbered from `first` to `end`, those of all words counted together.
-fn ones_within(first: usize, end: usize, index: usize) -> u64 {
-    let below = |bit: usize| match bit.saturating_sub(index * WORD_SLOTS) {
-        bits if bits < WORD_SLOTS => (1 << bits) - 1,
-        _ => u64::MAX,
-    };
-    below(end) & !below(first)
-}
-
-/// The runs of bits that are set: the number of the first one, and how many there are. `word` tells the words.
-fn runs(word: impl Fn(usize) -> Option<u64>) -> impl Iterator<Item = (usize, usize)> {
-    // The first bit from `from` on that is set, or is not; where there is none, the first one behind all.
-    let next = move |from: usize, is_set: bool| {
-        let (mut index, mut skipped) = (from / WORD_SLOTS, from % WORD_SLOTS);
-        while let Some(bits) = word(index) {
-            let wanted = (if is_set { bits } else { !bits }) >> skipped;
-            if wanted != 0 {
-                return index * WORD_SLOTS + skipped + wanted.trailing_zeros() as usize;
-            }
-            (index, skipped) = (index + 1, 0);
-        }
-        index * WORD_SLOTS
-    };
-    let mut behind = 0;
-    core::iter::from_fn(move || {
-        let first = next(behind, true);
-        behind = next(first, false);
-        (first < behind).then_some((first, behind - first))
-    })
-}
-
 impl Slab {
     /// Where the first whole page starts, and the bytes of a page.
     fn frame(&self) -> (usize, usize) {
@@ -125,7 +85,7 @@ impl Slab {
     fn pages_of(&self, word: impl Fn(usize) -> u64) -> Pages {
         let page = self.frame().1;
         let mut pages = Pages::default();
-        for (first, count) in runs(|index| (index < self.free.len()).then(|| word(index))) {
+        for (first, count) in runs(|index| (index < self.free().len()).then(|| word(index))) {
             let [start, end] = self.bytes_of(first, first + count);
             pages.add(start.div_ceil(page), end / page);
         }
@@ -143,30 +103,30 @@ impl Slab {
     /// The pages whose slots are all in the free words and were taken before. Asked by the owner.
     pub(crate) fn free_pages(&self) -> Pages {
         let carved = self.carved();
-        self.pages_of(|index| load(self.free, index) & ones_within(0, carved, index))
+        self.pages_of(|index| load(self.free(), index) & ones_within(0, carved, index))
     }
 
     /// The pages whose slots have all been sent home. Asked by who holds the remote words.
     pub(in crate::slabs) fn sent_pages(&self) -> Pages {
-        self.pages_of(|index| load(self.remote, index))
+        self.pages_of(|index| load(self.remote(), index))
     }
 
     /// Bytes of pages that have gone back, and of those that have not whose slots have all been sent home.
     pub(crate) fn given_back_and_sent(&self) -> (usize, usize) {
         let page = self.frame().1;
-        let clean = Pages::marked(self.clean);
+        let clean = Pages::marked(self.arrays.clean());
         (page * clean.count(), page * self.sent_pages().without(&clean).count())
     }
 
     /// Of the pages, on which there are free slots only, those that go back now; the others count as seen from now
     /// on. And whether there are any others.
     pub(crate) fn due(&self, pages: &Pages, which: Which) -> (Pages, bool) {
-        let dirty = pages.without(&Pages::marked(self.clean));
+        let dirty = pages.without(&Pages::marked(self.arrays.clean()));
         if which == Which::All {
             return (dirty, false);
         }
-        let new = dirty.without(&Pages::marked(self.seen));
-        for (seen, bits) in self.seen.iter().zip(new.0).filter(|(_, bits)| *bits != 0) {
+        let new = dirty.without(&Pages::marked(self.arrays.seen()));
+        for (seen, bits) in self.arrays.seen().iter().zip(new.0).filter(|(_, bits)| *bits != 0) {
             seen.fetch_or(bits, Ordering::Relaxed);
         }
         (dirty.without(&new), !new.is_empty())
@@ -190,7 +150,8 @@ impl Slab {
     pub(crate) fn mark_clean(&self, start: usize, len: usize) {
         let (frame, page) = self.frame();
         let first = (start - frame) / page;
-        for (index, (seen, clean)) in self.seen.iter().zip(self.clean).enumerate() {
+        for (index, (seen, clean)) in self.arrays.seen().iter().zip(self.arrays.clean()).enumerate()
+        {
             let bits = ones_within(first, first + len / page, index);
             if bits != 0 {
                 clean.fetch_or(bits, Ordering::Relaxed);
@@ -202,7 +163,7 @@ impl Slab {
     /// Notes that slots from `first` up to `end` have been taken, so that their pages are not free any more.
     #[inline]
     pub(in crate::slabs) fn mark_used(&self, first: usize, end: usize) {
-        let mut marks = self.seen.iter().chain(self.clean);
+        let mut marks = self.arrays.seen().iter().chain(self.arrays.clean());
         if first < end && marks.any(|word| word.load(Ordering::Relaxed) != 0) {
             self.end_marks(first, end);
         }
@@ -213,7 +174,8 @@ impl Slab {
     fn end_marks(&self, first: usize, end: usize) {
         let ([start, end], page) = (self.bytes_of(first, end), self.frame().1);
         let (from, to) = (start / page, end.div_ceil(page));
-        for (index, (seen, clean)) in self.seen.iter().zip(self.clean).enumerate() {
+        for (index, (seen, clean)) in self.arrays.seen().iter().zip(self.arrays.clean()).enumerate()
+        {
             let bits = ones_within(from, to, index);
             for word in [seen, clean] {
                 // Who gives other pages back meanwhile sets their bits.
@@ -226,7 +188,7 @@ impl Slab {
 
     /// Forgets all marks: what was there has gone, or is not known.
     pub(super) fn forget_marks(&self) {
-        for word in self.seen.iter().chain(self.clean) {
+        for word in self.arrays.seen().iter().chain(self.arrays.clean()) {
             if word.load(Ordering::Relaxed) != 0 {
                 word.store(0, Ordering::Relaxed);
             }
@@ -247,7 +209,7 @@ impl Slab {
     /// Whether each page that has gone back has slots only that are home. The caller is the owner, or acts for it.
     pub(super) fn are_clean_pages_free(&self) -> bool {
         // Looked at first: others send slots home meanwhile, and give their pages back.
-        let clean = Pages::marked(self.clean);
+        let clean = Pages::marked(self.arrays.clean());
         clean.without(&self.pages_of(|index| self.home(index))).is_empty()
     }
 }
@@ -259,19 +221,6 @@ fn load(words: &[AtomicU64], index: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn runs_of(words: &[u64]) -> Vec<(usize, usize)> {
-        runs(|index| words.get(index).copied()).collect()
-    }
-
-    #[test]
-    fn runs_go_on_from_word_to_word() {
-        assert_eq!(runs_of(&[]), []);
-        assert_eq!(runs_of(&[0, 0]), []);
-        assert_eq!(runs_of(&[u64::MAX, u64::MAX]), [(0, 128)]);
-        assert_eq!(runs_of(&[1 << 63, 1, 0b110]), [(63, 2), (129, 2)]);
-        assert_eq!(runs_of(&[0b1011, 0, 1 << 63]), [(0, 2), (3, 1), (191, 1)]);
-    }
 
     #[test]
     fn pages_of_a_range_are_those_from_the_first_to_the_last() {

@@ -7,14 +7,14 @@ use super::{Slab, WORD_SLOTS};
 impl Slab {
     /// Takes free slots out of the free words for good: their memory is not there any more.
     pub(crate) fn lose(&self, first: usize, count: usize) {
-        self.lose_from(self.free, first, count);
+        self.lose_from(self.free(), first, count);
         #[expect(clippy::cast_possible_truncation, reason = "at most 8 Ki slots")]
         self.free_count.update(|free| free - count as u32);
     }
 
     /// Does the same with slots that others have sent home. The caller holds the remote words.
     pub(crate) fn lose_sent(&self, first: usize, count: usize) {
-        self.lose_from(self.remote, first, count);
+        self.lose_from(self.remote(), first, count);
     }
 
     fn lose_from(&self, words: &[AtomicU64], first: usize, count: usize) {
@@ -36,7 +36,7 @@ impl Slab {
 
     /// Whether others have freed slots that the owner has not taken in, or have said so.
     pub(crate) fn has_news(&self) -> bool {
-        self.notice.is_sent() || self.remote.iter().any(|word| word.load(Ordering::Relaxed) != 0)
+        self.notice.is_sent() || self.remote().iter().any(|word| word.load(Ordering::Relaxed) != 0)
     }
 
     /// Whether slot `index`, which some cache has, is neither live nor lost, nor marked, nor home.
@@ -68,7 +68,7 @@ impl Slab {
     /// that the child goes on sharing its page.
     pub(crate) fn recount(&self) {
         let (mut count, mut hint, mut carved) = (0, self.hint.get(), 0);
-        for (index, (word, remote)) in (0..).zip(self.free.iter().zip(self.remote)) {
+        for (index, (word, remote)) in (0..).zip(self.free().iter().zip(self.remote())) {
             let bits = self.home_alone(index as usize);
             for (word, right) in [(word, bits), (remote, 0)] {
                 if word.load(Ordering::Relaxed) != right {

@@ -1,0 +1,78 @@
+//! Runs of memory for places: a thread heap takes its places from them, and when it is vacated they wait for others.
+
+use super::records::{Piece, Records};
+use super::sync::Cell;
+use crate::base::os::System;
+use crate::heap::Heap;
+
+/// The bytes of the smallest run. Each further size has twice as many.
+const LEAST_BYTES: usize = 4 << 10;
+/// Sizes there are. Of the largest run one array of places takes all.
+const SIZES: usize = 4;
+
+/// A run, which stays one.
+#[derive(Debug)]
+pub(super) struct PlaceRun {
+    pub(super) piece: Piece,
+    /// The one behind it on the list of its heap, or of those that wait.
+    pub(super) next: Cell<Option<&'static Self>>,
+}
+
+// SAFETY: the cell is touched by the heap that has the run, or under the pool's lock while none does.
+#[expect(unsafe_code, reason = "promises who touches the cell")]
+unsafe impl Sync for PlaceRun {}
+
+/// The runs that wait, by size.
+#[derive(Debug)]
+pub(super) struct PlaceRuns([Option<&'static PlaceRun>; SIZES]);
+
+/// Which size a run of that many bytes has, or more.
+fn size_of_run(bytes: usize) -> Option<usize> {
+    (0..SIZES).find(|size| LEAST_BYTES << size >= bytes)
+}
+
+impl PlaceRuns {
+    /// None.
+    pub(super) const fn new() -> Self {
+        Self([None; SIZES])
+    }
+
+    /// A run of at least `bytes`, all zero: one that waits, or a new one.
+    pub(super) fn take(
+        &mut self,
+        records: &mut Records,
+        heap: &Heap<System>,
+        bytes: usize,
+    ) -> Option<&'static PlaceRun> {
+        let size = size_of_run(bytes)?;
+        let waiting = self.0.get_mut(size)?;
+        while let Some(run) = *waiting {
+            *waiting = run.next.take();
+            run.piece.clear();
+            if run.piece.use_again() {
+                return Some(run);
+            }
+        }
+        let place = records.keep(heap, size_of::<PlaceRun>(), align_of::<PlaceRun>())?;
+        let piece = records.piece(heap, LEAST_BYTES << size, 64)?;
+        let place = place.cast::<PlaceRun>();
+        #[expect(unsafe_code, reason = "lays out a record in fresh memory")]
+        // SAFETY: the memory is fresh, aligned, and nobody else's.
+        unsafe {
+            place.write(PlaceRun { piece, next: Cell::new(None) });
+        }
+        #[expect(unsafe_code, reason = "refers to a record that was just laid out")]
+        // SAFETY: it was just initialised and is kept for ever.
+        let run = unsafe { place.as_ref() };
+        Some(run)
+    }
+
+    /// Lets a run wait of which nobody has a place any more.
+    pub(super) fn put(&mut self, run: &'static PlaceRun) {
+        if let Some(waiting) = size_of_run(run.piece.range().len()).and_then(|s| self.0.get_mut(s))
+        {
+            run.piece.wait();
+            run.next.set(waiting.replace(run));
+        }
+    }
+}
