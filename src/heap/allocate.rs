@@ -53,7 +53,8 @@ impl<O: Os> Heap<O> {
             return Some((allocation, self.note_dirty(root, chains)));
         }
         drop(chains);
-        Some((self.allocate_slow(root, request)?, 0))
+        let allocation = self.allocate_slow(root, request)?;
+        Some((allocation, self.note_dirty(root, root.chains.lock())))
     }
 
     /// Grows the heap until the request can be served. One thread at a time grows; the others go on meanwhile.

@@ -6,6 +6,11 @@
 //! since first fit needs those last. (The low-water mark is what tcmalloc's caches shrink by; here it is taken over a
 //! sliding window of quarters.)
 //!
+//! A heap that grows beyond all it ever had, although there are holes, evidently cannot use these for what it needs:
+//! huge blocks do not fit those of slabs, and slabs do not go where huge blocks do. Then as much of the holes goes back
+//! at once, so that the heap grows out of them. A program that goes to and fro between the same sizes pays for that
+//! once.
+//!
 //! There is no thread for it: each thread that uses the free list, or refills a magazine, looks at the clock.
 
 use crate::base::clock;
@@ -14,6 +19,10 @@ use crate::base::clock;
 const QUARTERS: usize = 4;
 /// Idle bytes that are kept, whatever the heap holds.
 const KEPT_BYTES: usize = 4 << 20;
+/// Who lets pages wait for longer than a day wants them to stay.
+const NEVER_MS: u64 = 24 * 3600 * 1000 / QUARTERS as u64;
+/// Holes go back for growth in steps of this many bytes, as a system call is worth.
+const LEAST_GROWTH: usize = 256 << 10;
 /// A heap keeps this part of its live bytes idle, if that is more than [`KEPT_BYTES`].
 const KEPT_SHARE: usize = 8;
 
@@ -45,11 +54,14 @@ pub(super) struct Decay {
     /// The number at the last look, and how many of them may stay.
     last: usize,
     most_kept: usize,
+    /// The most bytes that were in use or dirty, but for what holes have been asked for since.
+    peak: usize,
     /// The quarter that runs.
     quarter: u64,
-    /// Holes from here on have been looked at in this round.
+    /// Holes from here on have been looked at in this round, and whether one of them was fit to go.
     pub(super) below: usize,
-    /// The quarter in which all holes were looked at; what is idle nevertheless lies in holes that stay.
+    is_any_fit: bool,
+    /// The quarter in which all holes were looked at in vain; what is idle nevertheless lies in holes that stay.
     rests_in: u64,
 }
 
@@ -63,15 +75,26 @@ impl Decay {
             current: 0,
             last: 0,
             most_kept: 0,
+            peak: 0,
             quarter: 0,
             below: usize::MAX,
+            is_any_fit: false,
             rests_in: u64::MAX,
         }
     }
 
-    /// Says that all holes have been looked at: a look at all of them for each call would cost more than it gives.
-    pub(super) const fn rest(&mut self) {
-        self.rests_in = self.quarter;
+    /// Says where to look for the next hole: below an address, or anew when all have been looked at. If none of them
+    /// was found fit to go, nobody looks before the next quarter: for each call that would cost more than it gives.
+    pub(super) const fn go_on_below(&mut self, below: usize, is_fit: bool) {
+        self.below = below;
+        if is_fit {
+            self.is_any_fit = true;
+        } else if below == usize::MAX {
+            if !self.is_any_fit {
+                self.rests_in = self.quarter;
+            }
+            self.is_any_fit = false;
+        }
     }
 
     /// Notes how many bytes are dirty. Returns how many ought to go back, where `live` bytes are in use.
@@ -93,7 +116,25 @@ impl Decay {
         let kept = self.retained_bytes.unwrap_or(KEPT_BYTES.max(live / KEPT_SHARE));
         // A little more than what is kept is not worth a system call.
         self.most_kept = kept.saturating_add(kept / 4);
-        if idle > self.most_kept && self.rests_in != self.quarter { idle - kept } else { 0 }
+        let is_resting = self.rests_in == self.quarter;
+        let spare = |bytes| if bytes > self.most_kept && !is_resting { bytes - kept } else { 0 };
+        let (idle, in_the_way) = (spare(idle), spare(dirty));
+        idle.max(self.grow(dirty + live, in_the_way))
+    }
+
+    /// Notes how many bytes are in use or dirty. Returns how many of those that are `in_the_way` ought to make up for
+    /// growth.
+    fn grow(&mut self, resident: usize, in_the_way: usize) -> usize {
+        let growth = resident.saturating_sub(self.peak);
+        let is_never = self.quarter_ms >= NEVER_MS;
+        let wanted = match growth.min(in_the_way) {
+            _ if is_never || in_the_way < LEAST_GROWTH => 0,
+            // Until there is more of it.
+            wanted if wanted < LEAST_GROWTH => return 0,
+            wanted => wanted,
+        };
+        self.peak += growth - wanted;
+        wanted
     }
 
     /// Whether something may go back if nobody needs it for the whole time.
@@ -138,14 +179,17 @@ mod tests {
     #[test]
     fn who_comes_back_after_long_finds_it_idle_and_who_uses_it_keeps_it() {
         let mut decay = Decay::new(Policy::DEFAULT);
+        decay.note_at(1, 0, 500 * MIB);
         decay.note_at(1, 500 * MIB, 0);
         assert_eq!(decay.note_at(1000, 500 * MIB, 0), 496 * MIB);
         let mut busy = Decay::new(Policy::DEFAULT);
+        busy.note_at(1, 0, 256 * MIB);
         for quarter in 1..100 {
             assert_eq!(busy.note_at(quarter, 256 * MIB, 0), 0);
             assert_eq!(busy.note_at(quarter, 0, 256 * MIB), 0, "each quarter needs all of it");
         }
         let mut large = Decay::new(Policy::DEFAULT);
+        large.note_at(1, 0, 1100 * MIB);
         large.note_at(1, 100 * MIB, 1000 * MIB);
         assert_eq!(large.note_at(50, 100 * MIB, 1000 * MIB), 0, "a large heap keeps more");
     }
@@ -154,9 +198,10 @@ mod tests {
     #[test]
     fn who_has_looked_at_all_holes_rests_until_the_next_quarter() {
         let mut decay = Decay::new(Policy::DEFAULT);
+        decay.note_at(1, 0, 100 * MIB);
         decay.note_at(1, 100 * MIB, 0);
         assert_eq!(decay.note_at(7, 100 * MIB, 0), 96 * MIB);
-        decay.rest();
+        decay.go_on_below(usize::MAX, false);
         assert_eq!(decay.note_at(7, 100 * MIB, 0), 0);
         assert_eq!(decay.note_at(8, 100 * MIB, 0), 96 * MIB);
     }
@@ -164,8 +209,8 @@ mod tests {
     #[test]
     fn what_was_idle_before_it_was_a_hole_goes_at_once() {
         let mut decay = Decay::new(Policy::DEFAULT);
-        decay.note_at(1, 0, 0);
-        decay.note_at(9, 0, 0);
+        decay.note_at(1, 0, 100 * MIB);
+        decay.note_at(9, 0, 100 * MIB);
         assert_eq!(decay.note_at(9, 80 * MIB, 0), 0);
         decay.count_as_idle(80 * MIB);
         assert_eq!(decay.note_at(9, 90 * MIB, 0), 76 * MIB, "10 MiB have just become dirty");
@@ -182,5 +227,34 @@ mod tests {
         assert_eq!(decay.next_tick(), 8, "a quarter is a millisecond at the least");
         let mut never = Decay::new(Policy { decay_ms: usize::MAX, retained_bytes: None });
         assert_eq!(never.note(100 * MIB, 0) + never.note(100 * MIB, 0), 0);
+    }
+
+    /// Found with maps whose tables are huge blocks, beside the holes that their entries had left.
+    #[test]
+    fn what_grows_beyond_all_there_was_grows_out_of_holes() {
+        let mut decay = Decay::new(Policy::DEFAULT);
+        decay.note_at(1, 0, 100 * MIB);
+        assert_eq!(decay.note_at(1, 60 * MIB, 40 * MIB), 0, "it has not grown");
+        assert_eq!(decay.note_at(1, 60 * MIB, 40 * MIB + 1000), 0, "too little for a system call");
+        assert_eq!(decay.note_at(1, 60 * MIB, 41 * MIB), MIB);
+        assert_eq!(decay.note_at(1, 59 * MIB, 41 * MIB), 0, "so much has gone");
+        assert_eq!(
+            decay.note_at(1, 59 * MIB, 101 * MIB),
+            59 * MIB - 101 * MIB / 8,
+            "as far as there are any"
+        );
+        assert_eq!(decay.note_at(1, 12 * MIB, 101 * MIB), 0);
+        assert_eq!(decay.note_at(1, 12 * MIB, 200 * MIB), 0, "what is kept anyway");
+        assert_eq!(decay.note_at(1, 100 * MIB, 112 * MIB), 0, "as much as there was");
+    }
+
+    #[test]
+    fn who_gives_nothing_back_grows_beside_holes() {
+        let mut never = Decay::new(Policy { decay_ms: usize::MAX, retained_bytes: None });
+        assert_eq!(never.note_at(0, 100 * MIB, 0) + never.note_at(0, 100 * MIB, 100 * MIB), 0);
+        let mut resting = Decay::new(Policy::DEFAULT);
+        resting.note_at(1, 100 * MIB, 0);
+        resting.go_on_below(usize::MAX, false);
+        assert_eq!(resting.note_at(1, 100 * MIB, 50 * MIB), 0, "no hole is large enough");
     }
 }

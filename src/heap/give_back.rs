@@ -126,10 +126,8 @@ impl<O: Os> Heap<O> {
         for _ in 0..IDLE_HOLES {
             let mut chains = root.chains.lock();
             let hole = chains.dirty_hole_below(chains.decay.below, MIN_IDLE_BYTES, &mut steps);
-            chains.decay.below = hole.map_or_else(|below| below, |hole| hole.start);
-            if chains.decay.below == usize::MAX {
-                chains.decay.rest();
-            }
+            let below = hole.map_or_else(|below| below, |hole| hole.start);
+            chains.decay.go_on_below(below, hole.is_ok());
             drop(chains);
             match hole {
                 Ok(hole) => match self.trim_hole(root, hole.start) {

@@ -149,6 +149,31 @@ fn a_busy_thread_that_its_caches_serve() -> Result<Answer, String> {
     shown(figures, after <= MOST / 8)
 }
 
+/// Found with maps whose tables are huge blocks: they grew beside the holes that their entries had left, and the other
+/// way round.
+fn one_kind_of_blocks_after_another() -> Result<Answer, String> {
+    const HUGE: usize = 8 * MIB;
+    let base = begin();
+    let mut most = [0; 3];
+    let fill = |size: usize, most: &mut usize| {
+        let mut pieces = Vec::with_capacity(MOST * MIB / size);
+        for number in 0..MOST * MIB / size {
+            pieces.push(Piece::full(size, 0xA5).expect("there is memory"));
+            if number % (HUGE / size) == 0 {
+                *most = resident_above(base).max(*most);
+            }
+        }
+        pieces.into_iter().for_each(Piece::discard);
+    };
+    for (size, most) in [5000, HUGE, 5000].into_iter().zip(&mut most) {
+        fill(size, most);
+    }
+    MEMS.check().map_err(|broken| broken.to_string())?;
+    // What the heap keeps is in the way, too: an eighth in holes, an eighth in slabs, and magazines.
+    let holds = most.iter().all(|most| 3 * most < 5 * MOST);
+    shown(format!("small, huge, small blocks: {most:?}"), holds)
+}
+
 /// A child uses what its parent has given back, with threads of which it has only the heaps.
 fn a_child_of_it() -> Result<Answer, String> {
     let mut child_says = Ok(String::new());
@@ -217,6 +242,7 @@ fn main() -> ExitCode {
     trials.case("pages_between_live_blocks", pages_between_live_blocks);
     trials.case("a_thread_that_its_caches_serve", a_thread_that_its_caches_serve);
     trials.case("a_busy_thread_that_its_caches_serve", a_busy_thread_that_its_caches_serve);
+    trials.case("one_kind_of_blocks_after_another", one_kind_of_blocks_after_another);
     trials.case("a_child_of_it", a_child_of_it);
     trials.case("sleepers_beside_trims", sleepers_beside_trims);
     trials.finish()
