@@ -28,7 +28,7 @@ const LARGE_MAGAZINE_BYTES: usize = 512 << 10;
 /// Slots of an outbox.
 const OUTBOX_CAPACITY: usize = 64;
 /// No outbox has places for more bytes of slots.
-const OUTBOX_BYTES: usize = 16 << 10;
+const OUTBOX_BYTES: usize = 8 << 10;
 
 /// What a magazine of a class may always hold.
 fn miss_capacity(class: Class) -> usize {
