@@ -169,10 +169,13 @@ impl Depot {
         left == 0
     }
 
-    /// Gives pages of records back that wait. Whether there are others.
+    /// Gives pages of records back that wait. Whether there are others, for the next time.
     pub(crate) fn give_back_records(&self, step: &mut Step) -> bool {
         let (mut next, mut waits) = (self.pool.lock().records.newest_chunk(), false);
         while let Some(chunk) = next {
+            if step.runs == 0 {
+                return true;
+            }
             next = chunk.before();
             // Held while the pages go: until then nobody uses them again.
             let _pool = self.pool.lock();
@@ -182,7 +185,6 @@ impl Depot {
             waits |= idle & !due != 0;
             for (first, count) in runs(|index| (index == 0).then_some(due)) {
                 let (start, len) = chunk.page_run(first, count);
-                waits |= step.runs == 0;
                 self.give_back_run(start, len, step, |start, len, is_there| match is_there {
                     true => chunk.mark_clean(start, len),
                     // Who is so late that he still reads there finds nothing.

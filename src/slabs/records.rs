@@ -219,17 +219,21 @@ impl Records {
 
     /// A new piece of zero bytes, in use, of a part of a chunk at the most.
     pub(super) fn piece(&mut self, heap: &Heap<System>, len: usize, align: usize) -> Option<Piece> {
-        let start = match self.rest.take(len, align) {
-            Some(start) => start,
+        let piece = match self.take_piece(len, align) {
+            Some(piece) => piece,
             None => {
                 self.add_chunk(heap)?;
-                self.rest.take(len, align)?
+                self.take_piece(len, align)?
             }
         };
-        let chunk = self.chunks?;
-        let piece = chunk.piece(&(start.get()..start.get() + len));
-        chunk.begin_use(piece.pages());
-        Some(piece)
+        // Its first page may have gone with the pieces that wait there, for good.
+        if piece.use_again() { Some(piece) } else { None }
+    }
+
+    /// Takes a piece out of the newest chunk that nobody uses yet.
+    fn take_piece(&mut self, len: usize, align: usize) -> Option<Piece> {
+        let start = self.rest.take(len, align)?.get();
+        Some(self.chunks?.piece(&(start..start + len)))
     }
 
     /// The newest chunk.

@@ -10,6 +10,7 @@ use super::slab::pages::Which;
 use super::test_heaps::{allocate, free, slab_of, with_depot};
 use super::thread_heap::ThreadHeap;
 use crate::base::addr;
+use crate::base::bits::runs;
 use crate::base::os::{Os, System};
 
 fn with(action: impl FnOnce(&'static Depot)) {
@@ -90,6 +91,35 @@ fn a_page_goes_when_it_was_idle_in_two_looks() {
     });
 }
 
+/// The system takes pages and gives none for them.
+#[test]
+fn what_is_lost_is_never_used_again() {
+    with(|depot| {
+        let page = System.page_size();
+        let waiting = piece(depot, page + page / 2);
+        waiting.wait();
+        let lost = {
+            let pool = depot.pool.lock();
+            let chunk = pool.records.newest_chunk().expect("a chunk");
+            let mut lost = runs(|index| (index == 0).then(|| chunk.idle()));
+            let (first, count) = lost.next().expect("pages");
+            let (start, len) = chunk.page_run(first, count);
+            chunk.lose(start, len);
+            start..start + len
+        };
+        assert!(!waiting.use_again());
+        // The first one would begin on the last page of the other.
+        let next = || {
+            let pool = &mut *depot.pool.lock();
+            pool.records.piece(&depot.heap, page, 64).map(Piece::range)
+        };
+        let pieces: Vec<_> = (0..4).filter_map(|_| next()).collect();
+        assert_eq!(pieces.len(), 3);
+        assert!(pieces.iter().all(|piece| piece.start >= lost.end || piece.end <= lost.start));
+        assert_eq!(give_back(depot, Which::All), (0, false), "nor does it go once more");
+    });
+}
+
 #[test]
 fn a_piece_is_cleared_up_to_its_ends() {
     with(|depot| {
@@ -118,7 +148,10 @@ fn what_is_kept_stays_beside_all_that_goes() {
             piece.wait();
         }
         let before = resident(depot);
-        let (bytes, _) = give_back(depot, Which::All);
+        let mut step = Step::new(Which::All, usize::MAX, 3);
+        assert!(depot.give_back_records(&mut step), "a step is a step");
+        assert!(step.given_back > 0 && step.given_back < before / 4, "{}", step.given_back);
+        let bytes = step.given_back + give_back(depot, Which::All).0;
         assert!(bytes > 1999 * 4096, "{bytes} of {before}");
         assert_eq!(resident(depot), before - bytes);
         for (number, start) in (1..).zip(kept) {
