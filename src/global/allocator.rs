@@ -182,7 +182,8 @@ impl MemsAlloc {
         question::check()
     }
 
-    /// Gives every whole page without a live block back to the system, and returns how many bytes that were.
+    /// Gives every whole page without a live block back to the system, and returns how many bytes that were. Pages of
+    /// MeMS's own records that it does not need now go back, too, and are not counted.
     ///
     /// O(segments), with one system call for each hole that has such pages.
     pub fn trim(&self) -> usize {

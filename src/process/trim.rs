@@ -43,8 +43,8 @@ fn is_locked(mapped: usize) -> bool {
 }
 
 /// Gives the whole pages of free slots back: in the calling thread's slabs, in those of threads that ended, and where
-/// others have sent them home to a thread that has not taken them in; until the system refuses. Returns their bytes.
-/// And those of records that wait. O(slots), with a system call for each run of such pages.
+/// others have sent them home to a thread that has not taken them in; until the system refuses. Returns their bytes,
+/// without those of records that wait, which go back as well. O(slots), with a system call for each run of such pages.
 fn give_back_in_slabs() -> usize {
     let mut step = Step::all();
     if let Some(heap) = thread::current_or_new() {
@@ -58,8 +58,8 @@ fn give_back_in_slabs() -> usize {
         DEPOT.with_each_retired(|heap| heap.give_back_all_free(&mut step));
         DEPOT.give_back_all_sent(&mut step);
     });
-    // Heaps that were vacated are among them.
-    DEPOT.give_back_records(&mut step);
+    // Those of heaps that were vacated are among them.
+    DEPOT.give_back_records(&mut Step::all());
     step.given_back
 }
 

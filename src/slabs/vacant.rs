@@ -107,9 +107,8 @@ impl ThreadHeap {
         self.budget.begin_anew(0);
         self.round.end();
         self.was_empty.set(false);
-        let first = self.place_runs.take();
         // Each is asked for the next one before it is handed on.
-        let mut next = first;
+        let mut next = self.place_runs.take();
         core::iter::from_fn(|| {
             let run = next?;
             next = run.next.take();
