@@ -61,11 +61,7 @@ impl ThreadHeap {
             return true;
         }
         for class in Class::all_small().skip(round.classes.get()) {
-            // By now it may be another heap's, or have no free slots.
-            let is_next = |slab: &&'static Slab| {
-                slab.is_listed.get() && slab.class() == class && self.owns(slab)
-            };
-            let mut next = round.slab.take().filter(is_next).or(self.list(class).listed.get());
+            let mut next = round.slab.take().or(self.list(class).listed.get());
             while let Some(slab) = next {
                 if !step.goes_on() {
                     round.slab.set(Some(slab));

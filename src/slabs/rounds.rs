@@ -2,6 +2,8 @@
 //!
 //! What a step does stands in [`give_back`](super::give_back).
 
+use core::ptr;
+
 use super::slab::Slab;
 use super::slab::pages::Which;
 use super::sync::Cell;
@@ -60,7 +62,7 @@ pub(super) struct Round {
     /// Which one it is. A slab that was looked at in it is not looked at again.
     pub(super) number: Cell<u32>,
     is_under_way: Cell<bool>,
-    /// How many classes are done, and which slab of the next one comes next; none for the first.
+    /// How many classes are done, and which listed slab of the next one comes next; none for the first.
     pub(super) classes: Cell<usize>,
     pub(super) slab: Cell<Option<&'static Slab>>,
     /// When the last step was made, and when the next one is due, in milliseconds.
@@ -101,6 +103,13 @@ impl Round {
             self.number.update(|number| number.wrapping_add(1));
         }
         self.is_under_way.get()
+    }
+
+    /// Goes on with `next` where it would have with a slab that leaves the list: that may soon be another heap's.
+    pub(super) fn leave_out(&self, slab: &'static Slab, next: Option<&'static Slab>) {
+        if self.slab.get().is_some_and(|first| ptr::eq(first, slab)) {
+            self.slab.set(next);
+        }
     }
 
     pub(super) fn end(&self) {

@@ -326,6 +326,8 @@ impl Slab {
 
     /// Changes the owner. The caller may act for the old one.
     pub(super) fn give_to(&self, owner: HeapName) {
+        // Rounds are numbered heap by heap, from 1 on.
+        self.looked_in.set(0);
         self.owner.store(owner.number(), Ordering::Release);
         self.key.store(owner.key(self.class()), Ordering::Release);
     }

@@ -119,6 +119,7 @@ impl ThreadHeap {
             next.prev.set(prev);
         }
         slab.is_listed.set(false);
+        self.round.leave_out(slab, next);
     }
 
     /// Counts that a slab is about to end, or to become another heap's.

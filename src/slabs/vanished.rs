@@ -72,6 +72,7 @@ impl ThreadHeap {
             self.list(class).count.set(0);
         }
         self.empty_bytes.set(0);
+        self.round.end();
         self.budget.begin_anew(0);
     }
 
