@@ -99,9 +99,7 @@ impl Pool {
             },
         }
     }
-}
 
-impl Pool {
     /// Bytes committed for records that have no memory: they were never used, or have gone back.
     pub(crate) fn record_bytes_without_memory(&self) -> usize {
         self.records.clean_bytes()

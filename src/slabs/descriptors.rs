@@ -5,7 +5,7 @@
 //!
 //! One may be on the list of the heap that had it before, put there by a thread that had slots on their way to it and
 //! was late. Nobody else would hear of it then, so it waits on until that heap has looked.
-#![allow(unsafe_code, reason = "lays out records in fresh memory")]
+#![allow(unsafe_code, reason = "lays out arrays in a new piece")]
 
 use super::class::{Class, DESCRIPTOR_KINDS};
 use super::names::HeapName;
@@ -85,16 +85,11 @@ impl Descriptors {
         class: Class,
         slots: usize,
     ) -> Option<&'static Slab> {
-        let place = records.keep(heap, size_of::<Slab>(), align_of::<Slab>())?.cast();
         let shape = class.shape();
         let piece = records.piece(heap, Arrays::bytes(shape, slots), LINE)?;
         let start = addr::pointer(piece.range().start)?;
         // SAFETY: the piece is new, so it is zero, aligned, and nobody else's; and it is never unmapped.
         let arrays = unsafe { Arrays::at(start, shape, slots) };
-        let slab = Slab::new(class, arrays, Some(piece.chunk()));
-        // SAFETY: the memory is fresh, aligned, and nobody else's.
-        unsafe { place.write(slab) };
-        // SAFETY: it was just initialised and is kept for ever.
-        Some(unsafe { place.as_ref() })
+        records.keep(heap, Slab::new(class, arrays, Some(piece.chunk())))
     }
 }

@@ -53,24 +53,14 @@ impl PlaceRuns {
                 return Some(run);
             }
         }
-        let place = records.keep(heap, size_of::<PlaceRun>(), align_of::<PlaceRun>())?;
         let piece = records.piece(heap, LEAST_BYTES << size, 64)?;
-        let place = place.cast::<PlaceRun>();
-        #[expect(unsafe_code, reason = "lays out a record in fresh memory")]
-        // SAFETY: the memory is fresh, aligned, and nobody else's.
-        unsafe {
-            place.write(PlaceRun { piece, next: Cell::new(None) });
-        }
-        #[expect(unsafe_code, reason = "refers to a record that was just laid out")]
-        // SAFETY: it was just initialised and is kept for ever.
-        let run = unsafe { place.as_ref() };
-        Some(run)
+        records.keep(heap, PlaceRun { piece, next: Cell::new(None) })
     }
 
     /// Lets a run wait of which nobody has a place any more.
     pub(super) fn put(&mut self, run: &'static PlaceRun) {
-        if let Some(waiting) = size_of_run(run.piece.range().len()).and_then(|s| self.0.get_mut(s))
-        {
+        let size = size_of_run(run.piece.range().len());
+        if let Some(waiting) = size.and_then(|size| self.0.get_mut(size)) {
             run.piece.wait();
             run.next.set(waiting.replace(run));
         }

@@ -8,9 +8,11 @@
 //!
 //! Invariants: **I1** `users` says how many pieces in use lie on a page, at least in part, and counts one more where
 //! something is kept; **I2** a page that is not dirty has no users, and is zero.
-#![allow(unsafe_code, reason = "promises under which lock cells are touched, and clears pieces")]
+#![allow(
+    unsafe_code,
+    reason = "promises under which lock cells are touched, lays out what is kept, and clears pieces"
+)]
 
-use core::num::NonZeroUsize;
 use core::ops::Range;
 use core::ptr::NonNull;
 
@@ -181,6 +183,18 @@ impl Piece {
     }
 }
 
+/// A place for a value that stays for ever.
+struct Kept<T>(NonNull<T>);
+
+impl<T> Kept<T> {
+    fn put(self, value: T) -> &'static T {
+        // SAFETY: the place is aligned, long enough, and nobody else's.
+        unsafe { self.0.write(value) };
+        // SAFETY: it was just initialised, and what is kept is never unmapped.
+        unsafe { self.0.as_ref() }
+    }
+}
+
 /// Where records come from.
 #[derive(Debug)]
 pub(super) struct Records {
@@ -200,21 +214,22 @@ impl Records {
         Self { chunks: None, ahead: Bump::EMPTY, rest: Bump::EMPTY, kept: Bump::EMPTY }
     }
 
-    /// Zero bytes that stay for ever; a few pages at the most.
-    pub(super) fn keep(
-        &mut self,
-        heap: &Heap<System>,
-        len: usize,
-        align: usize,
-    ) -> Option<NonNull<u8>> {
-        let start = match self.kept.take(len, align) {
-            Some(start) => start,
+    /// A value that stays for ever; of a page at the most.
+    pub(super) fn keep<T>(&mut self, heap: &Heap<System>, value: T) -> Option<&'static T> {
+        let place = match self.take_kept() {
+            Some(place) => place,
             None => {
                 self.open_kept(heap)?;
-                self.kept.take(len, align)?
+                self.take_kept()?
             }
         };
-        addr::pointer(start.get())
+        Some(place.put(value))
+    }
+
+    /// A place among what is kept, if there is one left.
+    fn take_kept<T>(&mut self) -> Option<Kept<T>> {
+        let start = self.kept.take(size_of::<T>(), align_of::<T>())?;
+        addr::pointer(start.get()).map(|place| Kept(place.cast()))
     }
 
     /// A new piece of zero bytes, in use, of a part of a chunk at the most.
@@ -283,17 +298,15 @@ impl Records {
             }
         };
         let mut rest = Bump::of(&(start..start + len));
-        let (size, align) = (size_of::<Chunk>(), align_of::<Chunk>());
-        let (mut place, mut kept_pages) = (self.kept.take(size, align), 0);
+        let (mut place, mut kept_pages) = (self.take_kept(), 0);
         if place.is_none() {
             kept_pages = ones_within(0, KEPT_PAGES, 0);
             let kept_len = KEPT_PAGES * page_bytes;
             let kept = rest.take(kept_len, page_bytes)?.get();
             self.kept = Bump::of(&(kept..kept + kept_len));
-            place = self.kept.take(size, align);
+            place = self.take_kept();
         }
-        let place = addr::pointer(place.map(NonZeroUsize::get)?)?.cast::<Chunk>();
-        let chunk = Chunk {
+        let chunk = place?.put(Chunk {
             start,
             page_bytes,
             users: [const { Cell::new(0) }; CHUNK_PAGES],
@@ -301,11 +314,7 @@ impl Records {
             seen: Cell::new(0),
             lost: Cell::new(0),
             next: self.chunks,
-        };
-        // SAFETY: the memory is fresh, aligned, and nobody else's.
-        unsafe { place.write(chunk) };
-        // SAFETY: it was just initialised and is kept for ever.
-        let chunk = unsafe { place.as_ref() };
+        });
         chunk.begin_use(kept_pages);
         (self.chunks, self.rest) = (Some(chunk), rest);
         Some(())

@@ -51,25 +51,20 @@ impl Pool {
     }
 
     /// The card of a heap that is to be made.
-    #[expect(unsafe_code, reason = "lays out a record in fresh memory")]
+    #[expect(unsafe_code, reason = "vouches for a heap's address")]
     fn new_card(&mut self, depot: &Depot) -> Option<&'static HeapCard> {
-        let (len, align) = (size_of::<HeapCard>(), align_of::<HeapCard>());
-        let place = self.records.keep(&depot.heap, len, align)?.cast::<HeapCard>();
         let (len, align) = (size_of::<ThreadHeap>(), align_of::<ThreadHeap>());
         let piece = self.records.piece(&depot.heap, len, align)?;
         let start = addr::pointer(piece.range().start)?;
         // SAFETY: a heap is going to lie there, before anybody knows the name.
         let name = unsafe { HeapName::at(start.addr()) };
         // Number 0 is nobody's, so a key of zero bytes is no slab's.
-        self.heaps.count += 1;
-        let card = HeapCard::new(name, self.heaps.count, piece, self.heaps.made);
+        let number = self.heaps.count + 1;
+        let card = HeapCard::new(name, number, piece, self.heaps.made);
         // Nobody looks before it is made.
         card.set_vacant(true);
-        // SAFETY: the memory is fresh, aligned, and nobody else's.
-        unsafe { place.write(card) };
-        // SAFETY: it was just initialised, and is kept for ever.
-        let card = unsafe { place.as_ref() };
-        self.heaps.made = Some(card);
+        let card = self.records.keep(&depot.heap, card)?;
+        (self.heaps.count, self.heaps.made) = (number, Some(card));
         Some(card)
     }
 
