@@ -126,13 +126,15 @@ impl Decay {
     /// growth.
     fn grow(&mut self, resident: usize, in_the_way: usize) -> usize {
         let growth = resident.saturating_sub(self.peak);
-        let is_never = self.quarter_ms >= NEVER_MS;
-        let wanted = match growth.min(in_the_way) {
-            _ if is_never || in_the_way < LEAST_GROWTH => 0,
+        if self.quarter_ms >= NEVER_MS || in_the_way < LEAST_GROWTH {
+            self.peak += growth;
+            return 0;
+        }
+        let wanted = growth.min(in_the_way);
+        if wanted < LEAST_GROWTH {
             // Until there is more of it.
-            wanted if wanted < LEAST_GROWTH => return 0,
-            wanted => wanted,
-        };
+            return 0;
+        }
         self.peak += growth - wanted;
         wanted
     }

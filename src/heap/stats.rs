@@ -21,7 +21,7 @@ pub struct HeapStats {
     pub mapped: usize,
     /// Addresses without memory, reserved for growth or to keep things apart.
     pub retained: usize,
-    /// In MeMS's own records.
+    /// In MeMS's own records, without those that wait for their next use and have no memory.
     pub metadata: usize,
     /// Live blocks, a count.
     pub blocks: usize,
