@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 
-use helpers::load::call_for;
+use helpers::load::{call_for, trim_beside};
 use helpers::piece::{MEMS, Piece};
 use helpers::proc::status_bytes;
 use helpers::trials::{Answer, Trials, shown};
@@ -223,15 +223,7 @@ fn sleepers_beside_trims() -> Result<Answer, String> {
         })
         .collect();
     drop(senders);
-    let mut trims = 0;
-    while workers.iter().any(|worker| !worker.is_finished()) {
-        MEMS.trim();
-        trims += 1;
-    }
-    for worker in workers {
-        worker.join().map_err(|_| "a thread has died".to_owned())?;
-    }
-    MEMS.check().map_err(|broken| broken.to_string())?;
+    let trims = trim_beside(workers, Duration::ZERO)?;
     shown(format!("{THREADS} threads, {rounds} rounds, {trims} trims"), true)
 }
 

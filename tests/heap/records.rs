@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 
-use helpers::load::call_for;
+use helpers::load::{call_for, trim_beside};
 use helpers::piece::{MEMS, Piece};
 use helpers::proc::status_bytes;
 use helpers::trials::{Answer, Trials, shown};
@@ -173,16 +173,7 @@ fn short_threads_beside_trims() -> Result<Answer, String> {
             })
         })
         .collect();
-    let mut trims = 0;
-    while chains.iter().any(|chain| !chain.is_finished()) {
-        MEMS.trim();
-        trims += 1;
-        thread::sleep(Duration::from_millis(1));
-    }
-    for chain in chains {
-        chain.join().map_err(|_| "a chain has died".to_owned())?;
-    }
-    MEMS.check().map_err(|broken| broken.to_string())?;
+    let trims = trim_beside(chains, Duration::from_millis(1))?;
     Ok(Answer::Passed(format!("{trims} trims")))
 }
 

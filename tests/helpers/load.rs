@@ -1,11 +1,11 @@
 //! Loads that several tests put on the process heap.
 
 use core::time::Duration;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use super::Rng;
-use super::piece::Piece;
+use super::piece::{MEMS, Piece};
 
 /// Makes `bytes` of blocks of all sizes up to 1 MiB dirty, and frees them.
 pub(crate) fn fill_and_free(rng: &mut Rng, bytes: usize) {
@@ -28,4 +28,19 @@ pub(crate) fn call_for(rng: &mut Rng, time: Duration) {
         kept.drain(..).for_each(Piece::free);
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Trims until all these threads have ended, with a pause in between. How often that was.
+pub(crate) fn trim_beside(threads: Vec<JoinHandle<()>>, pause: Duration) -> Result<usize, String> {
+    let mut trims = 0;
+    while threads.iter().any(|thread| !thread.is_finished()) {
+        MEMS.trim();
+        trims += 1;
+        thread::sleep(pause);
+    }
+    for thread in threads {
+        thread.join().map_err(|_| "a thread has died".to_owned())?;
+    }
+    MEMS.check().map_err(|broken| broken.to_string())?;
+    Ok(trims)
 }
