@@ -14,16 +14,13 @@
 //! Invariant: **I1** the word holds the address of a `ThreadHeap` that is never unmapped.
 #![allow(unsafe_code, reason = "reads and writes the word by assembly")]
 
-use crate::slabs::depot::DEPOT;
 use crate::slabs::thread_heap::ThreadHeap;
 
-/// The number of heaps that are no thread's.
-const NOBODY_NUMBER: u64 = 0;
 /// The heap of a thread that has not asked for anything yet.
-pub(super) static NOBODY: ThreadHeap = ThreadHeap::new(&DEPOT, NOBODY_NUMBER, None);
+pub(super) static NOBODY: ThreadHeap = ThreadHeap::nobody();
 /// The heap of a thread that is ending, or inside of its own: see [`thread`](super::thread).
 #[cfg(feature = "std")]
-pub(super) static GONE: ThreadHeap = ThreadHeap::new(&DEPOT, NOBODY_NUMBER, None);
+pub(super) static GONE: ThreadHeap = ThreadHeap::nobody();
 
 #[cfg(all(feature = "std", feature = "initial-exec", target_arch = "x86_64"))]
 mod local {
@@ -108,3 +105,19 @@ mod local {
 pub(super) use local::get;
 #[cfg(feature = "std")]
 pub(super) use local::set;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heaps_that_are_nobodys_are_all_zero() {
+        let start = (&raw const NOBODY).cast::<u8>();
+        let is_zero = (0..size_of::<ThreadHeap>()).all(|offset| {
+            let byte = start.wrapping_add(offset);
+            // SAFETY: it is a byte of a static that nobody changes.
+            unsafe { byte.read() == 0 }
+        });
+        assert!(is_zero, "they would take a place in every binary");
+    }
+}

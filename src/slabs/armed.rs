@@ -24,8 +24,8 @@ impl ThreadHeap {
     /// Whether something waits to be given back, now or later, that this thread could give back.
     pub(crate) fn has_waiting(&self) -> bool {
         self.round.waits()
-            || self.depot.others_wait.load(Ordering::Relaxed)
-            || self.depot.heap.has_waiting()
+            || self.depot().others_wait.load(Ordering::Relaxed)
+            || self.depot().heap.has_waiting()
     }
 
     /// Lets the next calls come by, once in a millisecond.

@@ -58,7 +58,7 @@ impl ThreadHeap {
     /// The first law found broken, and the address of the slab, slot or heap that breaks it.
     pub(crate) fn check(&'static self) -> Result<(), BrokenLaw> {
         let (mut sums, mut bytes) = ([Sums::default(); CLASS_PLACES], Bytes::default());
-        for slab in self.depot.map.all().filter(|slab| self.owns(slab)) {
+        for slab in self.depot().map.all().filter(|slab| self.owns(slab)) {
             let (class, start) = (slab.class(), slab.start());
             slab.check()?;
             law(slab.key() == self.key(class), "a slab's key names its owner and class", start)?;
@@ -132,7 +132,7 @@ impl ThreadHeap {
         is_own: bool,
     ) -> Result<(), BrokenLaw> {
         for address in addresses {
-            let place = self.depot.map.find_slot(address);
+            let place = self.depot().map.find_slot(address);
             law(place.is_some(), "what is cached is a slot", address)?;
             let Some((slab, index)) = place else { continue };
             law(slab.class() == class, "a slot is cached with others of its class", address)?;

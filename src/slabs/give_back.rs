@@ -33,8 +33,8 @@ impl ThreadHeap {
         if now >= self.round.next_at.get() {
             self.make_step(now);
         }
-        if now >= self.depot.look_at.load(Ordering::Relaxed) {
-            self.depot.look_at_others(now);
+        if now >= self.depot().look_at.load(Ordering::Relaxed) {
+            self.depot().look_at_others(now);
         }
     }
 
@@ -100,7 +100,7 @@ impl ThreadHeap {
         if waits {
             self.round.note_free();
         }
-        self.depot.give_back(slab, &due, step, |first, count| self.lose(slab, first, count));
+        self.depot().give_back(slab, &due, step, |first, count| self.lose(slab, first, count));
     }
 }
 

@@ -50,7 +50,7 @@ fn is_full(class: Class, block: usize) -> bool {
 
 /// The slabs of a heap.
 fn slabs_of(heap: &'static ThreadHeap) -> impl Iterator<Item = &'static Slab> {
-    heap.depot.map.all().filter(|slab| heap.owns(slab))
+    heap.depot().map.all().filter(|slab| heap.owns(slab))
 }
 
 /// Bytes of the heap's slabs that have gone back.

@@ -118,7 +118,7 @@ fn every_law_of_a_heap_can_be_broken() {
     );
     assert_eq!(
         broken(|heap, _| {
-            let other = heap.depot.acquire_heap().expect("memory");
+            let other = heap.depot().acquire_heap().expect("memory");
             let slab = slab_of(heap, allocate(other, small()));
             let address = other.stack(small()).addresses().next().expect("a slot");
             push(heap, small(), address, slab);
@@ -141,16 +141,16 @@ fn every_law_of_a_heap_can_be_broken() {
 #[test]
 fn the_laws_of_what_waits_can_be_broken() {
     let (heap, slab, block) = heap_with_block();
-    let check = || heap.depot.pool.lock().check().map_err(|broken| broken.law);
+    let check = || heap.depot().pool.lock().check().map_err(|broken| broken.law);
     assert!(free(heap, block) && heap.flush_and_end_slabs() > 0);
     assert_eq!(check(), Ok(()));
     slab.is_listed.set(true);
     assert_eq!(check(), Err("a descriptor that waits has no slab"));
     slab.is_listed.set(false);
-    heap.depot.retire_heap(heap);
-    heap.depot.with_each_retired(|_| ());
+    heap.depot().retire_heap(heap);
+    heap.depot().with_each_retired(|_| ());
     assert_eq!(check(), Ok(()));
-    let card = heap.depot.pool.lock().vacant_cards().next().expect("a vacant heap");
+    let card = heap.depot().pool.lock().vacant_cards().next().expect("a vacant heap");
     card.set_vacant(false);
     assert_eq!(check(), Err("what waits for a thread is vacant"));
     card.set_vacant(true);
@@ -170,7 +170,7 @@ fn an_empty_slab_that_loses_slots_is_empty_no_more() {
     assert!(!slab.is_empty() && slab.is_listed.get());
     assert_eq!(heap.check(), Ok(()));
     // Nor does the child of a fork find them again.
-    assert!(heap.depot.take_over(|other| other.is(heap)));
+    assert!(heap.depot().take_over(|other| other.is(heap)));
     assert!(!slab.is_in_free_words(0) && !slab.is_in_free_words(1) && slab.is_in_free_words(2));
     assert_eq!(heap.check(), Ok(()));
     heap.lose(slab, 2, slab.slots() - 2);
@@ -185,7 +185,7 @@ fn a_slab_that_changed_its_class_is_counted_once() {
     let (before, after) = (large(100_000), large(200_000));
     let block = allocate(heap, before);
     let slab = slab_of(heap, block);
-    assert!(heap.depot.resize_slab(slab, after) && slab.class() == after);
+    assert!(heap.depot().resize_slab(slab, after) && slab.class() == after);
     assert_eq!((heap.check(), heap.slab_count(before).get()), (Ok(()), 1));
     assert!(free(heap, block), "it is live");
     assert_eq!(heap.check(), Ok(()));
@@ -200,7 +200,7 @@ fn a_descriptor_serves_the_next_slab_of_its_class() {
     assert!(heap.flush_and_end_slabs() > 0 && slab.start() == 0);
     let other = slab_of(heap, allocate(heap, medium()));
     assert!(!ptr::eq(other, slab), "of another class it does not");
-    let another = heap.depot.acquire_heap().expect("memory");
+    let another = heap.depot().acquire_heap().expect("memory");
     assert!(ptr::eq(slab_of(another, allocate(another, small())), slab), "whichever heap asks");
     assert_eq!((heap.check(), another.check()), (Ok(()), Ok(())));
 }

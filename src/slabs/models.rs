@@ -127,9 +127,9 @@ pub(super) fn show(heaps: &[Heap], blocks: &[usize]) -> Followed {
     for heap in heaps {
         assert!(!heap.drain() && !heap.is_retired.get());
         assert!(heap.next_retired.get().is_none() && heap.prev_retired.get().is_none());
-        assert!(heap.depot.flushes.load(Ordering::Relaxed) == 0);
-        drop(heap.depot.looking.lock());
-        drop(heap.depot.pool.lock());
+        assert!(heap.depot().flushes.load(Ordering::Relaxed) == 0);
+        drop(heap.depot().looking.lock());
+        drop(heap.depot().pool.lock());
     }
     followed
 }

@@ -20,8 +20,9 @@ pub(crate) type Note = [usize; 2];
 /// The notes of a thread heap.
 pub(crate) struct Notes {
     is_on: Cell<bool>,
-    notes: Cell<Array<Note>>,
-    /// How many notes are tidied.
+    /// None before the first one.
+    notes: Cell<Option<Array<Note>>>,
+    /// How many notes are tidied, [`FIRST_TIDY`] at the least.
     tidy_at: Cell<usize>,
 }
 
@@ -34,19 +35,15 @@ impl fmt::Debug for Notes {
 impl Notes {
     /// Of a heap that serves no region.
     pub(super) const fn off() -> Self {
-        Self {
-            is_on: Cell::new(false),
-            notes: Cell::new(Array::new()),
-            tidy_at: Cell::new(FIRST_TIDY),
-        }
+        Self { is_on: Cell::new(false), notes: Cell::new(None), tidy_at: Cell::new(0) }
     }
 
     /// Forgets everything, whatever state it is in: the thread vanished in a fork, perhaps while it made a note, so the
     /// memory that its notes had is lost to the child.
     pub(super) fn forget(&self) {
         self.is_on.set(false);
-        self.tidy_at.set(FIRST_TIDY);
-        let _lost = ManuallyDrop::new(self.notes.replace(Array::new()));
+        self.tidy_at.set(0);
+        let _lost = ManuallyDrop::new(self.notes.take());
     }
 
     /// Whether the heap serves a region.
@@ -64,7 +61,7 @@ impl Notes {
     #[cfg(feature = "std")]
     pub(crate) fn end(&self) -> Array<Note> {
         self.is_on.set(false);
-        self.notes.replace(Array::new())
+        self.take()
     }
 
     /// Adds the notes of an inner region.
@@ -76,10 +73,10 @@ impl Notes {
     /// Shows each noted block that was not freed since to `each`: where it starts.
     #[cfg(feature = "std")]
     pub(crate) fn for_each_kept(&self, mut each: impl FnMut(usize)) {
-        let mut notes = self.notes.replace(Array::new());
+        let mut notes = self.take();
         tidy(&mut notes);
         notes.iter().for_each(|[start, _]| each(*start));
-        self.notes.set(notes);
+        self.notes.set(Some(notes));
     }
 
     /// Notes that the thread was handed out a block of the free list, if it is in a region.
@@ -98,17 +95,21 @@ impl Notes {
         }
     }
 
+    fn take(&self) -> Array<Note> {
+        self.notes.take().unwrap_or(Array::new())
+    }
+
     #[cold]
     fn note(&self, note: usize) {
-        let mut notes = self.notes.replace(Array::new());
-        if notes.len() >= self.tidy_at.get() {
+        let mut notes = self.take();
+        if notes.len() >= FIRST_TIDY.max(self.tidy_at.get()) {
             tidy(&mut notes);
-            self.tidy_at.set(FIRST_TIDY.max(2 * notes.len()));
+            self.tidy_at.set(2 * notes.len());
         }
         let turn = notes.last().map_or(0, |[_, turn]| turn + 1);
         // Without memory for it the block is not counted.
         let noted = notes.push([note, turn]);
-        self.notes.set(notes);
+        self.notes.set(Some(notes));
         let _ = noted;
     }
 }

@@ -23,7 +23,7 @@ impl ThreadHeap {
     fn keep_house_at(&'static self, now: u64) -> usize {
         self.flush_if_idle(now);
         self.end_period_if_due(now);
-        let given_back = self.depot.heap.tick_if_due(now);
+        let given_back = self.depot().heap.tick_if_due(now);
         self.give_back_if_due(now);
         self.flush_if_asked();
         self.arm_if_wanted(now);

@@ -81,8 +81,8 @@ fn a_thread_that_takes_a_heap_over_starts_small() {
         let stack = heap.stack(class_of(64));
         let (capacity, places) = (stack.capacity(), stack.places_len());
         heap.flush_and_end_slabs();
-        heap.depot.retire_heap(heap);
-        assert!(heap.depot.acquire_heap().is_some_and(|again| again.is(heap)));
+        heap.depot().retire_heap(heap);
+        assert!(heap.depot().acquire_heap().is_some_and(|again| again.is(heap)));
         assert!(capacity > 500 && stack.capacity() < 16);
         assert_eq!((heap.check(), heap.small_place_bytes.get() < MIB), (Ok(()), true));
         fill_and_empty(heap, 64, 1000);

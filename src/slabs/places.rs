@@ -130,7 +130,7 @@ impl ThreadHeap {
         let start = match left.take(bytes, align) {
             Some(start) => start,
             None => {
-                let run = self.depot.take_place_run(bytes)?;
+                let run = self.depot().take_place_run(bytes)?;
                 run.next.set(self.place_runs.get());
                 self.place_runs.set(Some(run));
                 left = Bump::of(&run.piece.range());

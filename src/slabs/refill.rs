@@ -61,7 +61,7 @@ impl ThreadHeap {
     #[cold]
     fn another_slab(&'static self, class: Class) -> Option<&'static Slab> {
         // What a region is handed out lies in slabs that began in it.
-        let adopted = if self.notes.is_on() { None } else { self.depot.adopt(self, class) };
+        let adopted = if self.notes.is_on() { None } else { self.depot().adopt(self, class) };
         let slab = adopted.or_else(|| self.new_slab(class))?;
         self.list_new(slab);
         Some(slab)
@@ -69,7 +69,7 @@ impl ThreadHeap {
 
     fn new_slab(&'static self, class: Class) -> Option<&'static Slab> {
         let slots = self.wanted_slots(class);
-        let (slab, is_fresh) = self.depot.new_slab(self.name(), class, slots)?;
+        let (slab, is_fresh) = self.depot().new_slab(self.name(), class, slots)?;
         self.fresh_slot.set(if is_fresh && class.is_large() { slab.start() } else { 0 });
         Some(slab)
     }

@@ -95,7 +95,7 @@ impl ThreadHeap {
         let address = slot.address();
         // As a rule the next one lies in the same slab.
         let place = gathered.slab.and_then(|slab| Some((slab, slab.slot_index(address)?)));
-        match place.or_else(|| self.depot.map.find_slot(address)) {
+        match place.or_else(|| self.depot().map.find_slot(address)) {
             Some((slab, index)) => {
                 gathered.add(slab, index, address, |gathered| self.put(gathered));
             }
@@ -215,14 +215,14 @@ impl ThreadHeap {
         self.flush();
         self.end_empty_slabs(|slab| {
             bytes += slab.slab_bytes();
-            self.depot.end_slab(slab);
+            self.depot().end_slab(slab);
         });
         bytes
     }
 
     /// Gives up what it keeps if somebody has trimmed the heap since it last did.
     pub(super) fn flush_if_asked(&'static self) {
-        let asked = self.depot.flushes.load(Ordering::Relaxed);
+        let asked = self.depot().flushes.load(Ordering::Relaxed);
         if self.flushes.replace(asked) != asked {
             self.flush_and_end_slabs();
         }
@@ -240,6 +240,6 @@ impl ThreadHeap {
     #[cold]
     #[inline(never)]
     fn flush_idle(&'static self) {
-        self.depot.heap.count_as_idle(self.flush_and_end_slabs());
+        self.depot().heap.count_as_idle(self.flush_and_end_slabs());
     }
 }

@@ -27,7 +27,7 @@ impl ThreadHeap {
             } else {
                 self.unlist(slab);
                 self.uncount(slab);
-                self.depot.end_slab(slab);
+                self.depot().end_slab(slab);
             }
         }
     }
@@ -152,9 +152,13 @@ impl ThreadHeap {
         for class in Class::all() {
             let lists = self.list(class);
             self.end_empty_slabs_of(class, lists.least_empty.get(), |slab| {
-                self.depot.end_slab(slab);
+                self.depot().end_slab(slab);
             });
-            lists.least_empty.set(lists.empty.get());
+            let empty = lists.empty.get();
+            // Not written where it is that already: most classes are never used.
+            if lists.least_empty.get() != empty {
+                lists.least_empty.set(empty);
+            }
         }
     }
 

@@ -35,12 +35,12 @@ pub(super) fn allocate(heap: &'static ThreadHeap, class: Class) -> Option<usize>
 
 /// The live slot of an own slab that starts at an address, found as a thread with this heap finds it.
 pub(super) fn own_slot(heap: &'static ThreadHeap, address: usize) -> Option<LiveSlot> {
-    heap.own_slot(heap.depot.map.find(address)?.class(), address)
+    heap.own_slot(heap.depot().map.find(address)?.class(), address)
 }
 
 /// Takes a block back on a thread with this heap. Whether there was one.
 pub(super) fn free(heap: &'static ThreadHeap, address: usize) -> bool {
-    let Some(slab) = heap.depot.map.find(address) else { return false };
+    let Some(slab) = heap.depot().map.find(address) else { return false };
     let class = slab.class();
     if slab.key() != heap.key(class) {
         return slab.send(address, class).map(|slot| heap.take_in(slot)).is_ok();
@@ -50,5 +50,5 @@ pub(super) fn free(heap: &'static ThreadHeap, address: usize) -> bool {
 
 /// The slab of a block.
 pub(super) fn slab_of(heap: &ThreadHeap, block: usize) -> &'static Slab {
-    heap.depot.map.find(block).expect("a slab")
+    heap.depot().map.find(block).expect("a slab")
 }

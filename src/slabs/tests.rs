@@ -37,7 +37,8 @@ fn heap(number: u64) -> &'static ThreadHeap {
 }
 
 fn heap_of(depot: &'static Depot, number: u64) -> &'static ThreadHeap {
-    Box::leak(Box::new(ThreadHeap::new(depot, (1 << 40) + number, None)))
+    let number = (1 << 40) + number;
+    Box::leak(Box::new(ThreadHeap { number, other_depot: Some(depot), ..ThreadHeap::nobody() }))
 }
 
 /// Frees a slot as the slab's owner does, through an entry of the slab map.

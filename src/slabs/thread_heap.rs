@@ -20,7 +20,7 @@ use core::ptr;
 use super::budget::Budget;
 use super::class::{CLASS_PLACES, CLASS_STRIDE, Class};
 use super::class_lists::ClassLists;
-use super::depot::Depot;
+use super::depot::{DEPOT, Depot};
 use super::handover::NoticeList;
 use super::heap_cards::HeapCard;
 use super::magazine::{Magazine, Stack};
@@ -95,8 +95,8 @@ pub(crate) struct ThreadHeap {
     pub(crate) next_inner: Cell<Option<&'static ThreadHeap>>,
     /// What is kept of it when its memory waits.
     pub(super) card: Option<&'static HeapCard>,
-    /// What it draws on. Only the slow ways ask.
-    pub(super) depot: &'static Depot,
+    /// What it draws on, if that is not the process heap's depot. Only the slow ways ask.
+    pub(super) other_depot: Option<&'static Depot>,
     /// Slabs with news from other threads.
     pub(super) notified: NoticeList,
     /// Last, as a thread that frees no blocks of others never touches them.
@@ -117,14 +117,10 @@ impl fmt::Debug for ThreadHeap {
 }
 
 impl ThreadHeap {
-    /// A heap without slots, which draws on a depot.
-    pub(crate) const fn new(
-        depot: &'static Depot,
-        number: u64,
-        card: Option<&'static HeapCard>,
-    ) -> Self {
+    /// A heap that is nobody's: all zero, so that it takes no place in a binary, and no memory while nobody writes.
+    pub(crate) const fn nobody() -> Self {
         Self {
-            number,
+            number: 0,
             thread_id: AtomicU32::new(0),
             magazines: [const { Magazine::empty() }; CLASS_PLACES],
             view: View::new(),
@@ -153,16 +149,16 @@ impl ThreadHeap {
             outer: Cell::new(None),
             inner: Cell::new(None),
             next_inner: Cell::new(None),
-            card,
-            depot,
+            card: None,
+            other_depot: None,
             notified: NoticeList::new(),
             lists: [const { ClassLists::new() }; CLASS_PLACES],
             outboxes: [const { Outbox::empty() }; CLASS_PLACES],
         }
     }
 
-    /// Makes a heap, as [`ThreadHeap::new`] does, of zero bytes where they are, or of what [`ThreadHeap::give_up`]
-    /// left: on a small stack there is no room for one. Its list of notices stays as it is.
+    /// Makes a heap that draws on a depot of zero bytes where they are, or of what [`ThreadHeap::give_up`] left: on a
+    /// small stack there is no room for one. Its list of notices stays as it is.
     ///
     /// # Safety
     ///
@@ -183,7 +179,7 @@ impl ThreadHeap {
             }};
         }
         // All other fields are zero: magazines and lists without anything, cells with 0, `false` or `None`.
-        set!(depot, depot);
+        set!(other_depot, (!ptr::eq(depot, &raw const DEPOT)).then_some(depot));
         set!(number, card.number);
         set!(card, Some(card));
         set!(notes, Notes::off());
@@ -269,6 +265,11 @@ impl ThreadHeap {
         }
     }
 
+    /// What it draws on.
+    pub(super) fn depot(&self) -> &'static Depot {
+        self.other_depot.unwrap_or(&DEPOT)
+    }
+
     /// The magazine of a class with its array.
     pub(super) fn stack(&self, class: Class) -> Stack<'_> {
         Stack::new(self.magazine(class), &self.list(class).places)
@@ -276,7 +277,7 @@ impl ThreadHeap {
 
     /// Looks at the slab map, which may have grown.
     pub(crate) fn renew_view(&self) {
-        self.view.renew(&self.depot.map);
+        self.view.renew(&self.depot().map);
     }
 
     /// What it has of a class beside the magazine.

@@ -106,7 +106,7 @@ impl ThreadHeap {
         for class in Class::all() {
             let (stack, outbox) = (self.stack(class), self.outbox(class));
             let addresses = stack.vanished_addresses().chain(outbox.addresses());
-            addresses.for_each(|address| self.depot.put_home(address));
+            addresses.for_each(|address| self.depot().put_home(address));
             stack.forget_places();
             outbox.forget_places();
         }
