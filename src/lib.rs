@@ -88,7 +88,8 @@ pub use mems::{
 };
 pub use process::walk::{ProcessBlocks, ProcessSegments};
 #[cfg(feature = "std")]
-pub use report::files::IoText;
+pub use report::IoText;
+#[cfg(feature = "report")]
 pub use report::files::{WriteError, write_heap_map_to, write_heap_picture_to, write_snapshot_to};
 pub use settings::{OnMisuse, Settings};
 

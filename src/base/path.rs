@@ -1,4 +1,8 @@
 //! Paths with the number of the process in them, on the stack.
+#![cfg_attr(
+    not(feature = "report"),
+    allow(dead_code, reason = "only reports have files of their own")
+)]
 
 use core::ffi::CStr;
 use core::fmt::{self, Write};

@@ -4,21 +4,26 @@
 //! may allocate. Handlers run in reverse order, so this one sees what those of the program have left.
 #![allow(unsafe_code, reason = "registers a handler with libc")]
 
-use core::ffi::CStr;
-
+#[cfg(feature = "report")]
+use super::files_at_exit::{write_heap_map, write_snapshot};
 use crate::base::fatal;
-use crate::base::path::{PATH_BYTES, PathText};
 use crate::process::begin::complain_of;
 use crate::process::plain::PROCESS_HEAP;
 use crate::process::question;
-use crate::report::files::{WriteError, write_heap_map_to, write_snapshot_to};
 use crate::settings::{self, Settings};
 
 /// Something that may be due at exit. It runs without any lock of the heap and allocates nothing.
 type Action = fn(&Settings);
 
 /// All of them, in the order in which they run. A module that writes something at exit has its function here.
-const ACTIONS: [Action; 4] = [check, write_stats, write_heap_map, write_snapshot];
+const ACTIONS: &[Action] = &[
+    check,
+    write_stats,
+    #[cfg(feature = "report")]
+    write_heap_map,
+    #[cfg(feature = "report")]
+    write_snapshot,
+];
 
 /// Checks the whole heap, where calls are checked as well.
 fn check(settings: &Settings) {
@@ -32,26 +37,6 @@ fn check(settings: &Settings) {
 fn write_stats(settings: &Settings) {
     if settings.stats_at_exit {
         fatal::complain(format_args!("at exit: {}", PROCESS_HEAP.stats()));
-    }
-}
-
-fn write_heap_map(settings: &Settings) {
-    write_to("MEMS_HEAPMAP_AT_EXIT", settings.heapmap_at_exit, write_heap_map_to);
-}
-
-fn write_snapshot(settings: &Settings) {
-    write_to("MEMS_SNAPSHOT_AT_EXIT", settings.snapshot_at_exit, write_snapshot_to);
-}
-
-/// Writes to the file that `pattern` stands for in this process, if there is one.
-fn write_to(name: &str, pattern: Option<&CStr>, write: fn(&CStr) -> Result<(), WriteError>) {
-    let Some(pattern) = pattern else { return };
-    let written = match PathText::<PATH_BYTES>::numbered(pattern) {
-        Some(path) => write(path.as_c_str()),
-        None => Err(WriteError::Create(libc::ENAMETOOLONG)),
-    };
-    if let Err(error) = written {
-        fatal::complain(format_args!("{name}: {error}"));
     }
 }
 

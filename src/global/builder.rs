@@ -107,12 +107,14 @@ impl Builder {
 
     /// Sets [`Settings::heapmap_at_exit`]. `%p` in the path is the number of the process; where there is none, a dot
     /// and the number are appended, as a program may start others. The file has mode 0600, and appears as a whole.
+    #[cfg(feature = "report")]
     pub const fn heapmap_at_exit(mut self, path: &'static CStr) -> Self {
         self.0.heapmap_at_exit = Some(path);
         self
     }
 
     /// Sets [`Settings::snapshot_at_exit`], with a path as for [`heapmap_at_exit`](Builder::heapmap_at_exit).
+    #[cfg(feature = "report")]
     pub const fn snapshot_at_exit(mut self, path: &'static CStr) -> Self {
         self.0.snapshot_at_exit = Some(path);
         self

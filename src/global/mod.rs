@@ -2,6 +2,8 @@
 
 mod allocator;
 mod builder;
+#[cfg(feature = "report")]
+mod files_at_exit;
 mod at_exit;
 #[cfg(feature = "std")]
 mod scavenger;

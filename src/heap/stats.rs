@@ -58,9 +58,11 @@ impl HeapStats {
     };
 
     /// How many sums there are.
+    #[cfg(feature = "report")]
     pub(crate) const COUNT: usize = 13;
 
     /// The sums and their names, in the order of the fields.
+    #[cfg(feature = "report")]
     pub(crate) const fn named(&self) -> [(&'static str, usize); Self::COUNT] {
         [
             ("allocated", self.allocated),

@@ -2,6 +2,10 @@
 //!
 //! A reader believes nothing: every count, number and order is checked, memory is only asked for as words arrive, and a
 //! file that is cut, changed or made up gives an error.
+#![cfg_attr(
+    not(any(feature = "std", feature = "report")),
+    allow(dead_code, reason = "nobody writes the file")
+)]
 
 use core::fmt;
 

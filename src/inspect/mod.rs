@@ -22,6 +22,7 @@ pub use crate::process::region::RegionError;
 pub use binary::ReadError;
 pub use capture::snapshot;
 pub use diff::{BlockSum, Change, Changes, ClassChange, Diff};
+#[cfg(feature = "report")]
 pub(crate) use holes::SPARSE;
 pub use holes::{Fragmentation, HoleBin, Sparse};
 pub use records::{

@@ -7,11 +7,21 @@
 
 mod print;
 mod original;
+#[cfg(feature = "std")]
+mod io_text;
+#[cfg(feature = "report")]
 mod metrics;
+#[cfg(feature = "report")]
 mod json;
+#[cfg(feature = "report")]
 mod text;
+#[cfg(feature = "report")]
 mod map;
+#[cfg(feature = "report")]
 pub(crate) mod files;
+
+#[cfg(feature = "std")]
+pub use io_text::IoText;
 
 pub(crate) use original::{
     FEW_SEGMENTS, FOOT, HEAD, write_lengths, write_process_heap, write_span,

@@ -52,11 +52,11 @@ const VARIABLES: [(&str, Apply); VARIABLE_COUNT] = [
     }),
     ("MEMS_STATS_AT_EXIT", |settings, text| set(&mut settings.stats_at_exit, value::flag, text)),
     ("MEMS_HEAPMAP_AT_EXIT", |settings, text| {
-        settings.heapmap_at_exit = Some(kept_path(text)?);
+        settings.heapmap_at_exit = Some(path_of_report(text)?);
         Ok(())
     }),
     ("MEMS_SNAPSHOT_AT_EXIT", |settings, text| {
-        settings.snapshot_at_exit = Some(kept_path(text)?);
+        settings.snapshot_at_exit = Some(path_of_report(text)?);
         Ok(())
     }),
     ("MEMS_ZERO_ON_FREE", |settings, text| set(&mut settings.zero_on_free, value::flag, text)),
@@ -173,6 +173,14 @@ fn find(name: &str) -> Option<&'static CStr> {
         let rest = entry.to_bytes_with_nul().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         CStr::from_bytes_with_nul(rest).ok()
     })
+}
+
+/// A copy of a path that a report is to have, where reports are built in.
+fn path_of_report(text: &CStr) -> Result<&'static CStr, &'static str> {
+    if !cfg!(feature = "report") {
+        return Err("possible without MeMS's feature `report`");
+    }
+    kept_path(text)
 }
 
 /// A copy of a path that stays for ever, in pages of its own.

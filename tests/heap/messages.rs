@@ -1,26 +1,24 @@
-//! What MeMS writes: lines for a program that has no standard error, and files at exit that nobody else can read, that
-//! are whole, and that no other process takes the place of.
+//! What MeMS says: lines, also for a program that has no standard error.
 //!
 //! The cases run this program in roles, in a folder of their own.
-#![allow(unsafe_code, reason = "frees wrong addresses, closes descriptors, forks")]
+#![allow(unsafe_code, reason = "frees wrong addresses, closes descriptors")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "../helpers/mod.rs"]
 mod helpers;
 
 use core::alloc::GlobalAlloc;
-use std::ffi::CString;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use helpers::child::{self, Outcome, output_of, this_program};
+use helpers::child::{self, Outcome, fork_and_exit, output_of};
+use helpers::folders::{self, command, names};
 use helpers::piece::{MEMS, layout};
 use helpers::trials::{Answer, Trials, ensure};
-use mems::{MemsAlloc, Snapshot, WriteError};
+use mems::MemsAlloc;
 
 #[global_allocator]
 static GLOBAL: MemsAlloc = MemsAlloc::new();
@@ -30,17 +28,7 @@ const PATIENCE_SECONDS: u32 = 60;
 
 /// An empty folder.
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("messages").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).expect("a folder");
-    folder
-}
-
-/// Runs this program in a role, in a folder, with variables.
-fn command(role: &str, folder: &Path, variables: &[(&str, &str)]) -> Command {
-    let mut command = this_program(role);
-    command.current_dir(folder).envs(variables.iter().copied());
-    command
+    folders::folder("messages", name)
 }
 
 /// Lets a command close descriptor 2 before it starts, as daemons do.
@@ -55,34 +43,12 @@ fn without_stderr(mut command: Command) -> Outcome {
     output_of(&mut command)
 }
 
-/// The names in a folder.
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.file_name().into_string().expect("a name")).collect();
-    names.sort();
-    names
-}
-
 fn double_free() {
     // SAFETY: the size is not 0.
     let block = unsafe { MEMS.alloc(layout(64, 8)) };
     for _ in 0..2 {
         // SAFETY: the second time it is not live, which is for MeMS to find out.
         unsafe { MEMS.dealloc(block, layout(64, 8)) };
-    }
-}
-
-/// Ends this process and a child by `exit`, so that both write what is due.
-fn fork_and_exit() {
-    // SAFETY: there is no other thread.
-    let pid = unsafe { libc::fork() };
-    println!("{}", std::process::id());
-    if pid != 0 {
-        let mut status = 0;
-        // SAFETY: `status` is a place for the answer.
-        unsafe { libc::waitpid(pid, &raw mut status, 0) };
-        assert_eq!(status, 0);
     }
 }
 
@@ -110,11 +76,6 @@ fn part(name: &str) {
         }
         "fork-and-exit" => fork_and_exit(),
         "complain-and-list" => complain_and_list(),
-        "exit-without-disk" => {
-            // SAFETY: no handler is set.
-            unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-            child::set_limit(libc::RLIMIT_FSIZE, 100);
-        }
         _ => panic!("no part {name}"),
     }
 }
@@ -212,70 +173,6 @@ fn the_core_file_has_the_line() -> Result<Answer, String> {
     ensure(is_in_it && said.contains(LINE), (is_in_it, said))
 }
 
-/// Both files, and what they begin with.
-const FILES: [(&str, &str); 2] =
-    [("MEMS_HEAPMAP_AT_EXIT", "<!doctype html>"), ("MEMS_SNAPSHOT_AT_EXIT", "MeMSsnap")];
-
-fn file_cases(trials: &mut Trials) {
-    for (variable, beginning) in FILES {
-        trials.case(format!("each_process_has_its_own_file_{variable}"), move || {
-            let folder = folder(variable);
-            for (pattern, name) in [("file", "file."), ("x%p.html", "x")] {
-                let variables = [(variable, pattern)];
-                let outcome = output_of(&mut command("fork-and-exit", &folder, &variables));
-                let pids: Vec<_> = outcome.stdout.lines().collect();
-                if pids.len() != 2 || !outcome.status.success() || !outcome.stderr.is_empty() {
-                    return Err(format!("{outcome:?}"));
-                }
-                for pid in pids {
-                    let end = if name == "x" { ".html" } else { "" };
-                    let file = folder.join(format!("{name}{pid}{end}"));
-                    let mode = fs::metadata(&file).map_or(0, |data| data.mode() & 0o777);
-                    let bytes = fs::read(&file).unwrap_or_default();
-                    if mode != 0o600 || !bytes.starts_with(beginning.as_bytes()) {
-                        return Err(format!("{}: mode {mode:o}", file.display()));
-                    }
-                }
-            }
-            ensure(names(&folder).len() == 4, names(&folder))
-        });
-        trials.case(format!("an_unfinished_file_takes_no_others_place_{variable}"), move || {
-            let folder = folder(&format!("{variable}-disk"));
-            let variables = [(variable, "file")];
-            let outcome = output_of(&mut command("exit-without-disk", &folder, &variables));
-            let says_so =
-                outcome.stderr == format!("mems: {variable}: the file cannot be written\n");
-            ensure(says_so && names(&folder).is_empty(), (outcome, names(&folder)))
-        });
-    }
-    trials.case("a_file_is_made_anew_and_never_through_a_link", || {
-        let folder = folder("anew");
-        let path =
-            |name: &str| CString::new(folder.join(name).as_os_str().as_bytes()).expect("a path");
-        fs::write(folder.join("mine"), "mine").expect("a file");
-        fs::hard_link(folder.join("mine"), folder.join("hard")).expect("a link");
-        symlink("mine", folder.join("soft")).expect("a link");
-        symlink("nothing", folder.join("dangling")).expect("a link");
-        for link in ["soft", "dangling"] {
-            let refused = mems::write_snapshot_to(&path(link));
-            assert_eq!(refused, Err(WriteError::Create(libc::ELOOP)), "{link}");
-        }
-        assert_eq!(mems::write_snapshot_to(&path("hard")), Ok(()));
-        assert_eq!(fs::read_to_string(folder.join("mine")).expect("a file"), "mine");
-        let written = fs::read(folder.join("hard")).expect("a file");
-        assert!(Snapshot::from_bytes(&written).is_ok());
-        assert_eq!(names(&folder), ["dangling", "hard", "mine", "soft"]);
-        Ok(Answer::Passed(String::new()))
-    });
-    trials.case("what_is_no_file_is_written_to_and_stays", || {
-        assert_eq!(mems::write_heap_picture_to(c"/dev/null"), Ok(()));
-        assert_eq!(mems::write_snapshot_to(c"/dev/full"), Err(WriteError::Write));
-        assert_eq!(mems::write_snapshot_to(c"/dev"), Err(WriteError::Create(libc::EISDIR)));
-        assert!(Path::new("/dev/full").exists() && !Path::new("/dev/null").is_file());
-        Ok(Answer::Passed(String::new()))
-    });
-}
-
 fn main() -> ExitCode {
     if let Some(role) = child::role() {
         part(&role);
@@ -283,6 +180,5 @@ fn main() -> ExitCode {
     }
     let mut trials = Trials::side_by_side();
     log_cases(&mut trials);
-    file_cases(&mut trials);
     trials.finish()
 }

@@ -152,3 +152,16 @@ pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit(2) has no preconditions.
     unsafe { libc::_exit(code) }
 }
+
+/// Ends this process and a child by `exit`, so that both write what is due.
+pub(crate) fn fork_and_exit() {
+    // SAFETY: there is no other thread.
+    let pid = unsafe { libc::fork() };
+    println!("{}", std::process::id());
+    if pid != 0 {
+        let mut status = 0;
+        // SAFETY: `status` is a place for the answer.
+        unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        assert_eq!(status, 0);
+    }
+}

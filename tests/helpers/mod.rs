@@ -6,6 +6,7 @@
 pub(crate) mod accounts;
 pub(crate) mod child;
 pub(crate) mod faulty;
+pub(crate) mod folders;
 pub(crate) mod load;
 pub(crate) mod misuses;
 pub(crate) mod piece;

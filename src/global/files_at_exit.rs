@@ -1,0 +1,31 @@
+//! The files that settings want written when the program ends.
+
+use core::ffi::CStr;
+
+use crate::base::fatal;
+use crate::base::path::{PATH_BYTES, PathText};
+use crate::report::files::{WriteError, write_heap_map_to, write_snapshot_to};
+use crate::settings::Settings;
+
+/// Writes the heap map, if a setting says where.
+pub(super) fn write_heap_map(settings: &Settings) {
+    write_to("MEMS_HEAPMAP_AT_EXIT", settings.heapmap_at_exit, write_heap_map_to);
+}
+
+/// Writes a snapshot, if a setting says where.
+pub(super) fn write_snapshot(settings: &Settings) {
+    write_to("MEMS_SNAPSHOT_AT_EXIT", settings.snapshot_at_exit, write_snapshot_to);
+}
+
+/// Writes to the file that `pattern` stands for in this process, if there is one.
+#[cold]
+fn write_to(name: &str, pattern: Option<&CStr>, write: fn(&CStr) -> Result<(), WriteError>) {
+    let Some(pattern) = pattern else { return };
+    let written = match PathText::<PATH_BYTES>::numbered(pattern) {
+        Some(path) => write(path.as_c_str()),
+        None => Err(WriteError::Create(libc::ENAMETOOLONG)),
+    };
+    if let Err(error) = written {
+        fatal::complain(format_args!("{name}: {error}"));
+    }
+}
