@@ -111,10 +111,13 @@ pub struct CArgs {
 /// Fragmentation.
 #[derive(Debug, Args)]
 pub struct FragmentationArgs {
-    /// Where the picture goes [default: fragmentation.svg in target/bench]
+    /// Where the picture of the published patterns goes [default: fragmentation.svg in target/bench]
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Contestants, separated by commas [default: mems,system,mimalloc-v2,jemalloc]
+    /// Where the picture of the server goes [default: server.svg in target/bench]
+    #[arg(long, value_name = "FILE")]
+    pub server: Option<PathBuf>,
+    /// Contestants, separated by commas [default: mems,system,mimalloc,jemalloc,rusty_alloc]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub alloc: Vec<String>,
     /// Processes per contestant and pattern; medians are shown

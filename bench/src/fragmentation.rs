@@ -1,6 +1,8 @@
-//! Fragmentation over time: published patterns under a few contestants, as a picture of lines and a table.
+//! Memory over time: patterns of work, and idle time after it, under a few contestants, as pictures of lines and tables.
 
+use core::ops::Range;
 use core::time::Duration;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -9,10 +11,10 @@ use crate::builder::output_directory;
 use crate::cli::FragmentationArgs;
 use crate::contestants::SUBJECT;
 use crate::machine::Machine;
-use crate::patterns::{self, Pattern};
+use crate::patterns::{self, IDLE_SECONDS, Pattern, Shown};
 use crate::race::{Entrant, output_of};
 use crate::raw::parse_words;
-use crate::report::lines::{Panel, picture};
+use crate::report::lines::{Around, Panel, picture};
 use crate::session::{build_all, choose_contestants, command_line, profile_of};
 use crate::stats::median;
 use crate::worker::FRAGMENTATION;
@@ -22,13 +24,14 @@ const TIME_LIMIT: Duration = Duration::from_secs(300);
 /// With fewer live KiB a ratio says little.
 const LEAST_LIVE_KIB: f64 = 10_240.0;
 /// What is compared unless asked otherwise.
-const USUAL: [&str; 4] = [SUBJECT, "system", "mimalloc-v2", "jemalloc"];
+const USUAL: [&str; 5] = [SUBJECT, "system", "mimalloc", "jemalloc", "rusty_alloc"];
 
-/// What one worker noted: live and resident KiB.
+/// What one worker noted: live and resident KiB, and which of them in idle time.
 #[derive(Debug, Clone, PartialEq)]
 struct Course {
     live: Vec<f64>,
     rss: Vec<f64>,
+    idle: Vec<Range<usize>>,
 }
 
 /// Runs all patterns, writes the picture, prints the table.
@@ -41,40 +44,79 @@ pub fn run(arguments: &FragmentationArgs) -> Result<()> {
     };
     let chosen = choose_contestants(&names, false)?;
     let (entrants, _) = build_all(&chosen, profile_of(false));
-    let mut panels = Vec::new();
-    let mut text = String::from(
-        "| pattern | contestant | at the end | highest | mean | live at the end, MiB |\n\
-         |---|---|---:|---:|---:|---:|\n",
-    );
-    for pattern in patterns::ALL {
-        let mut lines = Vec::new();
-        let courses = courses(&pattern, &entrants, arguments.rounds);
-        for (entrant, courses) in entrants.iter().zip(&courses) {
-            let Some(ratios) = ratios(courses) else { continue };
-            let live =
-                courses.first().and_then(|course| course.live.last().copied()).unwrap_or(0.0);
-            text.push_str(&table_row(&pattern, &entrant.name, &ratios, live));
-            lines.push((entrant.name.clone(), ratios));
-        }
-        panels.push(Panel { title: format!("{}: {}", pattern.name, pattern.title), lines });
-    }
     let note = format!(
         "{}, {} CPUs, Linux {}, {}, medians of {} rounds",
         machine.cpu, machine.cpus, machine.kernel, machine.date, arguments.rounds
     );
-    let path =
-        arguments.report.clone().unwrap_or_else(|| output_directory().join("fragmentation.svg"));
-    std::fs::write(&path, picture(&panels, &note))
-        .with_context(|| format!("writing {}", path.display()))?;
     println!(
         "- Machine: {}\n- Date: {}\n- Command: `{}`\n",
         machine.describe(),
         machine.date,
         command_line()
     );
-    print!("{text}");
-    eprintln!("picture: {}", path.display());
+    let kinds = [
+        (Shown::Ratio, arguments.report.as_deref(), "fragmentation.svg"),
+        (Shown::Resident, arguments.server.as_deref(), "server.svg"),
+    ];
+    for (shown, path, name) in kinds {
+        let mut panels = Vec::new();
+        println!("{}", table_head(shown));
+        for pattern in patterns::ALL.into_iter().filter(|pattern| pattern.shown == shown) {
+            let courses = courses(&pattern, &entrants, arguments.rounds);
+            panels.push(panel(&pattern, &entrants, &courses));
+        }
+        println!();
+        let path = path.map_or_else(|| output_directory().join(name), Path::to_owned);
+        std::fs::write(&path, picture(&panels, around(shown, &note)))
+            .with_context(|| format!("writing {}", path.display()))?;
+        eprintln!("picture: {}", path.display());
+    }
     Ok(())
+}
+
+/// What stands around a picture.
+fn around(shown: Shown, note: &str) -> Around<'_> {
+    match shown {
+        Shown::Ratio => Around {
+            title: "Resident memory over live bytes",
+            below: "Of 1 nothing is lost. From the beginning of each pattern to its end, and then idle; lower is better.",
+            note,
+        },
+        Shown::Resident => Around {
+            title: "Resident memory of a server that fills, drops and idles",
+            below: "MiB beside what it had at first. In idle time a timer fires ten times a second, and all other threads sleep.",
+            note,
+        },
+    }
+}
+
+/// The panel of a pattern; prints its rows of the table.
+fn panel(pattern: &Pattern, entrants: &[Entrant], courses: &[Vec<Course>]) -> Panel {
+    let first = courses.iter().flatten().next();
+    let idle = first.map_or_else(Vec::new, |course| course.idle.clone());
+    let mut lines = Vec::new();
+    for (entrant, courses) in entrants.iter().zip(courses) {
+        let Some(course) = courses.first() else { continue };
+        let (numbers, row) = match pattern.shown {
+            Shown::Ratio => {
+                let numbers = medians(courses, ratio_at);
+                let row = ratio_row(&numbers, &idle, &course.live);
+                (numbers, row)
+            }
+            Shown::Resident => {
+                let numbers = medians(courses, mib_at);
+                let row = resident_row(&numbers, &idle);
+                (numbers, row)
+            }
+        };
+        println!("| {} | {} | {row}", pattern.name, entrant.name);
+        lines.push((entrant.name.clone(), numbers));
+    }
+    let (low, most, unit) = match pattern.shown {
+        Shown::Ratio => (0.9, 4.0, ""),
+        Shown::Resident => (0.0, 600.0, " MiB"),
+    };
+    Panel { title: format!("{}: {}", pattern.name, pattern.title), lines, idle, low, most, unit }
 }
 
 /// What each entrant noted, round by round.
@@ -105,34 +147,85 @@ fn parse(line: &str) -> Result<Course> {
         let text = words.get(key).with_context(|| format!("no {key} in {line:?}"))?;
         text.split(',').map(|number| number.parse().context("a number")).collect()
     };
-    let course = Course { live: list("live")?, rss: list("rss")? };
+    let idle = words.get("idle").map_or("", |text| text);
+    let idle: Option<Vec<_>> = idle.split(',').map(range).collect();
+    let idle = idle.with_context(|| format!("no idle time in {line:?}"))?;
+    let course = Course { live: list("live")?, rss: list("rss")?, idle };
     if course.live.len() != course.rss.len() {
         bail!("{} live and {} resident numbers", course.live.len(), course.rss.len());
     }
     Ok(course)
 }
 
-/// The median ratio at each sample.
-fn ratios(courses: &[Course]) -> Option<Vec<Option<f64>>> {
-    let first = courses.first()?;
-    let at = |place: usize| {
-        let ratio = |course: &Course| {
-            let (live, rss) = (course.live.get(place)?, course.rss.get(place)?);
-            (*live >= LEAST_LIVE_KIB).then(|| rss / live)
-        };
-        median(&courses.iter().filter_map(ratio).collect::<Vec<_>>())
-    };
-    Some((0..first.live.len()).map(at).collect())
+/// A range of samples, as `FROM-TO`.
+fn range(text: &str) -> Option<Range<usize>> {
+    let (from, to) = text.split_once('-')?;
+    Some(from.parse().ok()?..to.parse().ok()?)
 }
 
-fn table_row(pattern: &Pattern, name: &str, ratios: &[Option<f64>], live_kib: f64) -> String {
-    let known: Vec<f64> = ratios.iter().flatten().copied().collect();
+/// The medians of a number at each sample.
+fn medians(courses: &[Course], number: fn(&Course, usize) -> Option<f64>) -> Vec<Option<f64>> {
+    let samples = courses.first().map_or(0, |course| course.live.len());
+    let at = |place: usize| {
+        median(&courses.iter().filter_map(|course| number(course, place)).collect::<Vec<_>>())
+    };
+    (0..samples).map(at).collect()
+}
+
+/// Resident over live bytes, where enough is live.
+fn ratio_at(course: &Course, place: usize) -> Option<f64> {
+    let (live, rss) = (course.live.get(place)?, course.rss.get(place)?);
+    (*live >= LEAST_LIVE_KIB).then(|| rss / live)
+}
+
+/// Resident MiB.
+fn mib_at(course: &Course, place: usize) -> Option<f64> {
+    course.rss.get(place).map(|kib| kib / 1_024.0)
+}
+
+/// The head of a table.
+fn table_head(shown: Shown) -> String {
+    match shown {
+        Shown::Ratio => format!(
+            "| pattern | contestant | at the end | highest | mean | after {IDLE_SECONDS} s idle | live at the end, MiB |\n\
+             |---|---|---:|---:|---:|---:|---:|"
+        ),
+        Shown::Resident => format!(
+            "| pattern | contestant | full, MiB | nine tenths freed | after {IDLE_SECONDS} s idle | half full | all freed | \
+             after {IDLE_SECONDS} s idle |\n\
+             |---|---|---:|---:|---:|---:|---:|---:|"
+        ),
+    }
+}
+
+/// The end of a row of ratios.
+fn ratio_row(numbers: &[Option<f64>], idle: &[Range<usize>], live_kib: &[f64]) -> String {
+    let work = idle.first().map_or(numbers.len(), |idle| idle.start);
+    let known: Vec<f64> = numbers.iter().take(work).flatten().copied().collect();
     let highest = known.iter().copied().fold(0.0, f64::max);
     let count = f64::from(u32::try_from(known.len().max(1)).unwrap_or(u32::MAX));
     let mean = known.iter().sum::<f64>() / count;
     let last = known.last().copied().unwrap_or(f64::NAN);
-    let live = live_kib / 1_024.0;
-    format!("| {} | {name} | {last:.2} | {highest:.2} | {mean:.2} | {live:.0} |\n", pattern.name)
+    let idle = numbers.iter().flatten().next_back().copied().unwrap_or(f64::NAN);
+    let live = live_kib.get(work.saturating_sub(1)).copied().unwrap_or(0.0) / 1_024.0;
+    format!("{last:.2} | {highest:.2} | {mean:.2} | {idle:.2} | {live:.0} |")
+}
+
+/// The end of a row of resident memory: the most before each idle time, and what there is when that begins and ends.
+fn resident_row(numbers: &[Option<f64>], idle: &[Range<usize>]) -> String {
+    let mut row = String::new();
+    let mut from = 0;
+    for idle in idle {
+        let most =
+            numbers.iter().take(idle.start).skip(from).flatten().copied().fold(0.0, f64::max);
+        let at = |place: usize| {
+            numbers.get(place.saturating_sub(1)).copied().flatten().unwrap_or(f64::NAN)
+        };
+        let (dropped, idled) = (at(idle.start), at(idle.end));
+        row.push_str(&format!("{most:.0} | {dropped:.0} | {idled:.0} | "));
+        from = idle.end;
+    }
+    row.trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -141,10 +234,22 @@ mod tests {
 
     #[test]
     fn ratios_are_medians_where_enough_is_live() {
-        let parsed = parse("alloc=x pattern=y live=100,20480,20480 rss=900,40960,20480 checksum=1");
+        let parsed =
+            parse("pattern=y live=100,20480,20480 rss=900,40960,20480 idle=2-3 checksum=1");
         let course = parsed.unwrap();
-        assert_eq!(ratios(&[course]), Some(vec![None, Some(2.0), Some(1.0)]));
-        assert!(parse("live=1,2 rss=3").is_err() && parse("live=1").is_err());
-        assert_eq!(ratios(&[]), None);
+        let ratios = medians(core::slice::from_ref(&course), ratio_at);
+        assert_eq!(ratios, [None, Some(2.0), Some(1.0)]);
+        assert_eq!(
+            ratio_row(&ratios, &course.idle, &course.live),
+            "2.00 | 2.00 | 2.00 | 1.00 | 20 |"
+        );
+        let mib = medians(core::slice::from_ref(&course), mib_at);
+        assert_eq!(resident_row(&mib, &course.idle), "40 | 40 | 20 |");
+        for broken in
+            ["live=1,2 rss=3 idle=0-1", "live=1 idle=0-1", "live=1 rss=1", "live=1 rss=1 idle=1"]
+        {
+            assert!(parse(broken).is_err(), "{broken}");
+        }
+        assert!(medians(&[], ratio_at).is_empty());
     }
 }

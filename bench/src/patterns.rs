@@ -1,7 +1,14 @@
-//! Published patterns that fragment heaps, and what a worker notes as it runs one: live and resident bytes over time.
+//! Patterns that fragment heaps, and what a worker notes as it runs one: live and resident bytes over time. After its
+//! work each one idles, as servers do: a timer fires ten times a second, and makes a few small blocks.
 //!
 //! Live bytes are those asked for. Resident bytes are the process's beyond what it had when the pattern began; the
 //! arrays that hold the blocks are written before, so they do not count.
+
+use core::ops::Range;
+use core::time::Duration;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use fastrand::Rng;
 
@@ -10,6 +17,23 @@ use crate::measure::rss_kib;
 
 /// About how many samples a pattern takes.
 const SAMPLES: u64 = 100;
+
+/// How often the timer fires while a pattern idles, and how long it waits.
+const IDLE_TICKS: u32 = 50;
+/// See [`IDLE_TICKS`].
+const TICK: Duration = Duration::from_millis(100);
+/// Seconds that a pattern idles at a time.
+pub const IDLE_SECONDS: u32 = 5;
+const _: () = assert!(IDLE_TICKS as u128 * TICK.as_millis() == IDLE_SECONDS as u128 * 1000);
+
+/// What is to be seen of a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// Resident over live bytes.
+    Ratio,
+    /// Resident MiB.
+    Resident,
+}
 
 /// A pattern.
 #[derive(Debug, Clone, Copy)]
@@ -20,17 +44,20 @@ pub struct Pattern {
     pub title: &'static str,
     /// Where it was published.
     pub source: &'static str,
+    /// What is to be seen of it.
+    pub shown: Shown,
     run: fn(&mut Recorder),
 }
 
 /// All patterns.
-pub const ALL: [Pattern; 3] = [
+pub const ALL: [Pattern; 4] = [
     Pattern {
         name: "redis",
         title: "a cache of 100 MB whose values grow from 150 to 300 bytes",
         source: "Redis, tests/unit/memefficiency.tcl, \"Active defrag main dictionary\": 700,000 keys with values of \
                  150 bytes, then 170,000 of 300, maxmemory 100mb, allkeys-lru (the oldest of five random keys goes). \
                  A key is four blocks: entry, object, name, value.",
+        shown: Shown::Ratio,
         run: redis,
     },
     Pattern {
@@ -39,6 +66,7 @@ pub const ALL: [Pattern; 3] = [
         source: "Rumble, Kejriwal and Ousterhout, Log-structured Memory for DRAM-based Storage, FAST 2014, workload W8 \
                  at a hundredth of its size: 500 MB of objects of 50-150 bytes, random ones deleted so that no more \
                  than 100 MB live; 90% deleted; 500 MB of objects of 5,000-15,000 bytes, deleted likewise.",
+        shown: Shown::Ratio,
         run: ramcloud,
     },
     Pattern {
@@ -47,7 +75,17 @@ pub const ALL: [Pattern; 3] = [
         source: "Larson and Krishnan, Memory Allocation for Long-Running Server Applications, ISMM 1998: each thread \
                  replaces 50,000 times one of 10,000 blocks of 16-1,024 bytes and leaves them to the next; 40 \
                  generations.",
+        shown: Shown::Ratio,
         run: larson,
+    },
+    Pattern {
+        name: "server",
+        title: "a server that fills, drops and idles, twice",
+        source: "Of our own: four threads fill 384 MiB with blocks of 16 bytes to 8 KiB, as many of each power of two; \
+                 nine tenths at random are freed, half by the threads that made them and half by another one; all \
+                 sleep but for a timer. Then they fill it to 192 MiB, and all is freed likewise.",
+        shown: Shown::Resident,
+        run: server,
     },
 ];
 
@@ -56,19 +94,24 @@ pub fn find(name: &str) -> Option<Pattern> {
     ALL.into_iter().find(|pattern| pattern.name == name)
 }
 
-/// What a worker prints of a pattern: `pattern=NAME live=KIB,... rss=KIB,... checksum=SUM`.
+/// What a worker prints of a pattern: `pattern=NAME live=KIB,... rss=KIB,... idle=FROM-TO,... checksum=SUM`, where the
+/// samples from FROM to TO are of idle time.
 pub fn worker_line(name: &str) -> Option<String> {
     let pattern = find(name)?;
     let mut recorder = Recorder::default();
     recorder.samples.reserve_exact(4 * usize::try_from(SAMPLES).unwrap_or(0));
+    recorder.idle.reserve_exact(2);
     (pattern.run)(&mut recorder);
     let list = |of: fn(&(u64, u64)) -> u64| {
         recorder.samples.iter().map(|pair| of(pair).to_string()).collect::<Vec<_>>().join(",")
     };
+    let idle: Vec<_> =
+        recorder.idle.iter().map(|range| format!("{}-{}", range.start, range.end)).collect();
     Some(format!(
-        "pattern={name} live={} rss={} checksum={}",
+        "pattern={name} live={} rss={} idle={} checksum={}",
         list(|sample| sample.0 >> 10),
         list(|sample| sample.1),
+        idle.join(","),
         recorder.sum
     ))
 }
@@ -82,6 +125,8 @@ struct Recorder {
     sum: u64,
     /// Live bytes and resident KiB.
     samples: Vec<(u64, u64)>,
+    /// Which of them are of idle time.
+    idle: Vec<Range<usize>>,
 }
 
 impl Recorder {
@@ -92,6 +137,20 @@ impl Recorder {
 
     fn sample(&mut self) {
         self.samples.push((self.live_bytes, rss_kib().saturating_sub(self.base_kib)));
+    }
+
+    /// Little happens for a while.
+    fn idle(&mut self) {
+        let from = self.samples.len();
+        for _ in 0..IDLE_TICKS {
+            thread::sleep(TICK);
+            for size_bytes in (32..=512).step_by(32) {
+                let block = self.block(size_bytes);
+                self.free(block);
+            }
+            self.sample();
+        }
+        self.idle.push(from..self.samples.len());
     }
 
     fn block(&mut self, size_bytes: u32) -> Block {
@@ -167,6 +226,7 @@ fn redis(recorder: &mut Recorder) {
         }
     }
     recorder.sample();
+    recorder.idle();
 }
 
 fn ramcloud(recorder: &mut Recorder) {
@@ -199,6 +259,7 @@ fn ramcloud(recorder: &mut Recorder) {
         }
     }
     recorder.sample();
+    recorder.idle();
 }
 
 fn larson(recorder: &mut Recorder) {
@@ -209,7 +270,7 @@ fn larson(recorder: &mut Recorder) {
     let mut chains: Vec<Bag<Block>> = (0..THREADS).map(|_| Bag::with_room(SLOTS + 1)).collect();
     recorder.begin();
     for generation in 0..GENERATIONS {
-        let parts = std::thread::scope(|scope| {
+        let parts = thread::scope(|scope| {
             let threads = chains.iter_mut().zip(0_u64..).map(|(chain, number)| {
                 scope.spawn(move || {
                     let mut rng = Rng::with_seed(generation * THREADS + number);
@@ -233,6 +294,131 @@ fn larson(recorder: &mut Recorder) {
         recorder.live_bytes = all.map(|block| u64::from(block.size_bytes())).sum();
         recorder.sample();
     }
+    recorder.idle();
+}
+
+/// What a thread of the server is asked to do.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    /// To make blocks of that many bytes.
+    Fill(u64),
+    /// To free as many of its blocks, at random.
+    Free(usize),
+}
+
+/// Blocks that a thread of the server made, and what it has counted.
+struct Share {
+    blocks: Bag<Block>,
+    rng: Rng,
+    part: Recorder,
+}
+
+impl Share {
+    fn fill(&mut self, bytes: u64) {
+        let end = self.part.live_bytes + bytes;
+        while self.part.live_bytes < end {
+            let power = 16 << self.rng.u32(0..9);
+            let block = self.part.block(power + self.rng.u32(0..power));
+            self.blocks.put(block);
+        }
+    }
+
+    fn free(&mut self, count: usize) {
+        for _ in 0..count {
+            let gone = self.blocks.take(self.rng.usize(0..self.blocks.len));
+            gone.into_iter().for_each(|block| self.part.free(block));
+        }
+    }
+}
+
+/// A thread that does what it is told, and says when it is done.
+struct Servant {
+    share: Arc<Mutex<Share>>,
+    orders: Sender<Order>,
+    done: Receiver<()>,
+}
+
+impl Servant {
+    fn start(number: u64) -> Self {
+        let share = Share {
+            blocks: Bag::with_room(100_000),
+            rng: Rng::with_seed(number),
+            part: Recorder::default(),
+        };
+        let share = Arc::new(Mutex::new(share));
+        let (orders, received) = channel();
+        let (say, done) = channel();
+        let own = Arc::clone(&share);
+        thread::spawn(move || {
+            for order in received {
+                let mut share = locked(&own);
+                match order {
+                    Order::Fill(bytes) => share.fill(bytes),
+                    Order::Free(count) => share.free(count),
+                }
+                drop(share);
+                if say.send(()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { share, orders, done }
+    }
+}
+
+/// What a thread has; one that panicked has printed why.
+fn locked(share: &Mutex<Share>) -> MutexGuard<'_, Share> {
+    share.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets all of them do something at once, and notes what is live and resident then.
+fn all_do(recorder: &mut Recorder, servants: &[Servant], order: impl Fn(usize) -> Order) {
+    for (number, servant) in servants.iter().enumerate() {
+        // One that has panicked has printed why.
+        let _ = servant.orders.send(order(number));
+    }
+    for servant in servants {
+        let _ = servant.done.recv();
+    }
+    count_shares(recorder, servants);
+}
+
+fn count_shares(recorder: &mut Recorder, servants: &[Servant]) {
+    recorder.live_bytes =
+        servants.iter().map(|servant| locked(&servant.share).part.live_bytes).sum();
+    recorder.sample();
+}
+
+fn server(recorder: &mut Recorder) {
+    const THREADS: u64 = 4;
+    const STEPS: u64 = 20;
+    const DROPS: usize = 10;
+    let servants: Vec<_> = (0..THREADS).map(Servant::start).collect();
+    recorder.begin();
+    for (mib, kept_tenths) in [(384, 1), (192, 0)] {
+        let missing = (mib << 20) - recorder.live_bytes;
+        for _ in 0..STEPS {
+            all_do(recorder, &servants, |_| Order::Fill(missing / STEPS / THREADS));
+        }
+        let mut blocks: Vec<usize> =
+            servants.iter().map(|servant| locked(&servant.share).blocks.len).collect();
+        let kept: Vec<usize> = blocks.iter().map(|len| len / 10 * kept_tenths).collect();
+        for step in (1..=DROPS).rev() {
+            // Half of what goes is freed by its thread, and half by this one.
+            let going: Vec<_> =
+                blocks.iter().zip(&kept).map(|(len, kept)| (len - kept) / step).collect();
+            all_do(recorder, &servants, |number| Order::Free(going[number] / 2));
+            for (number, servant) in servants.iter().enumerate() {
+                locked(&servant.share).free(going[number] - going[number] / 2);
+                blocks[number] -= going[number];
+            }
+            count_shares(recorder, &servants);
+        }
+        recorder.idle();
+    }
+    for servant in &servants {
+        recorder.sum = recorder.sum.wrapping_add(locked(&servant.share).part.sum);
+    }
 }
 
 #[cfg(test)]
@@ -246,7 +432,8 @@ mod tests {
         let words = parse_words(&line);
         let numbers =
             |key: &str| words[key].split(',').filter(|n| n.parse::<u64>().is_ok()).count();
-        assert_eq!((numbers("live"), numbers("rss")), (40, 40));
+        assert_eq!((numbers("live"), numbers("rss")), (90, 90));
+        assert_eq!(words["idle"], "40-90");
         assert!(worker_line("none").is_none());
     }
 }

@@ -1,17 +1,38 @@
-//! A picture of lines: resident over live bytes as patterns go on, a panel per pattern, a line per contestant.
+//! A picture of lines: memory as patterns go on and idle, a panel per pattern, a line per contestant.
 
 use core::fmt::{self, Write as _};
+use core::ops::Range;
 
 use super::svg::{count, escape};
 use crate::contestants::SUBJECT;
+use crate::patterns::IDLE_SECONDS;
 
 /// One panel.
 #[derive(Debug)]
 pub struct Panel {
     /// Its headline.
     pub title: String,
-    /// Contestants and their ratios, evenly spread over the time of the pattern; none where too little was live.
+    /// Contestants and their numbers, evenly spread over the time of the pattern; none where there is none.
     pub lines: Vec<(String, Vec<Option<f64>>)>,
+    /// Which of the numbers are of idle time.
+    pub idle: Vec<Range<usize>>,
+    /// Where the axis of numbers begins.
+    pub low: f64,
+    /// Numbers above are drawn at the edge.
+    pub most: f64,
+    /// What is written behind a number.
+    pub unit: &'static str,
+}
+
+/// What stands around the panels.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    /// The headline.
+    pub title: &'a str,
+    /// The line below: how to read it.
+    pub below: &'a str,
+    /// The last line.
+    pub note: &'a str,
 }
 
 /// Width of the picture.
@@ -22,8 +43,10 @@ const AXIS: (f64, f64) = (64.0, 760.0);
 const PLOT: f64 = 190.0;
 /// See [`PLOT`].
 const AROUND: f64 = 82.0;
-/// Ratios above are drawn at the edge.
-const MOST: f64 = 4.0;
+/// Ticks that an axis may have.
+const TICKS: [f64; 16] = [
+    0.0, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 50.0, 100.0, 150.0, 200.0, 250.0, 300.0, 400.0, 500.0,
+];
 /// How contestants look: Okabe and Ito's palette, and dashes, by their order.
 const LOOKS: [(&str, &str); 5] = [
     ("#d55e00", ""),
@@ -33,19 +56,16 @@ const LOOKS: [(&str, &str); 5] = [
     ("#cc79a7", "4 4"),
 ];
 
-/// The line below the title.
-const HOW_TO_READ: &str =
-    "Of 1 nothing is lost. From the beginning of each pattern to its end; lower is better.";
-
-/// Draws the picture; `note` is its last line.
-pub fn picture(panels: &[Panel], note: &str) -> String {
+/// Draws the picture.
+pub fn picture(panels: &[Panel], around: Around<'_>) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = write_picture(&mut text, panels, note);
+    let _ = write_picture(&mut text, panels, around);
     text
 }
 
-fn write_picture(out: &mut String, panels: &[Panel], note: &str) -> fmt::Result {
+fn write_picture(out: &mut String, panels: &[Panel], around: Around<'_>) -> fmt::Result {
+    let [title, below, note] = [around.title, around.below, around.note].map(escape);
     let height = 76.0 + (PLOT + AROUND) * count(panels.len()) + 30.0;
     write!(
         out,
@@ -54,7 +74,7 @@ fn write_picture(out: &mut String, panels: &[Panel], note: &str) -> fmt::Result 
     write!(out, r#"viewBox="0 0 {WIDTH} {height:.0}" role="img" "#)?;
     writeln!(
         out,
-        r#"aria-label="Resident over live memory of MeMS and other allocators">
+        r#"aria-label="{title}, of MeMS and other allocators">
 <style>
 text {{ font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2328; }}
 .page {{ fill: #ffffff; }}
@@ -62,6 +82,7 @@ text {{ font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-ser
 .panel {{ font-size: 15px; font-weight: 600; }}
 .note, .tick {{ font-size: 12px; fill: #59636e; }}
 .grid {{ stroke: #d8dee4; stroke-width: 1; }}
+.idle {{ fill: #8c8c8c; opacity: 0.12; }}
 @media (prefers-color-scheme: dark) {{
   text {{ fill: #e6edf3; }}
   .page {{ fill: #0d1117; }}
@@ -70,14 +91,14 @@ text {{ font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-ser
 }}
 </style>
 <rect class="page" width="{WIDTH}" height="{height:.0}" rx="8"/>
-<text class="title" x="24" y="36">Resident memory over live bytes</text>
-<text class="note" x="24" y="58">{HOW_TO_READ}</text>"#
+<text class="title" x="24" y="36">{title}</text>
+<text class="note" x="24" y="58">{below}</text>"#
     )?;
     for (place, panel) in panels.iter().enumerate() {
         write_panel(out, panel, 76.0 + (PLOT + AROUND) * count(place))?;
     }
     let bottom = height - 16.0;
-    writeln!(out, r#"<text class="note" x="24" y="{bottom:.0}">{}</text>"#, escape(note))?;
+    writeln!(out, r#"<text class="note" x="24" y="{bottom:.0}">{note}</text>"#)?;
     writeln!(out, "</svg>")
 }
 
@@ -89,19 +110,23 @@ fn write_panel(out: &mut String, panel: &Panel, top: f64) -> fmt::Result {
         escape(&panel.title)
     )?;
     let all = panel.lines.iter().flat_map(|(_, ratios)| ratios.iter().flatten());
-    let most = all.fold(1.5, |most: f64, ratio| most.max(*ratio)).min(MOST);
-    let (low, plot_top) = (0.9, top + 34.0);
+    let most = all.fold(1.5, |most: f64, ratio| most.max(*ratio)).min(panel.most);
+    let (low, plot_top) = (panel.low, top + 34.0);
     let height_of =
         |ratio: f64| plot_top + PLOT * (1.0 - (ratio.clamp(low, most) - low) / (most - low));
-    for tick in [1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0].into_iter().filter(|tick| *tick <= most) {
+    write_idle(out, panel, plot_top)?;
+    // Not more than fit.
+    let ticks = TICKS.into_iter().filter(|tick| *tick >= low && *tick <= most);
+    for tick in ticks.filter(|tick| most <= 8.0 || *tick == 0.0 || *tick >= 50.0) {
         let y = height_of(tick);
         let (from, to) = AXIS;
         write!(out, r#"<line class="grid" x1="{from}" y1="{y:.1}" x2="{to}" y2="{y:.1}"/>"#)?;
         writeln!(
             out,
-            r#"<text class="tick" x="{:.0}" y="{:.1}" text-anchor="end">{tick}</text>"#,
+            r#"<text class="tick" x="{:.0}" y="{:.1}" text-anchor="end">{tick}{}</text>"#,
             from - 8.0,
-            y + 4.0
+            y + 4.0,
+            panel.unit
         )?;
     }
     // MeMS last, on top.
@@ -119,7 +144,7 @@ fn write_panel(out: &mut String, panel: &Panel, top: f64) -> fmt::Result {
             .collect();
         writeln!(out, r#"<polyline fill="none" {stroke} points="{}"/>"#, points.join(" "))?;
         let last = ratios.iter().flatten().next_back().copied().unwrap_or(f64::NAN);
-        let (x, y) = (64.0 + 170.0 * count(index), plot_top + PLOT + 24.0);
+        let (x, y) = (64.0 + 158.0 * count(index), plot_top + PLOT + 24.0);
         write!(
             out,
             r#"<line x1="{x:.0}" y1="{y:.0}" x2="{:.0}" y2="{y:.0}" {stroke}/>"#,
@@ -127,10 +152,34 @@ fn write_panel(out: &mut String, panel: &Panel, top: f64) -> fmt::Result {
         )?;
         writeln!(
             out,
-            r#"<text x="{:.0}" y="{:.0}">{} {last:.2}</text>"#,
+            r#"<text x="{:.0}" y="{:.0}">{} {last:.*}{}</text>"#,
             x + 30.0,
             y + 4.5,
-            escape(if name == SUBJECT { "MeMS" } else { name })
+            escape(if name == SUBJECT { "MeMS" } else { name }),
+            if panel.unit.is_empty() { 2 } else { 0 },
+            panel.unit
+        )?;
+    }
+    Ok(())
+}
+
+/// Shades idle time.
+fn write_idle(out: &mut String, panel: &Panel, plot_top: f64) -> fmt::Result {
+    let samples = panel.lines.iter().map(|(_, numbers)| numbers.len()).max().unwrap_or(0);
+    let step = (AXIS.1 - AXIS.0) / count(samples.saturating_sub(1).max(1));
+    for idle in &panel.idle {
+        // From the last sample before it on.
+        let x = AXIS.0 + step * count(idle.start.saturating_sub(1));
+        let width = AXIS.0 + step * count(idle.end.saturating_sub(1)) - x;
+        writeln!(
+            out,
+            r#"<rect class="idle" x="{x:.1}" y="{plot_top:.0}" width="{width:.1}" height="{PLOT}"/>"#
+        )?;
+        writeln!(
+            out,
+            r#"<text class="tick" x="{:.1}" y="{:.0}" text-anchor="middle">{IDLE_SECONDS} s idle</text>"#,
+            x + width / 2.0,
+            plot_top - 4.0
         )?;
     }
     Ok(())
@@ -146,9 +195,19 @@ mod tests {
             (SUBJECT.to_owned(), vec![None, Some(1.1), Some(1.2)]),
             ("a<b".to_owned(), vec![Some(9.0), Some(2.0)]),
         ];
-        let text = picture(&[Panel { title: "x & y".into(), lines }], "note");
+        let panel = Panel {
+            title: "x & y".into(),
+            lines,
+            idle: Vec::from([1..3, 4..5]),
+            low: 0.9,
+            most: 4.0,
+            unit: "",
+        };
+        let around = Around { title: "Title", below: "below", note: "note" };
+        let text = picture(&[panel], around);
         assert_eq!(text.matches("<polyline").count(), 2);
         assert!(text.contains("MeMS 1.20") && text.contains("a&lt;b 2.00"), "{text}");
+        assert_eq!(text.matches("5 s idle").count(), 2);
         assert!(text.contains("x &amp; y") && text.ends_with("</svg>\n"));
     }
 }
