@@ -1,4 +1,4 @@
-//! Memory over time: patterns of work, and idle time after it, under a few contestants, as pictures of lines and tables.
+//! Memory over time: patterns of work, and idle time after it, under a few contestants: pictures of lines, and tables.
 
 use core::ops::Range;
 use core::time::Duration;
@@ -79,12 +79,12 @@ fn around(shown: Shown, note: &str) -> Around<'_> {
     match shown {
         Shown::Ratio => Around {
             title: "Resident memory over live bytes",
-            below: "Of 1 nothing is lost. From the beginning of each pattern to its end, and then idle; lower is better.",
+            below: "Of 1 nothing is lost. From the beginning of each pattern to its end, and idle; lower is better.",
             note,
         },
         Shown::Resident => Around {
             title: "Resident memory of a server that fills, drops and idles",
-            below: "MiB beside what it had at first. In idle time a timer fires ten times a second, and all other threads sleep.",
+            below: "Beside what it had at first. Idle: a timer fires ten times a second, all other threads sleep.",
             note,
         },
     }
@@ -187,12 +187,13 @@ fn mib_at(course: &Course, place: usize) -> Option<f64> {
 fn table_head(shown: Shown) -> String {
     match shown {
         Shown::Ratio => format!(
-            "| pattern | contestant | at the end | highest | mean | after {IDLE_SECONDS} s idle | live at the end, MiB |\n\
+            "| pattern | contestant | at the end | highest | mean | after {IDLE_SECONDS} s idle | \
+             live at the end, MiB |\n\
              |---|---|---:|---:|---:|---:|---:|"
         ),
         Shown::Resident => format!(
-            "| pattern | contestant | full, MiB | nine tenths freed | after {IDLE_SECONDS} s idle | half full | all freed | \
-             after {IDLE_SECONDS} s idle |\n\
+            "| pattern | contestant | full, MiB | nine tenths freed | after {IDLE_SECONDS} s idle | half full | \
+             all freed | after {IDLE_SECONDS} s idle |\n\
              |---|---|---:|---:|---:|---:|---:|---:|"
         ),
     }

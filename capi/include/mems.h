@@ -160,16 +160,23 @@ size_t mems_heap_trim(void);
 /* Prints the sums, and of each span the first few segments, on standard output, in order with printf. */
 void mems_heap_print_stats(void);
 
-/* The sums of the process heap. */
+/* The sums of the process heap. At rest mapped = allocated + cached + free_running + free_sleeping + free_ended + dirty +
+   clean + metadata, and resident = mapped - clean. */
 struct mems_heap_stats {
     size_t allocated;   /* bytes of live blocks */
     size_t active;      /* bytes of pages that a live block lies on */
     size_t resident;    /* bytes of pages that may hold memory of the machine */
     size_t mapped;      /* bytes that can be read and written */
-    size_t retained;    /* bytes of addresses reserved for growth */
+    size_t reserved;    /* bytes of addresses that cannot be read, reserved for growth */
     size_t metadata;    /* bytes of the heap's own records */
     size_t block_count; /* live blocks */
     size_t hole_count;
+    size_t cached;        /* bytes of free slots in caches of threads */
+    size_t free_running;  /* bytes free in slabs of threads that run, but for clean pages */
+    size_t free_sleeping; /* the same of threads that sleep */
+    size_t free_ended;    /* the same of threads that have ended */
+    size_t dirty;         /* bytes of holes that wait for the decay */
+    size_t clean;         /* bytes mapped without memory: never touched, or given back */
 };
 
 /* Copies the sums. O(slots). */

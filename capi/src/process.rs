@@ -28,14 +28,26 @@ pub struct HeapStatsRecord {
     pub resident: usize,
     /// Bytes that can be read and written.
     pub mapped: usize,
-    /// Bytes of addresses reserved for growth.
-    pub retained: usize,
+    /// Bytes of addresses that cannot be read, reserved for growth.
+    pub reserved: usize,
     /// Bytes of the heap's own records.
     pub metadata: usize,
     /// Live blocks.
     pub block_count: usize,
     /// Holes.
     pub hole_count: usize,
+    /// Bytes of free slots in caches of threads.
+    pub cached: usize,
+    /// Bytes free in slabs of threads that run, but for clean pages.
+    pub free_running: usize,
+    /// The same of threads that sleep.
+    pub free_sleeping: usize,
+    /// The same of threads that have ended.
+    pub free_ended: usize,
+    /// Bytes of holes that wait for the decay.
+    pub dirty: usize,
+    /// Bytes mapped without memory.
+    pub clean: usize,
 }
 
 impl From<HeapStats> for HeapStatsRecord {
@@ -45,10 +57,16 @@ impl From<HeapStats> for HeapStatsRecord {
             active: stats.active,
             resident: stats.resident,
             mapped: stats.mapped,
-            retained: stats.retained,
+            reserved: stats.reserved,
             metadata: stats.metadata,
             block_count: stats.blocks,
             hole_count: stats.holes,
+            cached: stats.cached,
+            free_running: stats.free_running,
+            free_sleeping: stats.free_sleeping,
+            free_ended: stats.free_ended,
+            dirty: stats.dirty,
+            clean: stats.clean,
         }
     }
 }

@@ -98,9 +98,14 @@ fn write_xml(out: &mut Stream, stats: &HeapStats) -> fmt::Result {
         ("active", stats.active),
         ("resident", stats.resident),
         ("mapped", stats.mapped),
-        ("retained", stats.retained),
+        ("reserved", stats.reserved),
         ("metadata", stats.metadata),
         ("cached", stats.cached),
+        ("free_running", stats.free_running),
+        ("free_sleeping", stats.free_sleeping),
+        ("free_ended", stats.free_ended),
+        ("dirty", stats.dirty),
+        ("clean", stats.clean),
     ];
     for (name, bytes) in sums {
         writeln!(out, "<{name} bytes=\"{bytes}\"/>")?;

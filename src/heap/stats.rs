@@ -7,6 +7,11 @@ use crate::base::law::BrokenLaw;
 use crate::base::os::Os;
 
 /// The sums of a heap. Bytes, unless the name says otherwise.
+///
+/// Every byte that is `mapped` is counted once: `allocated` to the program; free in a cache (`cached`), in a slab
+/// (`free_running`, `free_sleeping`, `free_ended`) or in a hole (`dirty`); without memory (`clean`); or the heap's own
+/// (`metadata`). All but the clean ones are `resident`. The sums are exact while nobody changes the heap; while other
+/// threads do, each of them is of its own moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeapStats {
@@ -14,13 +19,13 @@ pub struct HeapStats {
     pub allocated: usize,
     /// In pages that a live block lies on.
     pub active: usize,
-    /// In pages that may hold memory of the machine: active ones, free ones that were not given back, and metadata. An
-    /// upper bound: pages of a block that its user never touched are counted.
+    /// In pages that may hold memory of the machine: all that is mapped and not clean. An upper bound: pages of a block
+    /// that its user never touched are counted.
     pub resident: usize,
     /// Readable and writable: spans and metadata.
     pub mapped: usize,
-    /// Addresses without memory, reserved for growth or to keep things apart.
-    pub retained: usize,
+    /// Addresses that cannot be read, reserved for growth or to keep things apart. They cost nothing.
+    pub reserved: usize,
     /// In MeMS's own records, without those that wait for their next use and have no memory.
     pub metadata: usize,
     /// Live blocks, a count.
@@ -37,6 +42,17 @@ pub struct HeapStats {
     pub slabs: usize,
     /// In free slots that some thread's cache holds.
     pub cached: usize,
+    /// In free slots of slabs whose thread runs, and behind their last slots, but for clean pages.
+    pub free_running: usize,
+    /// The same of threads that had not come by for longer than the decay time when another one looked, nor since: they
+    /// sleep, or do without the heap.
+    pub free_sleeping: usize,
+    /// The same of threads that have ended: other threads adopt these slabs.
+    pub free_ended: usize,
+    /// In holes, but for clean pages: they wait for the decay.
+    pub dirty: usize,
+    /// In pages without memory: they were never touched, or have gone back.
+    pub clean: usize,
 }
 
 impl HeapStats {
@@ -46,7 +62,7 @@ impl HeapStats {
         active: 0,
         resident: 0,
         mapped: 0,
-        retained: 0,
+        reserved: 0,
         metadata: 0,
         blocks: 0,
         holes: 0,
@@ -55,11 +71,16 @@ impl HeapStats {
         spans: 0,
         slabs: 0,
         cached: 0,
+        free_running: 0,
+        free_sleeping: 0,
+        free_ended: 0,
+        dirty: 0,
+        clean: 0,
     };
 
     /// How many sums there are.
     #[cfg(feature = "report")]
-    pub(crate) const COUNT: usize = 13;
+    pub(crate) const COUNT: usize = 18;
 
     /// The sums and their names, in the order of the fields.
     #[cfg(feature = "report")]
@@ -69,7 +90,7 @@ impl HeapStats {
             ("active", self.active),
             ("resident", self.resident),
             ("mapped", self.mapped),
-            ("retained", self.retained),
+            ("reserved", self.reserved),
             ("metadata", self.metadata),
             ("blocks", self.blocks),
             ("holes", self.holes),
@@ -78,6 +99,11 @@ impl HeapStats {
             ("spans", self.spans),
             ("slabs", self.slabs),
             ("cached", self.cached),
+            ("free_running", self.free_running),
+            ("free_sleeping", self.free_sleeping),
+            ("free_ended", self.free_ended),
+            ("dirty", self.dirty),
+            ("clean", self.clean),
         ]
     }
 }
@@ -87,20 +113,26 @@ impl fmt::Display for HeapStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "allocated {} in {} blocks, active {}, resident {}, mapped {}, retained {}, metadata {}, \
-             {} holes in {} spans, largest {}, {} slabs, cached {}",
+            "allocated {} in {} blocks, active {}, resident {}, mapped {}, reserved {}, metadata {}, \
+             {} holes in {} spans, largest {}, {} slabs, cached {}, \
+             free in slabs of running threads {}, of sleeping ones {}, of ended ones {}, dirty {}, clean {}",
             self.allocated,
             self.blocks,
             self.active,
             self.resident,
             self.mapped,
-            self.retained,
+            self.reserved,
             self.metadata,
             self.holes,
             self.spans,
             self.largest_hole,
             self.slabs,
-            self.cached
+            self.cached,
+            self.free_running,
+            self.free_sleeping,
+            self.free_ended,
+            self.dirty,
+            self.clean
         )
     }
 }
@@ -110,28 +142,28 @@ impl<O: Os> Heap<O> {
     #[must_use]
     pub fn stats(&self) -> HeapStats {
         let Some(root) = self.root() else { return HeapStats::default() };
-        let ((committed, retained), metadata) = {
+        let ((mapped, reserved), metadata) = {
             let zones = root.zones.lock();
             (zones.sums(), zones.node_bytes())
         };
         let chains = root.chains.lock();
         let totals = chains.list.totals();
-        let active = totals.span_bytes - totals.hole_page_bytes;
-        let dirty = chains.dirty_bytes(root.page_size);
+        let clean = totals.hole_page_bytes - chains.dirty_bytes(root.page_size);
         HeapStats {
             allocated: totals.block_bytes,
-            active,
-            resident: active + dirty + metadata,
-            mapped: committed,
-            retained,
+            active: totals.span_bytes - totals.hole_page_bytes,
+            resident: totals.span_bytes - clean + metadata,
+            mapped,
+            reserved,
             metadata,
             blocks: totals.block_count,
             holes: totals.hole_count(),
             free: totals.hole_bytes(),
             largest_hole: chains.list.largest_hole(),
             spans: totals.span_count,
-            slabs: 0,
-            cached: 0,
+            dirty: totals.hole_bytes() - clean,
+            clean,
+            ..HeapStats::NONE
         }
     }
 

@@ -20,7 +20,7 @@ use crate::base::os::OutOfMemory;
 /// The first word.
 const MAGIC: u64 = u64::from_le_bytes(*b"MeMSsnap");
 /// The only version there is.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 /// The most words of a record.
 const MAX_WORDS: usize = 7;
 /// Slots that a slab of a file may have.
@@ -270,7 +270,18 @@ impl Snapshot {
     pub(crate) fn write_bytes<E>(&self, sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut words = Words { bytes: [0; 4096], len: 0, check: CHECK_START, sink };
         let s = &self.stats;
-        let sums = [s.active, s.resident, s.mapped, s.retained, s.metadata];
+        let sums = [
+            s.active,
+            s.resident,
+            s.mapped,
+            s.reserved,
+            s.metadata,
+            s.free_running,
+            s.free_sleeping,
+            s.free_ended,
+            s.dirty,
+            s.clean,
+        ];
         let counts = [
             self.spans.len(),
             self.segments.len(),
@@ -356,8 +367,13 @@ impl Snapshot {
             &mut sums.active,
             &mut sums.resident,
             &mut sums.mapped,
-            &mut sums.retained,
+            &mut sums.reserved,
             &mut sums.metadata,
+            &mut sums.free_running,
+            &mut sums.free_sleeping,
+            &mut sums.free_ended,
+            &mut sums.dirty,
+            &mut sums.clean,
         ];
         for sum in mapped {
             *sum = number(source.word()?);

@@ -137,7 +137,7 @@ impl Snapshot {
     fn list_threads(&mut self) -> Result<(), OutOfMemory> {
         for (number, thread_id, state) in PROCESS_HEAP.thread_heaps() {
             let name = match state {
-                ThreadState::Running => thread_name(thread_id),
+                ThreadState::Running | ThreadState::Sleeping => thread_name(thread_id),
                 ThreadState::Ended | ThreadState::Shared => [0; NAME_BYTES],
             };
             self.threads.push(SnapshotThread::new(number, state, thread_id, name))?;

@@ -187,8 +187,9 @@ impl Snapshot {
 
     /// Whether a trim sees to all of this slab: its heap is the calling thread's or nobody's.
     fn can_trim(&self, slab: &SnapshotSlab<'_>) -> bool {
-        let is_idle =
-            self.thread(slab.thread()).is_none_or(|heap| heap.state != ThreadState::Running);
+        let is_idle = self
+            .thread(slab.thread())
+            .is_none_or(|heap| !matches!(heap.state, ThreadState::Running | ThreadState::Sleeping));
         is_idle || slab.thread() == self.taken_by
     }
 

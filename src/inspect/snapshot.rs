@@ -67,8 +67,8 @@ impl Snapshot {
         }
     }
 
-    /// The sums, counted from what is in the snapshot. Only `active`, `resident`, `mapped`, `retained` and `metadata`
-    /// are what [`MemsAlloc::stats`](crate::MemsAlloc::stats) said in that moment. O(1).
+    /// The sums. `allocated`, `cached`, `free` and the counts are of what is in the snapshot; the others are what
+    /// [`MemsAlloc::stats`](crate::MemsAlloc::stats) said in that moment. O(1).
     #[must_use]
     pub const fn stats(&self) -> HeapStats {
         self.stats

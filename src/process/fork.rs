@@ -79,7 +79,7 @@ fn adopt_vanished() -> bool {
     let shared = *PROCESS_HEAP.shared.lock();
     DEPOT.take_over(|heap| {
         let is_shared = shared.is_some_and(|shared| shared.is(heap));
-        !mine.holds(heap) && !is_shared && !heap.is_retired.get()
+        !mine.holds(heap) && !is_shared && !heap.is_retired()
     })
 }
 

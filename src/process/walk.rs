@@ -123,19 +123,34 @@ pub enum ThreadState {
     Ended,
     /// The one that all threads share which have no thread-local storage any more.
     Shared,
+    /// That of a thread which had not come by for longer than the decay time when another one looked, nor since.
+    Sleeping,
 }
 
 impl ThreadState {
-    pub(crate) const ALL: [Self; 3] = [Self::Running, Self::Ended, Self::Shared];
+    /// All states, in the order of the numbers that files have for them.
+    pub(crate) const ALL: [Self; 4] = [Self::Running, Self::Ended, Self::Shared, Self::Sleeping];
 
     /// Its word in text.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Sleeping => "sleeping",
             Self::Ended => "ended",
             Self::Shared => "shared",
         }
+    }
+}
+
+/// Whose a thread heap is that is not shared.
+fn state_of(heap: &ThreadHeap) -> ThreadState {
+    if heap.is_retired() {
+        ThreadState::Ended
+    } else if heap.is_asleep() && !heap.is(thread::current()) {
+        ThreadState::Sleeping
+    } else {
+        ThreadState::Running
     }
 }
 
@@ -214,13 +229,8 @@ impl ProcessHeap {
             // Under this lock threads take their heaps and leave them.
             let pool = DEPOT.pool.lock();
             let heap = pool.heap_of(card)?;
-            let state = if shared.is_some_and(|shared| shared.is(heap)) {
-                ThreadState::Shared
-            } else if heap.is_retired.get() {
-                ThreadState::Ended
-            } else {
-                ThreadState::Running
-            };
+            let is_shared = shared.is_some_and(|shared| shared.is(heap));
+            let state = if is_shared { ThreadState::Shared } else { state_of(heap) };
             Some((heap.number, heap.thread_id.load(Ordering::Relaxed), state))
         })
     }
@@ -234,6 +244,7 @@ impl ProcessHeap {
             let clean = pool.record_bytes_without_memory();
             stats.metadata -= clean;
             stats.resident -= clean;
+            stats.clean += clean;
             for slab in DEPOT.map.all() {
                 stats.slabs += usize::from(!slab.class().is_large());
                 stats.blocks -= 1;
@@ -246,10 +257,23 @@ impl ProcessHeap {
         stats.mapped += DEPOT.map.mapped_bytes();
         for slab in DEPOT.map.all() {
             let (shape, live) = (slab.shape(), slab.live_count());
+            let [live_bytes, cached_bytes] =
+                [live, slab.cached_count(live)].map(|slots| slots * shape.slot_bytes);
+            let free = shape.slab_bytes(slab.slots()) - live_bytes;
+            let home = free.saturating_sub(cached_bytes);
+            let clean = slab.clean_bytes().min(home);
             stats.blocks += live;
-            stats.allocated += live * shape.slot_bytes;
-            stats.free += shape.slab_bytes(slab.slots()) - live * shape.slot_bytes;
-            stats.cached += slab.cached_count(live) * shape.slot_bytes;
+            stats.allocated += live_bytes;
+            stats.free += free;
+            stats.cached += cached_bytes;
+            stats.resident -= clean;
+            stats.clean += clean;
+            let state = slab.owner().map(|owner| state_of(ThreadHeap::named(owner)));
+            *match state.unwrap_or(ThreadState::Ended) {
+                ThreadState::Running | ThreadState::Shared => &mut stats.free_running,
+                ThreadState::Sleeping => &mut stats.free_sleeping,
+                ThreadState::Ended => &mut stats.free_ended,
+            } += home - clean;
         }
         stats
     }

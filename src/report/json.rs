@@ -57,7 +57,7 @@ impl Snapshot {
     pub fn write_json<W: Write>(&self, out: &mut W) -> fmt::Result {
         write!(
             out,
-            "{{\"format\":\"mems-snapshot\",\"version\":2,\"page_size\":{}",
+            "{{\"format\":\"mems-snapshot\",\"version\":3,\"page_size\":{}",
             self.page_size()
         )?;
         write!(out, ",\"taken_by\":{},\"stats\":", self.taken_by())?;

@@ -10,7 +10,7 @@ const MEANINGS: [(&str, &str); HeapStats::COUNT] = [
     ("active_bytes", "Bytes in pages that a live block lies on."),
     ("resident_bytes", "Bytes in pages that may hold memory of the machine."),
     ("mapped_bytes", "Bytes that are readable and writable."),
-    ("retained_bytes", "Bytes of addresses reserved for growth."),
+    ("reserved_bytes", "Bytes of addresses that cannot be read, reserved for growth."),
     ("metadata_bytes", "Bytes in the allocator's own records."),
     ("blocks", "Live blocks."),
     ("holes", "Holes of the free list."),
@@ -19,6 +19,11 @@ const MEANINGS: [(&str, &str); HeapStats::COUNT] = [
     ("spans", "Runs of pages obtained from the system."),
     ("slabs", "Slabs."),
     ("cached_bytes", "Bytes in free slots that some thread's cache holds."),
+    ("free_running_bytes", "Bytes free in slabs of running threads, but for clean pages."),
+    ("free_sleeping_bytes", "Bytes free in slabs of sleeping threads, but for clean pages."),
+    ("free_ended_bytes", "Bytes free in slabs of ended threads, but for clean pages."),
+    ("dirty_bytes", "Bytes in holes that wait for the decay."),
+    ("clean_bytes", "Bytes mapped without memory: never touched, or given back."),
 ];
 
 impl HeapStats {

@@ -108,7 +108,7 @@ fn write_sums<W: Write>(out: &mut W, stats: &HeapStats) -> fmt::Result {
     writeln!(out, "Active:\t\t{}, of it {} slabs", stats.active, stats.slabs)?;
     writeln!(out, "Resident:\t{}", stats.resident)?;
     writeln!(out, "Mapped:\t\t{}", stats.mapped)?;
-    writeln!(out, "Retained:\t{}", stats.retained)?;
+    writeln!(out, "Reserved:\t{}", stats.reserved)?;
     writeln!(out, "Metadata:\t{}", stats.metadata)?;
     out.write_str(FOOT)
 }

@@ -2,6 +2,7 @@
 
 use core::fmt::{self, Display, Write};
 
+use crate::heap::HeapStats;
 use crate::inspect::{Diff, Fragmentation, PlaceState, SPARSE, Snapshot, SnapshotSlab};
 
 /// Blocks of a slab that a report names.
@@ -47,14 +48,7 @@ impl Snapshot {
     /// Those of `out`.
     pub fn write_fragmentation<W: Write>(&self, out: &mut W) -> fmt::Result {
         let (stats, found) = (self.stats(), self.fragmentation());
-        writeln!(out, "{} live in {} blocks", Bytes(stats.allocated), stats.blocks)?;
-        writeln!(out, "{} in pages that a live block lies on", Bytes(stats.active))?;
-        writeln!(
-            out,
-            "{} resident at most, {} of it records",
-            Bytes(stats.resident),
-            Bytes(stats.metadata)
-        )?;
+        write_parts(out, &stats)?;
         write_idle(out, &stats, &found)?;
         write_histogram(out, &found)?;
         self.write_threads(out)?;
@@ -86,11 +80,26 @@ impl Snapshot {
     }
 }
 
-fn write_idle<W: Write>(
-    out: &mut W,
-    stats: &crate::heap::HeapStats,
-    found: &Fragmentation<'_>,
-) -> fmt::Result {
+/// Where the memory is: each mapped byte in one line.
+fn write_parts<W: Write>(out: &mut W, stats: &HeapStats) -> fmt::Result {
+    writeln!(out, "{} resident at most:", Bytes(stats.resident))?;
+    writeln!(out, "{:>12}  live in {} blocks", Bytes(stats.allocated), stats.blocks)?;
+    let parts = [
+        (stats.cached, "in caches of threads"),
+        (stats.free_running, "free in slabs of threads that run"),
+        (stats.free_sleeping, "free in slabs of threads that sleep"),
+        (stats.free_ended, "free in slabs of threads that have ended"),
+        (stats.dirty, "in holes that wait for the decay"),
+        (stats.metadata, "records"),
+    ];
+    for (bytes, what) in parts {
+        writeln!(out, "{:>12}  {what}", Bytes(bytes))?;
+    }
+    writeln!(out, "{} mapped without memory", Bytes(stats.clean))?;
+    writeln!(out, "{} in pages that a live block lies on", Bytes(stats.active))
+}
+
+fn write_idle<W: Write>(out: &mut W, stats: &HeapStats, found: &Fragmentation<'_>) -> fmt::Result {
     writeln!(out, "\n{} not used:", Bytes(stats.free))?;
     let (holes, back) = (Bytes(found.hole_bytes), Bytes(found.given_back));
     writeln!(out, "{holes:>12}  in {} holes, {back} of it given back", stats.holes)?;

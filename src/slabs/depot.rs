@@ -149,6 +149,7 @@ impl Depot {
         };
         let start = start.addr().get();
         slab.begin(start, class, owner);
+        slab.set_fresh(is_zero);
         self.map.set(start, slab.slab_bytes(), Some(slab));
         Some((slab, is_zero))
     }

@@ -117,7 +117,7 @@ impl Depot {
         let Some(mut round) = self.looking.try_lock() else { return };
         let mut step = Step::after(now.saturating_sub(round.stepped_at));
         round.stepped_at = now;
-        let is_over = self.step(&mut round, &mut step) || step.is_refused;
+        let is_over = self.step(&mut round, &mut step, now) || step.is_refused;
         if is_over {
             (round.address, round.retired) = (0, None);
             round.waited = core::mem::take(&mut round.waits);
@@ -127,7 +127,7 @@ impl Depot {
     }
 
     /// Goes on with the round. Whether it is over.
-    fn step(&'static self, round: &mut OthersRound, step: &mut Step) -> bool {
+    fn step(&'static self, round: &mut OthersRound, step: &mut Step, now: u64) -> bool {
         if round.retired.is_none() {
             match self.look_at_map(round.address, step) {
                 (Some(address), waits) => {
@@ -160,7 +160,10 @@ impl Depot {
         round.retired = Some(left);
         if left == 0 {
             round.waits |= self.give_back_records(step);
-            self.pool.lock().all_heaps().for_each(ThreadHeap::arm_if_it_waits);
+            for heap in self.pool.lock().all_heaps() {
+                heap.arm_if_it_waits();
+                heap.note_sleep(now);
+            }
         }
         left == 0
     }

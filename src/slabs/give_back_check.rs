@@ -167,7 +167,7 @@ fn pages_of_a_heap_without_a_thread_and_of_one_that_sleeps_go_back_by_others() {
             }
             now += DECAY_MS;
         }
-        assert!(heap.is_retired.get(), "it can be had again");
+        assert!(heap.is_retired(), "it can be had again");
         assert_eq!([heap.check(), owner.check()], [Ok(()); 2]);
         // The sleeper wakes, and uses all of it.
         let again = blocks(owner, class, 512);

@@ -194,8 +194,7 @@ impl Run {
     /// All threads but one vanish.
     fn fork(&mut self, survivor: usize) {
         let kept = self.threads[survivor];
-        self.depot
-            .take_over(|heap| !heap.is_retired.get() && !kept.is_some_and(|kept| kept.is(heap)));
+        self.depot.take_over(|heap| !heap.is_retired() && !kept.is_some_and(|kept| kept.is(heap)));
         self.threads = [None; THREADS];
         self.threads[survivor] = kept;
     }

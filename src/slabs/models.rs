@@ -100,7 +100,7 @@ fn spawn_deliverers(heaps: [Heap; 2], blocks: [usize; 2]) -> [thread::JoinHandle
 fn show_retired(ended: Heap, heaps: &[Heap], blocks: &[usize]) -> Followed {
     let followed = show(heaps, blocks);
     let lists = ended.list(class());
-    assert!(!ended.drain() && ended.is_retired.get());
+    assert!(!ended.drain() && ended.is_retired());
     assert!(ended.next_retired.get().is_none() && ended.prev_retired.get().is_none());
     assert!(lists.listed.get().is_some() && lists.empty.get() == 0 && lists.count.get() == 1);
     followed
@@ -125,7 +125,7 @@ pub(super) fn show(heaps: &[Heap], blocks: &[usize]) -> Followed {
         slab.notice.release();
     }
     for heap in heaps {
-        assert!(!heap.drain() && !heap.is_retired.get());
+        assert!(!heap.drain() && !heap.is_retired());
         assert!(heap.next_retired.get().is_none() && heap.prev_retired.get().is_none());
         assert!(heap.depot().flushes.load(Ordering::Relaxed) == 0);
         drop(heap.depot().looking.lock());
@@ -345,7 +345,7 @@ fn a_retired_heap_goes_to_one_thread() {
         let taking = spawn(move || {
             let mut taken = Vec::new();
             depot.with_each_retired(|heap| {
-                assert!(!heap.is_retired.get());
+                assert!(!heap.is_retired());
                 // Were it in another thread's hands, loom would see two at its cells.
                 heap.large_bytes.set(1);
                 taken.push(heap.name());
@@ -357,7 +357,7 @@ fn a_retired_heap_goes_to_one_thread() {
         retiring.join().expect("it ends");
         let taken = taking.join().expect("it ends");
         drop(followed);
-        assert!(!acquired.is_retired.get() && taken.len() <= 2);
+        assert!(!acquired.is_retired() && taken.len() <= 2);
         let pool = depot.pool.lock();
         let retired = pool.all_retired().map(ThreadHeap::name);
         let left: Vec<_> = retired.chain(pool.vacant_cards().map(|card| card.heap)).collect();

@@ -9,6 +9,7 @@ use super::class::Class;
 use super::depot::{Depot, Pool};
 use super::heap_cards::HeapCard;
 use super::slab::Slab;
+use super::sync::Ordering;
 use super::thread_heap::ThreadHeap;
 use crate::base::fatal::debug_law;
 
@@ -48,8 +49,8 @@ impl Pool {
 
     /// Takes a heap without a thread.
     pub(crate) fn retire(&mut self, heap: &'static ThreadHeap) {
-        debug_law!(!heap.is_retired.get() && !heap.is_nobody(), "a heap retires once");
-        heap.is_retired.set(true);
+        debug_law!(!heap.is_retired() && !heap.is_nobody(), "a heap retires once");
+        heap.is_retired.store(true, Ordering::Relaxed);
         let next = self.newest_retired();
         heap.next_retired.set(next);
         self.heaps.newest_retired = Some(heap.name());
@@ -61,8 +62,8 @@ impl Pool {
 
     /// Takes a heap off the list: it is the caller's.
     fn revive(&mut self, heap: &'static ThreadHeap) {
-        debug_law!(heap.is_retired.get(), "what comes off a list is there");
-        heap.is_retired.set(false);
+        debug_law!(heap.is_retired(), "what comes off a list is there");
+        heap.is_retired.store(false, Ordering::Relaxed);
         let (prev, next) = (heap.prev_retired.take(), heap.next_retired.take());
         match prev {
             Some(prev) => prev.next_retired.set(next),
@@ -162,7 +163,7 @@ impl Depot {
         let mut pool = self.pool.lock();
         // One that is retired no more may have been anywhere on the list.
         let looked_at = pool.heaps.looked_at.map(ThreadHeap::named);
-        let mut next = looked_at.filter(|heap| heap.is_retired.get()).or(pool.newest_retired());
+        let mut next = looked_at.filter(|heap| heap.is_retired()).or(pool.newest_retired());
         let mut adopted = None;
         for _ in 0..ADOPT_TRIES {
             let Some(heap) = next else { break };

@@ -231,8 +231,12 @@ impl ThreadHeap {
     /// Notes that its thread takes a slow way `now`, in milliseconds, and sends everything home if that is the first
     /// one for long. The caller holds no lock but `shared`.
     pub(super) fn flush_if_idle(&'static self, now: u64) {
-        let idle_at = self.idle_at.replace(now.saturating_add(settings::decay_ms().max(1)));
-        if idle_at > 0 && now >= idle_at {
+        let is_idle = self.is_idle(now);
+        self.idle_at.store(now.saturating_add(settings::decay_ms().max(1)), Ordering::Relaxed);
+        if self.is_asleep() {
+            self.is_asleep.store(false, Ordering::Relaxed);
+        }
+        if is_idle {
             self.flush_idle();
         }
     }

@@ -16,6 +16,7 @@
 use core::fmt;
 use core::num::NonZeroUsize;
 use core::ptr;
+use core::sync::atomic;
 
 use self::arrays::Arrays;
 use super::class::{self, Class, Shape};
@@ -44,6 +45,8 @@ pub(crate) struct Slab {
     arrays: Arrays,
     /// The distance of its class, which changes only where there is one slot.
     class: AtomicU16,
+    /// Whether its bytes were never handed out before it began: then slots that were never taken have no memory.
+    is_fresh: atomic::AtomicBool,
     // What the owner alone changes.
     pub(super) is_listed: Cell<bool>,
     free_count: Cell<u32>,
@@ -82,6 +85,7 @@ impl Slab {
             key: AtomicUsize::new(0),
             arrays,
             class: AtomicU16::new(class.distance()),
+            is_fresh: atomic::AtomicBool::new(false),
             is_listed: Cell::new(false),
             free_count: Cell::new(0),
             hint: Cell::new(0),
@@ -312,9 +316,15 @@ impl Slab {
         self.free_count.set(self.slots() as u32);
         self.hint.set(0);
         self.carved.store(0, Ordering::Relaxed);
+        self.set_fresh(false);
         self.forget_marks();
         self.give_to(owner);
         self.start.store(start, Ordering::Release);
+    }
+
+    /// Says whether its bytes were never handed out before it began.
+    pub(super) fn set_fresh(&self, is_fresh: bool) {
+        self.is_fresh.store(is_fresh, Ordering::Relaxed);
     }
 
     /// Ends the slab, all of whose slots are free. `owner` stays: a late notifier must find a list to put it on.
@@ -336,6 +346,7 @@ impl Slab {
     pub(super) fn change_class(&self, class: Class) {
         debug_law!(self.class().is_large() && class.is_large(), "one slot stays one slot");
         self.class.store(class.distance(), Ordering::Relaxed);
+        self.set_fresh(false);
         if let Some(owner) = self.owner() {
             self.key.store(owner.key(class), Ordering::Release);
         }

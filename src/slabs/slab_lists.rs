@@ -22,7 +22,7 @@ impl ThreadHeap {
         if slab.is_empty() {
             let bytes = self.empty_bytes.get() + slab.slab_bytes();
             let is_kept = !slab.class().is_large() && bytes <= self.budget.most_empty();
-            if is_kept || self.is_retired.get() {
+            if is_kept || self.is_retired() {
                 self.count_empty(slab);
             } else {
                 self.unlist(slab);
@@ -129,7 +129,7 @@ impl ThreadHeap {
 
     /// Gives a slab with free slots away; the caller holds the pool's lock and this heap is retired (I2).
     pub(super) fn give_slab(&'static self, class: Class) -> Option<&'static Slab> {
-        debug_law!(self.is_retired.get(), "a running thread keeps its slabs (I2)");
+        debug_law!(self.is_retired(), "a running thread keeps its slabs (I2)");
         let slab = self.list(class).listed.get()?;
         if slab.is_empty() {
             self.uncount_empty(slab);

@@ -325,7 +325,7 @@ fn news_of_an_adopted_slab_is_forwarded() {
     assert!(old.drain() && !slab.has_free(), "which is not its own, so it takes nothing");
     assert!(new.drain() && slab.is_in_free_words(5) && slab.is_in_free_words(WORD_SLOTS + 6));
     assert!(slab.is_listed.get() && !old.drain() && !new.drain());
-    [old, new].iter().for_each(|heap| heap.is_retired.set(true));
+    [old, new].iter().for_each(|heap| heap.is_retired.store(true, Ordering::Relaxed));
     new.slab_count(slab.class()).set(1);
     assert!(new.give_slab(slab.class()).is_some_and(|given| core::ptr::eq(given, slab)));
     assert!(old.give_slab(slab.class()).is_none());
@@ -388,7 +388,7 @@ fn slots_that_came_home_before_their_deliverer_vanished_are_there_once() {
     mine.flush();
     let mut live: Vec<_> = (0..BLOCKS / 2).filter_map(|_| allocate(mine, class)).collect();
     live.drain(..BLOCKS / 4).for_each(|block| assert!(free(mine, block), "it is live"));
-    assert!(depot.take_over(|heap| heap.is(other)) && other.is_retired.get());
+    assert!(depot.take_over(|heap| heap.is(other)) && other.is_retired());
     assert_eq!((mine.check(), other.check()), (Ok(()), Ok(())));
     assert!(!depot.take_over(|_| false));
     live.extend((0..4 * BLOCKS).filter_map(|_| allocate(mine, class)));
@@ -421,7 +421,7 @@ fn slots_whose_thread_vanished_in_a_refill_are_there_once() {
         let room = (stack.capacity() - stack.len()).min(slab.free_count());
         let mut raised = stack.raise(room);
         slab.take(TAKEN.min(room), |slot| raised.put(slot));
-        assert!(depot.take_over(|heap| heap.is(mine)) && mine.is_retired.get());
+        assert!(depot.take_over(|heap| heap.is(mine)) && mine.is_retired());
         assert_eq!((mine.check(), other.check()), (Ok(()), Ok(())), "{live} live");
         other.flush();
         assert!(kept.iter().all(|block| slab_of(other, *block).slot_index(*block).is_some()));

@@ -16,6 +16,7 @@ use core::fmt;
 use core::mem::offset_of;
 use core::num::NonZeroUsize;
 use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::budget::Budget;
 use super::class::{CLASS_PLACES, CLASS_STRIDE, Class};
@@ -31,7 +32,7 @@ use super::place_runs::PlaceRun;
 use super::rounds::Round;
 use super::slab::Slab;
 use super::slot::LiveSlot;
-use super::sync::{AtomicBool, AtomicU32, Cell};
+use super::sync::{AtomicU32, Cell};
 use super::view::View;
 use crate::base::addr;
 use crate::base::bump::Bump;
@@ -75,12 +76,15 @@ pub(crate) struct ThreadHeap {
     pub(super) freed_at: Cell<u64>,
     /// Whether another thread ought to arm them.
     pub(super) wants_arming: AtomicBool,
-    /// When its thread has been away from all slow ways for long enough that its caches go home: milliseconds.
-    pub(super) idle_at: Cell<u64>,
+    /// When its thread has been away from all slow ways for long enough that its caches go home: milliseconds. Others
+    /// look at it; models do not follow this, nor the two flags below.
+    pub(super) idle_at: AtomicU64,
+    /// Whether that was over when another thread looked, and it has not come by since.
+    pub(super) is_asleep: AtomicBool,
     /// The start of the block that its thread holds for a realloc; 0 while it holds none.
     pub(crate) held: Cell<usize>,
     /// Whether its thread has ended: then empty slabs stay until somebody with the pool's lock takes them.
-    pub(crate) is_retired: Cell<bool>,
+    pub(super) is_retired: AtomicBool,
     /// Whether nothing was left of it when it was looked at last, and no thread had it since.
     pub(super) was_empty: Cell<bool>,
     /// Its neighbours among those.
@@ -139,9 +143,10 @@ impl ThreadHeap {
             part_ends_at: Cell::new(0),
             freed_at: Cell::new(0),
             wants_arming: AtomicBool::new(false),
-            idle_at: Cell::new(0),
+            idle_at: AtomicU64::new(0),
+            is_asleep: AtomicBool::new(false),
             held: Cell::new(0),
-            is_retired: Cell::new(false),
+            is_retired: AtomicBool::new(false),
             was_empty: Cell::new(false),
             next_retired: Cell::new(None),
             prev_retired: Cell::new(None),
@@ -212,6 +217,30 @@ impl ThreadHeap {
     /// Whether it is nobody's, so that its cells must not be written.
     pub(crate) const fn is_nobody(&self) -> bool {
         self.number == 0
+    }
+
+    /// Whether its thread has ended.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Relaxed)
+    }
+
+    /// Whether its thread had not come by for longer than the decay time when another one looked, nor since. It stays
+    /// so while nobody takes a slow way: that time goes by changes no sum.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.is_asleep.load(Ordering::Relaxed)
+    }
+
+    /// Whether its thread has been away from all slow ways for longer than the decay time `now`, in milliseconds.
+    pub(super) fn is_idle(&self, now: u64) -> bool {
+        let idle_at = self.idle_at.load(Ordering::Relaxed);
+        idle_at > 0 && now >= idle_at
+    }
+
+    /// Notes that it sleeps, if it does `now`, in milliseconds. Any thread may ask.
+    pub(super) fn note_sleep(&self, now: u64) {
+        if self.is_idle(now) {
+            self.is_asleep.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether a slab is one of its own.

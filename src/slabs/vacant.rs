@@ -70,7 +70,7 @@ impl Pool {
 
     /// Lets the memory of a heap wait that has no thread, and of which nothing is left.
     fn vacate(&mut self, heap: &'static ThreadHeap) {
-        debug_law!(!heap.is_retired.get() && !heap.is_left(), "nobody needs it");
+        debug_law!(!heap.is_retired() && !heap.is_left(), "nobody needs it");
         let Some(card) = heap.card else { return };
         heap.give_up(|run| self.place_runs.put(run));
         card.set_vacant(true);

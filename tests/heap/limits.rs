@@ -107,7 +107,7 @@ fn exhaust(mut pieces: Vec<Piece>, size: usize, at_least: usize) {
 fn lower_in_mid_run(size: usize, room: usize) {
     let before: Vec<Piece> = (0..1000).filter_map(|stamp| Piece::new(10_000, 8, stamp)).collect();
     let room_for_pieces = Vec::with_capacity(100_000);
-    let used = status_bytes("VmSize") - MEMS.stats().retained;
+    let used = status_bytes("VmSize") - MEMS.stats().reserved;
     child::set_limit(libc::RLIMIT_AS, (used + room) as u64);
     exhaust(room_for_pieces, size, room / 2);
     child::set_limit(libc::RLIMIT_AS, u64::MAX);
@@ -120,7 +120,7 @@ fn lower_in_mid_run(size: usize, room: usize) {
 
 /// A huge block makes the zone grow that there is, where a lowered limit has to be met by giving addresses up.
 fn lower_for_huge() {
-    let used = status_bytes("VmSize") - MEMS.stats().retained;
+    let used = status_bytes("VmSize") - MEMS.stats().reserved;
     child::set_limit(libc::RLIMIT_AS, (used + 64 * MIB) as u64);
     let spans = MEMS.spans().count();
     let huge = Piece::new(12 * MIB, 8, 1).expect("memory below the limit");
@@ -214,7 +214,7 @@ fn part(name: &str) -> ExitCode {
         "lower-little" => lower_in_mid_run(4000, 4 * MIB),
         "lower-huge" => lower_for_huge(),
         "lower-threads" => lower_among_threads(|| {
-            let used = status_bytes("VmSize") - MEMS.stats().retained;
+            let used = status_bytes("VmSize") - MEMS.stats().reserved;
             child::set_limit(libc::RLIMIT_AS, (used + 32 * MIB) as u64);
         }),
         "own-threads" => {

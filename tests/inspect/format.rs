@@ -15,7 +15,9 @@ use proptest::prelude::*;
 static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 
 /// Words of the header.
-const HEADER: usize = 15;
+const HEADER: usize = COUNTS + 6;
+/// Words before the counts.
+const COUNTS: usize = 14;
 
 /// A small file with holes, blocks, slabs and threads.
 fn sample() -> Vec<u8> {
@@ -85,7 +87,7 @@ fn a_cut_file_is_refused() {
 #[test]
 fn each_law_is_checked() {
     let file = sample();
-    let count = |index: usize| usize::try_from(get(&file, 9 + index)).unwrap();
+    let count = |index: usize| usize::try_from(get(&file, COUNTS + index)).unwrap();
     let (spans, segments, slabs, words) = (count(0), count(1), count(2), count(3));
     let segment = HEADER + 3 * spans;
     let slab = segment + 2 * segments;
@@ -119,9 +121,9 @@ fn each_law_is_checked() {
         ((class, |_| 0), "a record is impossible"),
         ((class, |_| 1 << 61), "a slab has room for its slots"),
         ((thread + 1, |_| 9), "a record is impossible"),
-        ((9 + 2, |slabs| slabs - 1), ""),
-        ((9 + 3, |words| words + 1), ""),
-        ((9 + 1, |_| u64::MAX), ""),
+        ((COUNTS + 2, |slabs| slabs - 1), ""),
+        ((COUNTS + 3, |words| words + 1), ""),
+        ((COUNTS + 1, |_| u64::MAX), ""),
     ];
     for ((word, change), law) in changes {
         let mut file = file.clone();

@@ -102,7 +102,7 @@ fn assert_sums(page: &str, stats: &HeapStats) {
         ("active", stats.active),
         ("resident", stats.resident),
         ("mapped", stats.mapped),
-        ("retained", stats.retained),
+        ("reserved", stats.reserved),
         ("metadata", stats.metadata),
         ("blocks", stats.blocks),
         ("holes", stats.holes),

@@ -118,6 +118,17 @@ impl Slab {
         (page * clean.count(), page * self.sent_pages().without(&clean).count())
     }
 
+    /// Bytes of pages without memory: they have gone back, or were never touched. Those of pages that are touched in
+    /// this moment may be among them.
+    pub(crate) fn clean_bytes(&self) -> usize {
+        let (carved, page) = (self.carved(), self.frame().1);
+        // What is left behind the last slot may have gone back with that.
+        let is_untouched = self.is_fresh.load(Ordering::Relaxed) && carved < self.slots();
+        let [from, end] = self.bytes_of(carved, self.slots());
+        let untouched = (end / page * page).saturating_sub(from.next_multiple_of(page));
+        self.given_back_and_sent().0 + if is_untouched { untouched } else { 0 }
+    }
+
     /// Of the pages, on which there are free slots only, those that go back now; the others count as seen from now
     /// on. And whether there are any others.
     pub(crate) fn due(&self, pages: &Pages, which: Which) -> (Pages, bool) {
