@@ -42,7 +42,8 @@
 //! # Looking inside
 //!
 //! [`MemsAlloc`]'s walks go over the heap as it is; [`snapshot`] copies what it is made of into mappings of its own
-//! (`inspect`), from which `report` makes text, pages and pictures; `region` says what a closure leaves behind.
+//! (`inspect`), from which `report` makes text, pages and pictures, behind the default feature of that name; `region`
+//! says what a closure leaves behind.
 //!
 //! # Inside
 //!
@@ -114,6 +115,6 @@ pub mod internal {
 }
 
 /// The README's programs are tests.
-#[cfg(all(doctest, feature = "std"))]
+#[cfg(all(doctest, feature = "std", feature = "report"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
