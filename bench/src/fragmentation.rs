@@ -84,7 +84,7 @@ fn around(shown: Shown, note: &str) -> Around<'_> {
         },
         Shown::Resident => Around {
             title: "Resident memory of a server that fills, drops and idles",
-            below: "Beside what it had at first. Idle: a timer fires ten times a second, all other threads sleep.",
+            below: "Beside what it had at first. Ten times a second a timer fires: in all threads, then in one.",
             note,
         },
     }

@@ -82,8 +82,8 @@ pub const ALL: [Pattern; 4] = [
         name: "server",
         title: "a server that fills, drops and idles, twice",
         source: "Of our own: four threads fill 384 MiB with blocks of 16 bytes to 8 KiB, as many of each power of two; \
-                 nine tenths at random are freed, half by the threads that made them and half by another one; all \
-                 sleep but for a timer. Then they fill it to 192 MiB, and all is freed likewise.",
+                 nine tenths at random are freed, half by the threads that made them and half by another one; each \
+                 thread has a timer. Then they fill it to 192 MiB, all is freed likewise, and the four sleep.",
         shown: Shown::Resident,
         run: server,
     },
@@ -139,15 +139,26 @@ impl Recorder {
         self.samples.push((self.live_bytes, rss_kib().saturating_sub(self.base_kib)));
     }
 
+    /// What is done when a timer fires.
+    fn tick(&mut self) {
+        for size_bytes in (32..=512).step_by(32) {
+            let block = self.block(size_bytes);
+            self.free(block);
+        }
+    }
+
     /// Little happens for a while.
     fn idle(&mut self) {
+        self.idle_with(|| ());
+    }
+
+    /// Little happens for a while but what others do when the timer fires.
+    fn idle_with(&mut self, others_tick: impl Fn()) {
         let from = self.samples.len();
         for _ in 0..IDLE_TICKS {
             thread::sleep(TICK);
-            for size_bytes in (32..=512).step_by(32) {
-                let block = self.block(size_bytes);
-                self.free(block);
-            }
+            self.tick();
+            others_tick();
             self.sample();
         }
         self.idle.push(from..self.samples.len());
@@ -304,6 +315,8 @@ enum Order {
     Fill(u64),
     /// To free as many of its blocks, at random.
     Free(usize),
+    /// To do what is done when a timer fires.
+    Tick,
 }
 
 /// Blocks that a thread of the server made, and what it has counted.
@@ -355,6 +368,7 @@ impl Servant {
                 match order {
                     Order::Fill(bytes) => share.fill(bytes),
                     Order::Free(count) => share.free(count),
+                    Order::Tick => share.part.tick(),
                 }
                 drop(share);
                 if say.send(()).is_err() {
@@ -371,8 +385,8 @@ fn locked(share: &Mutex<Share>) -> MutexGuard<'_, Share> {
     share.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets all of them do something at once, and notes what is live and resident then.
-fn all_do(recorder: &mut Recorder, servants: &[Servant], order: impl Fn(usize) -> Order) {
+/// Lets all of them do something at once.
+fn all_do(servants: &[Servant], order: impl Fn(usize) -> Order) {
     for (number, servant) in servants.iter().enumerate() {
         // One that has panicked has printed why.
         let _ = servant.orders.send(order(number));
@@ -380,9 +394,9 @@ fn all_do(recorder: &mut Recorder, servants: &[Servant], order: impl Fn(usize) -
     for servant in servants {
         let _ = servant.done.recv();
     }
-    count_shares(recorder, servants);
 }
 
+/// Notes what is live and resident.
 fn count_shares(recorder: &mut Recorder, servants: &[Servant]) {
     recorder.live_bytes =
         servants.iter().map(|servant| locked(&servant.share).part.live_bytes).sum();
@@ -398,7 +412,8 @@ fn server(recorder: &mut Recorder) {
     for (mib, kept_tenths) in [(384, 1), (192, 0)] {
         let missing = (mib << 20) - recorder.live_bytes;
         for _ in 0..STEPS {
-            all_do(recorder, &servants, |_| Order::Fill(missing / STEPS / THREADS));
+            all_do(&servants, |_| Order::Fill(missing / STEPS / THREADS));
+            count_shares(recorder, &servants);
         }
         let mut blocks: Vec<usize> =
             servants.iter().map(|servant| locked(&servant.share).blocks.len).collect();
@@ -407,14 +422,18 @@ fn server(recorder: &mut Recorder) {
             // Half of what goes is freed by its thread, and half by this one.
             let going: Vec<_> =
                 blocks.iter().zip(&kept).map(|(len, kept)| (len - kept) / step).collect();
-            all_do(recorder, &servants, |number| Order::Free(going[number] / 2));
+            all_do(&servants, |number| Order::Free(going[number] / 2));
             for (number, servant) in servants.iter().enumerate() {
                 locked(&servant.share).free(going[number] - going[number] / 2);
                 blocks[number] -= going[number];
             }
             count_shares(recorder, &servants);
         }
-        recorder.idle();
+        if kept_tenths > 0 {
+            recorder.idle_with(|| all_do(&servants, |_| Order::Tick));
+        } else {
+            recorder.idle();
+        }
     }
     for servant in &servants {
         recorder.sum = recorder.sum.wrapping_add(locked(&servant.share).part.sum);

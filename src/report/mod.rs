@@ -1,9 +1,10 @@
 //! Text for people, pages and pictures. The floors below return data; only this one writes, and only while it holds no
 //! lock. (The one line that tells of a mistake is [`fatal`](crate::base::fatal)'s.)
 //!
-//! From the ground up: [`mod@print`] standard output; [`original`] the chains as the original prints them; [`metrics`]
-//! sums for Prometheus; [`json`] and [`text`] a snapshot in words; [`map`] as a picture and as a page; [`files`] all of
-//! it as files.
+//! From the ground up: [`mod@print`] standard output; [`original`] the chains as the original prints them; `io_text`
+//! text to what `std` writes to. Behind the feature `report`, as a setting may ask for it in any program: `metrics`
+//! sums for Prometheus; `json` and `text` a snapshot in words; `map` as a picture and as a page; `files` all of it as
+//! files.
 
 mod print;
 mod original;

@@ -42,7 +42,8 @@ pub struct Settings {
     pub log: Option<&'static CStr>,
     /// Whether the sums are written to standard error at exit.
     pub stats_at_exit: bool,
-    /// Where the heap map's page is written at exit; see [`Builder::heapmap_at_exit`](crate::Builder::heapmap_at_exit).
+    /// Where the heap map's page is written at exit, if the feature `report` is on: a path as
+    /// `Builder::heapmap_at_exit` takes it.
     pub heapmap_at_exit: Option<&'static CStr>,
     /// Where a snapshot of the heap is written at exit, as [`heapmap_at_exit`](Settings::heapmap_at_exit) is.
     pub snapshot_at_exit: Option<&'static CStr>,
