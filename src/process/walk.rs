@@ -255,6 +255,7 @@ impl ProcessHeap {
         stats.metadata += DEPOT.map.mapped_bytes();
         stats.resident += DEPOT.map.mapped_bytes();
         stats.mapped += DEPOT.map.mapped_bytes();
+        let mut clean_in_slabs = 0;
         for slab in DEPOT.map.all() {
             let (shape, live) = (slab.shape(), slab.live_count());
             let [live_bytes, cached_bytes] =
@@ -266,8 +267,7 @@ impl ProcessHeap {
             stats.allocated += live_bytes;
             stats.free += free;
             stats.cached += cached_bytes;
-            stats.resident -= clean;
-            stats.clean += clean;
+            clean_in_slabs += clean;
             let state = slab.owner().map(|owner| state_of(ThreadHeap::named(owner)));
             *match state.unwrap_or(ThreadState::Ended) {
                 ThreadState::Running | ThreadState::Shared => &mut stats.free_running,
@@ -275,6 +275,9 @@ impl ProcessHeap {
                 ThreadState::Ended => &mut stats.free_ended,
             } += home - clean;
         }
+        stats.clean += clean_in_slabs;
+        // Slabs may have come since their spans were counted.
+        stats.resident = stats.resident.saturating_sub(clean_in_slabs);
         stats
     }
 

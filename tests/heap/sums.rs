@@ -6,10 +6,12 @@
 #[path = "../helpers/mod.rs"]
 mod helpers;
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Instant;
 
 use helpers::load::{call_for, fill_and_free};
 use helpers::piece::{MEMS, Piece};
@@ -167,6 +169,35 @@ fn resident_is_a_bound() -> Result<Answer, String> {
     shown(format!("grown {grown:?}, trimmed {trimmed:?}"), is_bound)
 }
 
+/// While others change the heap each sum is of its own moment, and none of them nonsense.
+fn beside_others() -> Result<Answer, String> {
+    const MOST: usize = 64 << 30;
+    let over = AtomicBool::new(false);
+    let most = thread::scope(|scope| {
+        let work = |seed| {
+            let mut rng = Rng::quiet(seed);
+            while !over.load(Ordering::Relaxed) {
+                fill_and_free(&mut rng, 8 * MIB);
+                MEMS.thread_flush();
+                MEMS.trim();
+            }
+        };
+        let threads: Vec<_> = (0..3).map(|seed| scope.spawn(move || work(seed))).collect();
+        let (start, mut most) = (Instant::now(), 0);
+        while start.elapsed() < TIME {
+            let stats = MEMS.stats();
+            let all = parts(&stats).into_iter().chain([stats.resident, stats.free]);
+            most = all.fold(most, usize::max);
+        }
+        over.store(true, Ordering::Relaxed);
+        // Until they have ended: the scope waits for their work only.
+        threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
+        most
+    });
+    sums()?;
+    shown(format!("at most {} MiB", most / MIB), most < MOST)
+}
+
 /// A heap of one's own has no slabs.
 fn a_heap_of_ones_own() -> Result<Answer, String> {
     let heap = Heap::new();
@@ -196,6 +227,7 @@ fn main() -> ExitCode {
     trials.case("every_mapped_byte_is_counted_once_whatever_the_size", all_sizes);
     trials.case("free_slots_are_counted_as_their_thread_is", whose_slabs);
     trials.case("what_is_resident_at_most_is_a_bound", resident_is_a_bound);
+    trials.case("beside_others_no_sum_is_nonsense", beside_others);
     trials.case("a_heap_of_ones_own_counts_every_byte", a_heap_of_ones_own);
     trials.finish()
 }
