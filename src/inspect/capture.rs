@@ -109,12 +109,12 @@ impl Snapshot {
                 let elsewhere = !(live | slab.live_and_home(index).1);
                 self.words.push(elsewhere & u64::MAX >> (WORD_SLOTS - bits))?;
             }
-            let (owner, carved, pages) =
-                (owner_number(slab), slab.carved(), slab.given_back_and_sent());
+            let (owner, carved, given_back, sent) =
+                (owner_number(slab), slab.carved(), slab.given_back(), slab.sent());
             if slab.start() == start && slab.class() == class && slab.slab_bytes() == size {
                 #[expect(clippy::cast_possible_truncation, reason = "slots and bytes of one slab")]
                 let [class, slots, carved, given_back, sent] =
-                    [class.index(), slots, carved, pages.0, pages.1].map(|n| n as u32);
+                    [class.index(), slots, carved, given_back, sent].map(|n| n as u32);
                 let record = SlabRecord {
                     start,
                     size,

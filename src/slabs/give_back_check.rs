@@ -55,7 +55,7 @@ fn slabs_of(heap: &'static ThreadHeap) -> impl Iterator<Item = &'static Slab> {
 
 /// Bytes of the heap's slabs that have gone back.
 fn given_back(heap: &'static ThreadHeap) -> usize {
-    slabs_of(heap).map(|slab| slab.given_back_and_sent().0).sum()
+    slabs_of(heap).map(|slab| slab.given_back()).sum()
 }
 
 /// Bytes of the whole pages of the slab that have slots only for which `is_free` says so, and were taken before.
@@ -91,12 +91,7 @@ fn the_pages_that_go_back_are_those_on_which_nothing_lies() {
                 assert_eq!(heap.check(), Ok(()));
                 for slab in slabs_of(heap).filter(|slab| slab.class() == class) {
                     let free = free_bytes(slab, |slot| slab.is_in_free_words(slot));
-                    assert_eq!(
-                        slab.given_back_and_sent().0,
-                        free,
-                        "{} bytes",
-                        slab.shape().slot_bytes
-                    );
+                    assert_eq!(slab.given_back(), free, "{} bytes", slab.shape().slot_bytes);
                 }
                 live.extend(blocks(heap, class, count / 3));
                 assert_eq!(heap.check(), Ok(()));

@@ -111,11 +111,14 @@ impl Slab {
         self.pages_of(|index| load(self.remote(), index))
     }
 
-    /// Bytes of pages that have gone back, and of those that have not whose slots have all been sent home.
-    pub(crate) fn given_back_and_sent(&self) -> (usize, usize) {
-        let page = self.frame().1;
-        let clean = Pages::marked(self.arrays.clean());
-        (page * clean.count(), page * self.sent_pages().without(&clean).count())
+    /// Bytes of pages that have gone back.
+    pub(crate) fn given_back(&self) -> usize {
+        self.frame().1 * Pages::marked(self.arrays.clean()).count()
+    }
+
+    /// Bytes of pages that have not gone back, and whose slots have all been sent home.
+    pub(crate) fn sent(&self) -> usize {
+        self.frame().1 * self.sent_pages().without(&Pages::marked(self.arrays.clean())).count()
     }
 
     /// Bytes of pages without memory: they have gone back, or were never touched. Those of pages that are touched in
@@ -126,7 +129,7 @@ impl Slab {
         let is_untouched = self.is_fresh.load(Ordering::Relaxed) && carved < self.slots();
         let [from, end] = self.bytes_of(carved, self.slots());
         let untouched = (end / page * page).saturating_sub(from.next_multiple_of(page));
-        self.given_back_and_sent().0 + if is_untouched { untouched } else { 0 }
+        self.given_back() + if is_untouched { untouched } else { 0 }
     }
 
     /// Of the pages, on which there are free slots only, those that go back now; the others count as seen from now
