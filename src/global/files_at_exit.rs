@@ -9,18 +9,23 @@ use crate::settings::Settings;
 
 /// Writes the heap map, if a setting says where.
 pub(super) fn write_heap_map(settings: &Settings) {
-    write_to("MEMS_HEAPMAP_AT_EXIT", settings.heapmap_at_exit, write_heap_map_to);
+    if let Some(pattern) = settings.heapmap_at_exit {
+        write_to("MEMS_HEAPMAP_AT_EXIT", pattern, write_heap_map_to);
+    }
 }
 
 /// Writes a snapshot, if a setting says where.
 pub(super) fn write_snapshot(settings: &Settings) {
-    write_to("MEMS_SNAPSHOT_AT_EXIT", settings.snapshot_at_exit, write_snapshot_to);
+    if let Some(pattern) = settings.snapshot_at_exit {
+        write_to("MEMS_SNAPSHOT_AT_EXIT", pattern, write_snapshot_to);
+    }
 }
 
-/// Writes to the file that `pattern` stands for in this process, if there is one.
+/// Writes to the file that `pattern` stands for in this process. A call of its own, as the path takes two pages of the
+/// stack.
 #[cold]
-fn write_to(name: &str, pattern: Option<&CStr>, write: fn(&CStr) -> Result<(), WriteError>) {
-    let Some(pattern) = pattern else { return };
+#[inline(never)]
+fn write_to(name: &str, pattern: &CStr, write: fn(&CStr) -> Result<(), WriteError>) {
     let written = match PathText::<PATH_BYTES>::numbered(pattern) {
         Some(path) => write(path.as_c_str()),
         None => Err(WriteError::Create(libc::ENAMETOOLONG)),
