@@ -12,11 +12,11 @@ use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use helpers::child::{self, fork_and_exit, output_of};
-use helpers::folders::{self, command, names};
+use helpers::folders::{command, folder, names};
 use helpers::trials::{Answer, Trials, ensure};
 use mems::{MemsAlloc, Snapshot, WriteError};
 
@@ -25,11 +25,6 @@ static GLOBAL: MemsAlloc = MemsAlloc::new();
 
 /// Seconds until SIGALRM ends a child that hangs.
 const PATIENCE_SECONDS: u32 = 60;
-
-/// An empty folder.
-fn folder(name: &str) -> PathBuf {
-    folders::folder("files", name)
-}
 
 /// The part of a child.
 fn part(name: &str) {

@@ -11,11 +11,10 @@ use core::alloc::GlobalAlloc;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use helpers::child::{self, Outcome, fork_and_exit, output_of};
-use helpers::folders::{self, command, names};
+use helpers::folders::{command, folder, names};
 use helpers::piece::{MEMS, layout};
 use helpers::trials::{Answer, Trials, ensure};
 use mems::MemsAlloc;
@@ -25,11 +24,6 @@ static GLOBAL: MemsAlloc = MemsAlloc::new();
 
 /// Seconds until SIGALRM ends a child that hangs.
 const PATIENCE_SECONDS: u32 = 60;
-
-/// An empty folder.
-fn folder(name: &str) -> PathBuf {
-    folders::folder("messages", name)
-}
 
 /// Lets a command close descriptor 2 before it starts, as daemons do.
 fn without_stderr(mut command: Command) -> Outcome {

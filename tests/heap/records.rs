@@ -7,10 +7,10 @@ mod helpers;
 
 use core::time::Duration;
 use std::process::ExitCode;
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, Barrier};
 use std::thread;
 
-use helpers::load::{call_for, trim_beside};
+use helpers::load::{Sleeper, call_for, trim_beside};
 use helpers::piece::{MEMS, Piece};
 use helpers::proc::status_bytes;
 use helpers::trials::{Answer, Trials, shown};
@@ -44,27 +44,20 @@ fn threads_in_turns() -> Result<Answer, String> {
     let mut sleepers = Vec::new();
     let mut first = 0;
     for turn in 0..THREADS {
-        let (say, hear) = mpsc::channel();
-        let (wake, sleep) = mpsc::channel::<()>();
-        let thread = thread::spawn(move || {
+        let sleeper = Sleeper::after(|| {
             fill_and_free(16, MOST * MIB / 16);
             MEMS.thread_flush();
-            say.send(()).expect("somebody listens");
-            // Until nobody holds the other end any more.
-            sleep.recv().expect_err("it is never sent anything");
-        });
-        hear.recv().map_err(|error| error.to_string())?;
+        })?;
         if turn == 0 {
             first = MEMS.stats().metadata;
         }
-        sleepers.push((wake, thread));
+        sleepers.push(sleeper);
     }
     let last = MEMS.stats().metadata;
     MEMS.trim();
     let (after, records) = (resident().saturating_sub(base), MEMS.stats().metadata);
-    for (wake, thread) in sleepers {
-        drop(wake);
-        thread.join().map_err(|_| "a thread has died".to_owned())?;
+    for sleeper in sleepers {
+        sleeper.wake()?;
     }
     MEMS.check().map_err(|broken| broken.to_string())?;
     let figures = format!(

@@ -9,11 +9,10 @@ mod helpers;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::process::ExitCode;
-use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use helpers::load::{call_for, fill_and_free};
+use helpers::load::{Sleeper, call_for, fill_and_free};
 use helpers::piece::{MEMS, Piece};
 use helpers::proc::status_bytes;
 use helpers::trials::{Answer, Trials, ensure, shown};
@@ -93,24 +92,6 @@ fn all_sizes() -> Result<Answer, String> {
     shown(text, after.resident < before.resident && after.dirty < 128 * KIB)
 }
 
-/// Runs `work` on a thread that then sleeps, until the answer is dropped.
-fn sleeper(work: impl FnOnce() -> Vec<Piece> + Send + 'static) -> Result<impl FnOnce(), String> {
-    let (say, hear) = mpsc::channel();
-    let (wake, sleep) = mpsc::channel::<()>();
-    let thread = thread::spawn(move || {
-        let kept = work();
-        say.send(()).expect("somebody listens");
-        // Until nobody holds the other end any more.
-        sleep.recv().expect_err("it is never sent anything");
-        kept.into_iter().for_each(Piece::discard);
-    });
-    hear.recv().map_err(|error| error.to_string())?;
-    Ok(move || {
-        drop(wake);
-        thread.join().expect("it ends");
-    })
-}
-
 /// Slots of many slabs, of which every eighth stays.
 fn sparse() -> Vec<Piece> {
     let all: Vec<_> =
@@ -134,19 +115,14 @@ fn whose_slabs() -> Result<Answer, String> {
     }
     let mut rng = Rng::announced("whose", 0x3405e);
     let base = sums()?;
-    let end = sleeper(sparse)?;
+    let sleeper = Sleeper::after(sparse)?;
     let running = sums()?;
     // Others come by meanwhile, and notice.
     call_for(&mut rng, TIME);
     let sleeping = sums()?;
-    // It frees what it has left, and ends.
-    let (say, hear) = mpsc::channel();
-    let left = thread::spawn(move || say.send(sparse()).expect("somebody listens"));
-    let kept = hear.recv().map_err(|error| error.to_string())?;
-    left.join().expect("it ends");
+    let kept = thread::spawn(sparse).join().expect("it ends");
     let ended = sums()?;
-    end();
-    kept.into_iter().for_each(Piece::discard);
+    kept.into_iter().chain(sleeper.wake()?).for_each(Piece::discard);
     MEMS.trim();
     let trimmed = sums()?;
     let is_right = running.free_running >= base.free_running + LEAST
@@ -160,8 +136,30 @@ fn whose_slabs() -> Result<Answer, String> {
     shown(all.join("; "), is_right)
 }
 
+/// The threads of its parent have vanished in a child: what they had is as that of threads that ended.
+fn in_a_child() -> Result<Answer, String> {
+    let mut rng = Rng::announced("child", 0xC417D);
+    let sleeper = Sleeper::after(sparse)?;
+    let said = child::forked(60, || {
+        let first = sums()?;
+        call_for(&mut rng, TIME);
+        let later = sums()?;
+        MEMS.trim();
+        let trimmed = sums()?;
+        if cfg!(feature = "std") && first.free_ended < 10 * MIB {
+            return Err(text(&first));
+        }
+        Ok([first, later, trimmed].map(|stats| text(&stats)).join("; "))
+    })?;
+    sleeper.wake()?.into_iter().for_each(Piece::discard);
+    sums()?;
+    Ok(Answer::Passed(said))
+}
+
 /// What is resident at most is not far from what is: nothing of it is counted twice or left out.
 fn resident_is_a_bound() -> Result<Answer, String> {
+    // Nothing that other cases have left.
+    MEMS.trim();
     let (process, heap) = (status_bytes("VmRSS"), sums()?.resident);
     let mut rng = Rng::announced("bound", 0xb0);
     fill_and_free(&mut rng, scaled(64, 256) * MIB);
@@ -229,6 +227,7 @@ fn main() -> ExitCode {
     let mut trials = Trials::alone();
     trials.case("every_mapped_byte_is_counted_once_whatever_the_size", all_sizes);
     trials.case("free_slots_are_counted_as_their_thread_is", whose_slabs);
+    trials.case("a_child_counts_every_byte", in_a_child);
     trials.case("what_is_resident_at_most_is_a_bound", resident_is_a_bound);
     trials.case("beside_others_no_sum_is_nonsense", beside_others);
     trials.case("a_heap_of_ones_own_counts_every_byte", a_heap_of_ones_own);

@@ -6,8 +6,9 @@ use std::process::Command;
 
 use super::child::this_program;
 
-/// An empty folder for a case of a test.
-pub(crate) fn folder(test: &str, name: &str) -> PathBuf {
+/// An empty folder of this test's.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    let test = env!("CARGO_CRATE_NAME");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test).join(name);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("a folder");

@@ -1,6 +1,7 @@
 //! Loads that several tests put on the process heap.
 
 use core::time::Duration;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -43,4 +44,33 @@ pub(crate) fn trim_beside(threads: Vec<JoinHandle<()>>, pause: Duration) -> Resu
     }
     MEMS.check().map_err(|broken| broken.to_string())?;
     Ok(trims)
+}
+
+/// A thread that has done its work and sleeps, with what it made.
+pub(crate) struct Sleeper<T> {
+    wake: Sender<()>,
+    thread: JoinHandle<T>,
+}
+
+impl<T: Send + 'static> Sleeper<T> {
+    /// Runs `work` on a thread, which sleeps then.
+    pub(crate) fn after(work: impl FnOnce() -> T + Send + 'static) -> Result<Self, String> {
+        let (say, hear) = channel();
+        let (wake, sleep) = channel::<()>();
+        let thread = thread::spawn(move || {
+            let made = work();
+            say.send(()).expect("somebody listens");
+            // Until nobody holds the other end any more.
+            sleep.recv().expect_err("it is never sent anything");
+            made
+        });
+        hear.recv().map_err(|error| error.to_string())?;
+        Ok(Self { wake, thread })
+    }
+
+    /// Lets the thread end. What it made.
+    pub(crate) fn wake(self) -> Result<T, String> {
+        drop(self.wake);
+        self.thread.join().map_err(|_| "a thread has died".to_owned())
+    }
 }
