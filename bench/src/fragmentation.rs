@@ -14,7 +14,7 @@ use crate::machine::Machine;
 use crate::patterns::{self, IDLE_SECONDS, Pattern, Shown};
 use crate::race::{Entrant, output_of};
 use crate::raw::parse_words;
-use crate::report::lines::{Around, Panel, picture};
+use crate::report::lines::{Around, Panel, Scale, picture};
 use crate::session::{build_all, choose_contestants, command_line, profile_of};
 use crate::stats::median;
 use crate::worker::FRAGMENTATION;
@@ -25,6 +25,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(300);
 const LEAST_LIVE_KIB: f64 = 10_240.0;
 /// What is compared unless asked otherwise.
 const USUAL: [&str; 5] = [SUBJECT, "system", "mimalloc", "jemalloc", "rusty_alloc"];
+
+/// Ticks of the axis of resident memory.
+const MIB_TICKS: [f64; 10] = [0.0, 50.0, 100.0, 150.0, 200.0, 250.0, 300.0, 400.0, 500.0, 600.0];
 
 /// What one worker noted: live and resident KiB, and which of them in idle time.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,11 +115,13 @@ fn panel(pattern: &Pattern, entrants: &[Entrant], courses: &[Vec<Course>]) -> Pa
         println!("| {} | {} | {row}", pattern.name, entrant.name);
         lines.push((entrant.name.clone(), numbers));
     }
-    let (low, most, unit) = match pattern.shown {
-        Shown::Ratio => (0.9, 4.0, ""),
-        Shown::Resident => (0.0, 600.0, " MiB"),
+    let scale = match pattern.shown {
+        Shown::Ratio => {
+            Scale { low: 0.9, ticks: &[1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0], unit: "", digits: 2 }
+        }
+        Shown::Resident => Scale { low: 0.0, ticks: &MIB_TICKS, unit: " MiB", digits: 0 },
     };
-    Panel { title: format!("{}: {}", pattern.name, pattern.title), lines, idle, low, most, unit }
+    Panel { title: format!("{}: {}", pattern.name, pattern.title), lines, idle, scale }
 }
 
 /// What each entrant noted, round by round.

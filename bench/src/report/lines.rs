@@ -16,12 +16,21 @@ pub struct Panel {
     pub lines: Vec<(String, Vec<Option<f64>>)>,
     /// Which of the numbers are of idle time.
     pub idle: Vec<Range<usize>>,
-    /// Where the axis of numbers begins.
+    /// The axis of numbers.
+    pub scale: Scale,
+}
+
+/// An axis of numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Scale {
+    /// Where it begins. Numbers above its last tick are drawn at the edge.
     pub low: f64,
-    /// Numbers above are drawn at the edge.
-    pub most: f64,
+    /// Numbers that are written beside it, the least first.
+    pub ticks: &'static [f64],
     /// What is written behind a number.
     pub unit: &'static str,
+    /// Digits behind the point of the last number of a line.
+    pub digits: usize,
 }
 
 /// What stands around the panels.
@@ -43,10 +52,6 @@ const AXIS: (f64, f64) = (64.0, 760.0);
 const PLOT: f64 = 190.0;
 /// See [`PLOT`].
 const AROUND: f64 = 82.0;
-/// Ticks that an axis may have.
-const TICKS: [f64; 16] = [
-    0.0, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 50.0, 100.0, 150.0, 200.0, 250.0, 300.0, 400.0, 500.0,
-];
 /// How contestants look: Okabe and Ito's palette, and dashes, by their order.
 const LOOKS: [(&str, &str); 5] = [
     ("#d55e00", ""),
@@ -110,23 +115,22 @@ fn write_panel(out: &mut String, panel: &Panel, top: f64) -> fmt::Result {
         escape(&panel.title)
     )?;
     let all = panel.lines.iter().flat_map(|(_, ratios)| ratios.iter().flatten());
-    let most = all.fold(1.5, |most: f64, ratio| most.max(*ratio)).min(panel.most);
-    let (low, plot_top) = (panel.low, top + 34.0);
+    let Scale { low, ticks, unit, digits } = panel.scale;
+    let edge = ticks.last().copied().unwrap_or(1.5);
+    let most = all.fold(1.5, |most: f64, ratio| most.max(*ratio)).min(edge);
+    let plot_top = top + 34.0;
     let height_of =
         |ratio: f64| plot_top + PLOT * (1.0 - (ratio.clamp(low, most) - low) / (most - low));
     write_idle(out, panel, plot_top)?;
-    // Not more than fit.
-    let ticks = TICKS.into_iter().filter(|tick| *tick >= low && *tick <= most);
-    for tick in ticks.filter(|tick| most <= 8.0 || *tick == 0.0 || *tick >= 50.0) {
+    for tick in ticks.iter().copied().filter(|tick| *tick <= most) {
         let y = height_of(tick);
         let (from, to) = AXIS;
         write!(out, r#"<line class="grid" x1="{from}" y1="{y:.1}" x2="{to}" y2="{y:.1}"/>"#)?;
         writeln!(
             out,
-            r#"<text class="tick" x="{:.0}" y="{:.1}" text-anchor="end">{tick}{}</text>"#,
+            r#"<text class="tick" x="{:.0}" y="{:.1}" text-anchor="end">{tick}{unit}</text>"#,
             from - 8.0,
-            y + 4.0,
-            panel.unit
+            y + 4.0
         )?;
     }
     // MeMS last, on top.
@@ -152,12 +156,10 @@ fn write_panel(out: &mut String, panel: &Panel, top: f64) -> fmt::Result {
         )?;
         writeln!(
             out,
-            r#"<text x="{:.0}" y="{:.0}">{} {last:.*}{}</text>"#,
+            r#"<text x="{:.0}" y="{:.0}">{} {last:.digits$}{unit}</text>"#,
             x + 30.0,
             y + 4.5,
-            escape(if name == SUBJECT { "MeMS" } else { name }),
-            if panel.unit.is_empty() { 2 } else { 0 },
-            panel.unit
+            escape(if name == SUBJECT { "MeMS" } else { name })
         )?;
     }
     Ok(())
@@ -199,9 +201,7 @@ mod tests {
             title: "x & y".into(),
             lines,
             idle: Vec::from([1..3, 4..5]),
-            low: 0.9,
-            most: 4.0,
-            unit: "",
+            scale: Scale { low: 0.9, ticks: &[1.0, 2.0, 4.0], unit: "", digits: 2 },
         };
         let around = Around { title: "Title", below: "below", note: "note" };
         let text = picture(&[panel], around);
