@@ -64,6 +64,8 @@ mod chain;
 mod settings;
 mod heap;
 mod slabs;
+#[cfg(feature = "profile")]
+pub mod profile;
 mod process;
 pub mod inspect;
 mod report;
@@ -73,6 +75,8 @@ mod mems;
 pub use base::law::BrokenLaw;
 pub use base::os::{self, OutOfMemory};
 pub use chain::segment::SegmentKind;
+#[cfg(feature = "profile")]
+pub use global::Profile;
 #[cfg(feature = "std")]
 pub use global::Scavenger;
 pub use global::{Builder, MemsAlloc};

@@ -9,7 +9,7 @@ use mems::internal::set_variable;
 use mems::{MemsAlloc, OnMisuse, Settings};
 
 /// The variables whose values are no paths: each path that is set stays mapped for ever.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "MEMS_HARDEN",
     "MEMS_RETAINED_BYTES",
     "MEMS_DECAY_MS",
@@ -20,6 +20,7 @@ const NAMES: [&str; 16] = [
     "MEMS_MISUSE",
     "MEMS_NO_HUGE_PAGES",
     "MEMS_HUGE_PAGES",
+    "MEMS_PROFILE",
     "MEMS_STATS_AT_EXIT",
     "MEMS_ZERO_ON_FREE",
     "MEMS_CHECK",
@@ -69,6 +70,8 @@ fn expected(mut settings: Settings, name: &str, text: &str) -> Option<Settings> 
         "MEMS_MISUSE" if text == "report" => settings.on_misuse = OnMisuse::Report,
         "MEMS_NO_HUGE_PAGES" => settings.huge_pages = !flag(text)?,
         "MEMS_HUGE_PAGES" => settings.want_huge_pages = flag(text)?,
+        "MEMS_PROFILE" if text.trim_start_matches('0') == "1" => settings.profile_bytes = 512 << 10,
+        "MEMS_PROFILE" => settings.profile_bytes = bytes(text)?,
         "MEMS_STATS_AT_EXIT" => settings.stats_at_exit = flag(text)?,
         "MEMS_ZERO_ON_FREE" => settings.zero_on_free = flag(text)?,
         "MEMS_CHECK" => settings.check_every = number(text)?,

@@ -114,6 +114,14 @@ impl<T> Lock<T> {
         }
     }
 
+    /// The same, for a caller who can do without where a signal handler has interrupted its thread while that holds
+    /// the lock.
+    #[cfg(feature = "profile")]
+    pub(crate) fn lock_unless_mine(&self) -> Option<LockGuard<'_, T>> {
+        let is_in_use = self.is_mine() && self.fork.load(Ordering::Relaxed) != HELD;
+        (!is_in_use).then(|| self.lock())
+    }
+
     /// Takes the lock if it is open at this moment.
     #[must_use]
     #[inline]

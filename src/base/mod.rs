@@ -20,3 +20,5 @@ pub(crate) mod commit;
 pub(crate) mod guarded;
 pub(crate) mod array;
 pub(crate) mod bump;
+#[cfg(target_os = "linux")]
+pub(crate) mod weak;

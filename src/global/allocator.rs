@@ -63,6 +63,11 @@ impl MemsAlloc {
         Self { settings }
     }
 
+    #[cfg(feature = "profile")]
+    pub(super) const fn settings_built(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The settings in force. If the heap has not been used before, they are fixed by this call.
     #[must_use]
     pub fn settings(&self) -> Settings {

@@ -99,6 +99,14 @@ impl Builder {
         self
     }
 
+    /// Sets [`Settings::profile_bytes`]: the profile begins with the first call of all. See
+    /// [`MemsAlloc::profile`].
+    #[cfg(feature = "profile")]
+    pub const fn profile(mut self, mean_bytes: usize) -> Self {
+        self.0.profile_bytes = mean_bytes;
+        self
+    }
+
     /// Sets [`Settings::stats_at_exit`].
     pub const fn stats_at_exit(mut self, on: bool) -> Self {
         self.0.stats_at_exit = on;

@@ -41,6 +41,6 @@ pub(crate) use chains::Allocation;
 pub(crate) use decay::Policy;
 pub use handle::Heap;
 pub use misuse::{Misuse, MisuseCall, MisuseKind};
-pub(crate) use sizes::HUGE_FROM;
+pub(crate) use sizes::{HUGE_FROM, block_size};
 pub use stats::HeapStats;
 pub use walk::{Block, Found, HeapBlocks, HeapSegment, HeapSegments, HeapSpan, HeapSpans};

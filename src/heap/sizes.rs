@@ -11,7 +11,7 @@ pub(crate) const HUGE_FROM: usize = (4 << 20) + GRANULE;
 
 /// The size of the block that serves a request of `size` bytes: whole granules, and at least one.
 #[inline]
-pub(super) const fn block_size(size: usize) -> Option<usize> {
+pub(crate) const fn block_size(size: usize) -> Option<usize> {
     match align_up(size, GRANULE) {
         Some(0) => Some(GRANULE),
         Some(whole) if whole <= isize::MAX.cast_unsigned() => Some(whole),

@@ -9,6 +9,7 @@ use crate::slabs::depot::DEPOT;
 
 use super::image;
 use super::plain::PROCESS_HEAP;
+use super::sampling;
 
 /// The least that is reserved, whatever the machine has.
 const LEAST_RESERVED: usize = 64 << 30;
@@ -32,6 +33,7 @@ pub(crate) fn begin(built: &Settings) -> &'static Settings {
         DEPOT.heap.set_reservation(reserve_bytes.unwrap_or_else(usable_bytes));
         DEPOT.heap.set_policy(Policy { decay_ms, retained_bytes });
         PROCESS_HEAP.set_limit(settings.limit_bytes);
+        sampling::begin(settings.profile_bytes);
     })
 }
 

@@ -19,6 +19,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use super::background;
 use super::hardened;
 use super::plain::PROCESS_HEAP;
+use super::sampling;
 use super::thread;
 use crate::settings;
 use crate::slabs::depot::DEPOT;
@@ -33,6 +34,7 @@ extern "C" fn prepare() {
         || DEPOT.looking.is_mine()
         || DEPOT.pool.is_mine()
         || DEPOT.heap.is_mine()
+        || sampling::is_mine()
         || thread::is_inside();
     settings::hold_for_fork(is_interrupted);
     hardened::hold_for_fork(is_interrupted);
@@ -40,6 +42,7 @@ extern "C" fn prepare() {
     DEPOT.looking.hold_for_fork(is_interrupted);
     DEPOT.pool.hold_for_fork(is_interrupted);
     DEPOT.heap.hold_for_fork(is_interrupted);
+    sampling::hold_for_fork(is_interrupted);
     IS_INTERRUPTED.store(is_interrupted, Ordering::Relaxed);
 }
 
@@ -48,6 +51,7 @@ extern "C" fn parent() {
 }
 
 fn release(is_child: bool) {
+    sampling::release_after_fork(is_child);
     DEPOT.heap.release_after_fork(is_child);
     DEPOT.pool.release_after_fork(is_child);
     DEPOT.looking.release_after_fork(is_child);
@@ -70,6 +74,7 @@ extern "C" fn child() {
         stop_holding();
         // SAFETY: a fork leaves one thread, which claims nothing while it forks.
         unsafe { DEPOT.heap.settle_vanished_claims() };
+        sampling::keep_live();
     }
 }
 
@@ -118,47 +123,24 @@ pub(super) fn register_once() {
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
 mod streams {
-    use core::arch::asm;
     use core::mem;
+
+    use crate::base::weak::weak;
 
     type Handler = unsafe extern "C" fn();
 
-    /// The address of a function that libc may have or not.
-    macro_rules! weak {
-        ($name:literal) => {{
-            let address: *const ();
-            // SAFETY: loads a word that the linker or the loader fills in: with 0 where there is no such function.
-            #[cfg(target_arch = "x86_64")]
-            unsafe {
-                asm!(
-                    concat!(".weak ", $name),
-                    concat!("mov {}, qword ptr [rip + ", $name, "@GOTPCREL]"),
-                    out(reg) address,
-                    options(nostack, preserves_flags, pure, readonly),
-                );
-            }
-            // SAFETY: as above.
-            #[cfg(target_arch = "aarch64")]
-            unsafe {
-                asm!(
-                    concat!(".weak ", $name),
-                    concat!("adrp {0}, :got:", $name),
-                    concat!("ldr {0}, [{0}, :got_lo12:", $name, "]"),
-                    out(reg) address,
-                    options(nostack, preserves_flags, pure, readonly),
-                );
-            }
-            // SAFETY: the address is that of a function without parameters, or null.
-            unsafe { mem::transmute::<*const (), Option<Handler>>(address) }
-        }};
+    /// A function that libc may have or not.
+    fn handler(address: *const ()) -> Option<Handler> {
+        // SAFETY: the address is that of a function without parameters, or null.
+        unsafe { mem::transmute::<*const (), Option<Handler>>(address) }
     }
 
     /// Lets a fork take the lock before it takes those of the heap. It may be taken twice by one thread, as libc does;
     /// in the child it is made anew, as libc does where there were other threads.
     pub(super) fn register() {
-        let lock = weak!("_IO_list_lock");
-        let unlock = weak!("_IO_list_unlock");
-        let reset = weak!("_IO_list_resetlock");
+        let lock = handler(weak!("_IO_list_lock"));
+        let unlock = handler(weak!("_IO_list_unlock"));
+        let reset = handler(weak!("_IO_list_resetlock"));
         if lock.is_some() && unlock.is_some() && reset.is_some() {
             // SAFETY: the three are functions of libc without parameters, made to be called around a fork.
             let registered = unsafe { libc::pthread_atfork(lock, unlock, reset) };

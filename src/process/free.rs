@@ -148,7 +148,7 @@ pub(super) fn take_back(address: usize, layout: Option<Layout>) -> bool {
         return take_back_own(address, heap, class, entry);
     }
     match send(address, class, slab, heap) {
-        Err(Refused::NotLive(state)) if !slot::may_be_put_back(state) => {
+        Err(Refused::NotLive(state)) if !slot::may_change(state) => {
             stop(&not_live(address, layout, state))
         }
         sent => sent.is_ok(),
@@ -177,7 +177,7 @@ extern "C" fn free_slow(address: usize, layout: Layout) {
 #[cold]
 #[inline(never)]
 extern "C" fn free_not_live(address: usize, layout: Layout, state: u8) {
-    if slot::may_be_put_back(state) {
+    if slot::may_change(state) {
         return free_slow(address, layout);
     }
     stop(&not_live(address, Some(layout), state));

@@ -8,6 +8,7 @@ use core::alloc::Layout;
 
 use super::free::free;
 use super::plain::{Looks, PROCESS_HEAP, ProcessHeap, check_slot};
+use super::sampling::{self, Place};
 use super::thread;
 use crate::heap::Misuse;
 use crate::slabs::class::Class;
@@ -59,6 +60,10 @@ impl ProcessHeap {
             let held = if new == Some(class) {
                 match slab.state_now(index) {
                     slot::LIVE => return Ok(Resized::Here),
+                    slot::SAMPLED => {
+                        sampling::resize(Place::of_slot(address, class), new_size);
+                        return Ok(Resized::Here);
+                    }
                     state => Err(Refused::NotLive(state)),
                 }
             } else {
@@ -68,7 +73,9 @@ impl ProcessHeap {
                 Ok(how) => {
                     let held = Held { address, layout: old, how };
                     return match new {
-                        Some(new) if resize_slab(slab, new) => held.keep().map(|()| Resized::Here),
+                        Some(new) if resize_slab(slab, new) => {
+                            held.reclassed([class, new], new_size).keep().map(|()| Resized::Here)
+                        }
                         _ => Ok(Resized::Elsewhere(held)),
                     };
                 }
@@ -85,6 +92,9 @@ impl ProcessHeap {
             note_held(0);
         }
         let is_done = resized?;
+        if is_done {
+            sampling::resize(Place::of_run(address, new_size), new_size);
+        }
         let held = Held { address, layout: old, how: How::Run };
         Ok(if is_done { Resized::Here } else { Resized::Elsewhere(held) })
     }
@@ -126,12 +136,31 @@ fn hold_slot(
 ) -> Result<How, Refused> {
     // A large one is claimed by its owner, too: it may get another class where it is.
     if !class.is_large() && is_own(slab, class) {
-        return match slab.state_now(index) {
-            slot::LIVE => Ok(How::Own),
-            state => Err(Refused::NotLive(state)),
-        };
+        match slab.state_now(index) {
+            slot::LIVE => return Ok(How::Own),
+            slot::SAMPLED => {}
+            state => return Err(Refused::NotLive(state)),
+        }
     }
-    noting(address, || slab.hold(address, class)).map(How::Slot)
+    noting(address, || {
+        slab.hold(address, class).or_else(|why| hold_other(slab, class, address, why))
+    })
+    .map(How::Slot)
+}
+
+/// Holds a slot that was not live: one that the profile knows.
+#[cold]
+fn hold_other(
+    slab: &'static Slab,
+    class: Class,
+    address: usize,
+    why: Refused,
+) -> Result<BusySlot, Refused> {
+    if why == Refused::NotLive(slot::SAMPLED) {
+        slab.hold_sampled(address, class)
+    } else {
+        Err(why)
+    }
 }
 
 /// Holds a block of the free list.
@@ -163,6 +192,35 @@ impl Held {
         }
     }
 
+    /// Says that it has another class now, and serves `new_size` bytes.
+    #[inline]
+    fn reclassed(self, classes: [Class; 2], new_size: usize) -> Self {
+        if sampling::is_on() { self.reclassed_in_profile(classes, new_size) } else { self }
+    }
+
+    #[cold]
+    fn reclassed_in_profile(mut self, classes: [Class; 2], new_size: usize) -> Self {
+        if let How::Slot(busy) = &mut self.how {
+            let places = classes.map(|class| Place::of_slot(self.address, class));
+            busy.is_sampled = thread::inside(thread::current(), |heap| {
+                sampling::reclass(heap, places, new_size, busy.is_sampled)
+            });
+        }
+        self
+    }
+
+    /// Says that its bytes have moved to the block at `to`.
+    pub(super) fn follow(&self, to: usize) {
+        let may_be_sampled = match &self.how {
+            How::Own => false,
+            How::Slot(busy) => busy.is_sampled,
+            How::Run => sampling::is_on(),
+        };
+        if may_be_sampled {
+            sampling::follow(self.address, to);
+        }
+    }
+
     /// Leaves it as it was.
     pub(super) fn keep(self) -> Result<(), Misuse> {
         let is_kept = match self.how {
@@ -185,12 +243,16 @@ impl Held {
                 free(address, layout);
                 return Ok(());
             }
+            How::Slot(busy) if busy.is_sampled => {
+                PROCESS_HEAP.take_in_sampled(address, || busy.send())
+            }
             How::Slot(busy) => busy.send().map_or(Err(Misuse::frees_raced(address)), |slot| {
                 PROCESS_HEAP.with_heap(|heap| heap.take_in(slot));
                 Ok(())
             }),
             How::Run => {
                 thread::current().notes.note_free(address);
+                sampling::end_run(address);
                 DEPOT.heap.release_held(address, layout.size())
             }
         };

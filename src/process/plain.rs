@@ -7,6 +7,7 @@
 
 use core::alloc::Layout;
 
+use super::sampling::{self, Place};
 use super::thread;
 use crate::base::addr;
 use crate::base::lock::Lock;
@@ -14,6 +15,7 @@ use crate::heap::{Allocation, Misuse};
 use crate::slabs::class::{Class, EVERY_SLOT_ALIGN};
 use crate::slabs::depot::DEPOT;
 use crate::slabs::slab::Slab;
+use crate::slabs::slab::claim::SentSlot;
 use crate::slabs::slab_map::SlabMap;
 use crate::slabs::slot::{self, Refused};
 use crate::slabs::thread_heap::ThreadHeap;
@@ -54,15 +56,26 @@ impl ProcessHeap {
     fn allocate_from_list(&self, layout: Layout) -> Option<Allocation> {
         self.keep_house();
         let allocation = DEPOT.heap.allocate(layout)?;
-        thread::current().notes.note_block(allocation.start.addr().get());
+        let (heap, address) = (thread::current(), allocation.start.addr().get());
+        heap.notes.note_block(address);
+        if sampling::is_on() {
+            let place = Place::of_run(address, layout.size());
+            thread::inside(heap, |heap| sampling::sample(heap, place, layout.size()));
+        }
         Some(allocation)
     }
 
     /// A slot of the layout's class, or where there is no memory for a slab perhaps a block of the free list.
     pub(super) fn allocate_slot(&self, class: Class, layout: Layout) -> Option<Allocation> {
-        let take = |heap: &'static ThreadHeap| match heap.hand_out(class) {
-            Some(slot) => Some((slot, false)),
-            None => heap.refill(class).map(|slot| (slot, heap.take_fresh(slot))),
+        let take = |heap: &'static ThreadHeap| {
+            sampling::draw_if_due(heap);
+            if let Some(slot) = heap.hand_out(class) {
+                return Some((slot, false));
+            }
+            let slot = heap.refill(class)?.address(|address| {
+                sampling::sample(heap, Place::of_slot(address, class), layout.size());
+            });
+            Some((slot, heap.take_fresh(slot)))
         };
         let slot = match thread::current_or_new() {
             Some(heap) => thread::inside(heap, take),
@@ -101,12 +114,36 @@ impl ProcessHeap {
                     });
                     return Ok(());
                 }
+                Err(Refused::NotLive(slot::SAMPLED)) => match slab.end_sampled(address, class) {
+                    Ok(ending) => return self.take_in_sampled(address, || ending.send()),
+                    Err(refused) => looks.judge(refused, address, layout)?,
+                },
                 Err(refused) => looks.judge(refused, address, layout)?,
             }
         }
         // Noted first: once it is free the address may be another thread's.
         thread::current().notes.note_free(address);
-        DEPOT.heap.release(address, size_of_layout(layout))
+        let ended = sampling::end_run(address);
+        let released = DEPOT.heap.release(address, size_of_layout(layout));
+        if released.is_err() {
+            sampling::put_back(ended);
+        }
+        released
+    }
+
+    /// Takes a block back that the profile knows, and that nobody else can free: its record ends, and then it is sent.
+    pub(super) fn take_in_sampled(
+        &self,
+        address: usize,
+        send: impl FnOnce() -> Option<SentSlot>,
+    ) -> Result<(), Misuse> {
+        let is_marked = sampling::end(address);
+        let slot = send().ok_or_else(|| Misuse::frees_raced(address))?;
+        self.with_heap(|heap| {
+            heap.renew_view();
+            heap.take_in_sampled(slot, is_marked);
+        });
+        Ok(())
     }
 
     /// Lets `action` use the calling thread's heap, or the shared one. Without memory for either nothing is done: a
@@ -131,7 +168,7 @@ impl ProcessHeap {
         };
         let index = check_slot(slab, slab.class(), address, layout)?;
         match slab.state_now(index) {
-            slot::LIVE => Ok(()),
+            slot::LIVE | slot::SAMPLED => Ok(()),
             state => Err(not_live(address, layout, state)),
         }
     }
@@ -205,7 +242,7 @@ impl Looks {
         layout: Option<Layout>,
     ) -> Result<(), Misuse> {
         let (state, may_change) = match refused {
-            Refused::NotLive(state) => (state, slot::may_be_put_back(state)),
+            Refused::NotLive(state) => (state, slot::may_change(state)),
             Refused::NoSlot | Refused::Moved => (slot::FREE, true),
         };
         self.0 += 1;

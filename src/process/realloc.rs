@@ -131,6 +131,7 @@ unsafe fn move_held(
     let kept = old.size().min(new.size());
     // SAFETY: both blocks are live, at least `kept` bytes long, and not the same.
     unsafe { ptr::copy_nonoverlapping(start, moved, kept) };
+    held.follow(moved.addr());
     held.free().map(|()| moved)
 }
 

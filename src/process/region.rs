@@ -14,6 +14,7 @@ use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
 use super::begin::begin;
+use super::sampling;
 use super::thread;
 use crate::base::os::OutOfMemory;
 use crate::heap::{Block, Found};
@@ -140,7 +141,7 @@ impl Region {
             if stays_with_outer {
                 heap.next_inner.set(outer.inner.replace(Some(heap)));
             } else {
-                DEPOT.retire_heap(heap);
+                sampling::retire(heap);
             }
         }
         if outer.notes.is_on() {

@@ -157,7 +157,7 @@ fn what_was_said_of_a_fresh_slot_is_not_said_of_a_later_one() {
     free(block, layout(SIZE));
     PROCESS_HEAP.flush();
     current().fresh_slot.set(block);
-    let again = current().refill(class_of(SIZE)).expect("a slot");
+    let again = current().refill(class_of(SIZE)).expect("a slot").address(|_| ());
     assert_eq!(again, block, "the lowest");
     assert!(!current().take_fresh(again));
     [again, kept].iter().for_each(|block| free(*block, layout(SIZE)));

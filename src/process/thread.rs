@@ -54,6 +54,7 @@ mod own {
 
     use once_cell::race::OnceNonZeroUsize;
 
+    use super::super::sampling;
     use super::super::word::{self, GONE, NOBODY};
     use super::{ThreadHeap, current};
     use crate::settings;
@@ -68,7 +69,7 @@ mod own {
         // SAFETY: the key's value is a heap that `leave_with_thread` gave it, and heaps stay for ever.
         if let Some(heap) = unsafe { heap.cast::<ThreadHeap>().as_ref() } {
             heap.flush_and_end_slabs();
-            DEPOT.retire_heap(heap);
+            sampling::retire(heap);
         }
     }
 

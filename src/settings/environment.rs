@@ -19,7 +19,7 @@ use crate::base::os::System;
 /// Changes settings by a variable's value, or says what kind of value was expected.
 type Apply = fn(&mut Settings, &CStr) -> Result<(), &'static str>;
 
-const VARIABLE_COUNT: usize = 19;
+const VARIABLE_COUNT: usize = 20;
 /// All variables. `MEMS_HARDEN` comes first, so that the others make exceptions from it.
 const VARIABLES: [(&str, Apply); VARIABLE_COUNT] = [
     ("MEMS_HARDEN", |settings, text| {
@@ -49,6 +49,12 @@ const VARIABLES: [(&str, Apply); VARIABLE_COUNT] = [
     ("MEMS_LOG", |settings, text| {
         settings.log = Some(kept_path(text)?);
         Ok(())
+    }),
+    ("MEMS_PROFILE", |settings, text| {
+        if !cfg!(feature = "profile") {
+            return Err("possible without MeMS's feature `profile`");
+        }
+        set(&mut settings.profile_bytes, value::profile, text)
     }),
     ("MEMS_STATS_AT_EXIT", |settings, text| set(&mut settings.stats_at_exit, value::flag, text)),
     ("MEMS_HEAPMAP_AT_EXIT", |settings, text| {

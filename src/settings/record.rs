@@ -40,6 +40,9 @@ pub struct Settings {
     pub want_huge_pages: bool,
     /// A file to which each line on standard error goes as well; see [`Builder::log`](crate::Builder::log).
     pub log: Option<&'static CStr>,
+    /// The mean distance of samples in bytes where a profile of who allocates begins with the first call, if the
+    /// feature `profile` is on; 0 for none.
+    pub profile_bytes: usize,
     /// Whether the sums are written to standard error at exit.
     pub stats_at_exit: bool,
     /// Where the heap map's page is written at exit, if the feature `report` is on: a path as
@@ -74,6 +77,7 @@ impl Settings {
         huge_pages: true,
         want_huge_pages: false,
         log: None,
+        profile_bytes: 0,
         stats_at_exit: false,
         heapmap_at_exit: None,
         snapshot_at_exit: None,

@@ -2,6 +2,9 @@
 
 use super::record::OnMisuse;
 
+/// The mean distance of samples that serves in production, in bytes.
+const PROFILE_MEAN: usize = 512 << 10;
+
 /// A number of bytes, with `K`, `M` or `G` behind it for KiB, MiB or GiB.
 pub(super) fn bytes(text: &[u8]) -> Result<usize, &'static str> {
     let expected = "a number of bytes, such as 4096, 64K, 8M or 1G";
@@ -12,6 +15,15 @@ pub(super) fn bytes(text: &[u8]) -> Result<usize, &'static str> {
         digits => (digits, 0),
     };
     decimal(digits).and_then(|number| number.checked_mul(1 << shift)).ok_or(expected)
+}
+
+/// A mean distance of samples in bytes: 1 for the one that serves in production, 0 for no samples.
+pub(super) fn profile(text: &[u8]) -> Result<usize, &'static str> {
+    match bytes(text) {
+        Ok(1) => Ok(PROFILE_MEAN),
+        Ok(mean) => Ok(mean),
+        Err(_) => Err("0, 1, or a mean distance of samples in bytes, such as 512K"),
+    }
 }
 
 /// A plain number.

@@ -60,6 +60,12 @@ impl ThreadHeap {
         }
     }
 
+    /// Arms the magazines, so that the heap's thread comes by with its next malloc. Any thread may ask.
+    #[cfg(feature = "profile")]
+    pub(crate) fn ask_to_come_by(&self) {
+        Class::all().for_each(|class| self.magazine(class).arm());
+    }
+
     /// Arms the magazines of a heap whose thread does not come by. Any thread may ask.
     pub(super) fn arm_if_it_waits(&self) {
         if self.wants_arming.load(Ordering::Relaxed) {

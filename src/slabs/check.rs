@@ -80,6 +80,7 @@ impl ThreadHeap {
             let stack_bytes = stack.capacity() * class.shape().slot_bytes;
             bytes.places += stack_bytes + outbox.capacity() * class.shape().slot_bytes;
             bytes.small_places += if class.is_large() { 0 } else { stack_bytes };
+            law(stack.are_marks_hidden(), "marked slots are counted and hidden", stack_bytes)?;
             self.check_slots(class, stack.addresses(), true)?;
             self.check_slots(class, outbox.addresses(), false)?;
         }

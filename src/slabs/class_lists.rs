@@ -14,6 +14,8 @@ pub(crate) struct ClassLists {
     pub(super) least_empty: Cell<usize>,
     /// The places of the magazine, of which it may use a part.
     pub(super) places: Cell<Option<Places>>,
+    /// How many of the slots in the magazine are marked.
+    pub(super) marked: Cell<u32>,
     /// Whether the magazine ran empty since it was last full.
     pub(super) has_missed: Cell<bool>,
     /// Slabs of the class, listed or not.
@@ -28,6 +30,7 @@ impl ClassLists {
             empty: Cell::new(0),
             least_empty: Cell::new(0),
             places: Cell::new(None),
+            marked: Cell::new(0),
             has_missed: Cell::new(false),
             count: Cell::new(0),
         }

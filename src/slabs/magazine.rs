@@ -5,11 +5,12 @@
 //!
 //! The fast paths know where malloc and free have to stop, the `floor` and the `ceiling`. The slow ways know the array
 //! ([`Stack`]): it begins at the bottom, where the floor lies as a rule, and may reach beyond the ceiling. A magazine
-//! whose floor lies above all places is *armed*: malloc takes its slow way although there are slots.
+//! whose floor lies above all places is *armed*: malloc takes its slow way although there are slots. And it does so for
+//! each slot that is [marked](super::marks), since the floor lies above the newest of these.
 //!
 //! Invariants: **I1** `bottom <= top <= ceiling`, all into one array of [`Places`] that stays for ever (or all null),
 //! and `bottom <= floor`; **I2** the places below `top` hold slots, each of them one that was pushed and has not been
-//! taken out.
+//! taken out; **I3** `marked` of these are marked, and none of them lies above the floor.
 #![allow(unsafe_code, reason = "a stack of plain pointers: this is the fast path")]
 
 use core::hint::assert_unchecked;
@@ -122,27 +123,16 @@ impl Magazine {
         if top <= self.floor.load(Ordering::Relaxed) {
             return None;
         }
-        // SAFETY: `top` is above the floor, so above the bottom.
-        let address = unsafe { self.hand_out_below(top) };
-        // SAFETY: no slot lies at 0. Said here, or callers who know that a block is not null test it all the same.
-        unsafe { assert_unchecked(address != 0) };
-        Some(address)
-    }
-
-    /// Takes the slot below `top`, which is where that is, and hands it out.
-    ///
-    /// # Safety
-    ///
-    /// It is above the bottom.
-    #[inline]
-    unsafe fn hand_out_below(&self, top: *const Cell<Place>) -> usize {
-        // SAFETY: by the caller's contract the place below is one of the array's (I1).
+        // SAFETY: `top` is above the floor, so above the bottom, and the place below is one of the array's (I1).
         let newest = unsafe { top.sub(1) };
         self.top.set(newest);
         // SAFETY: the place is one of the array's (I1).
         let place = unsafe { &*newest }.get();
         // SAFETY: it was below `top`, so it held a slot (I2), and does not any more.
-        unsafe { place.take_out() }.hand_out()
+        let address = unsafe { place.take_out() }.hand_out();
+        // SAFETY: no slot lies at 0. Said here, or callers who know that a block is not null test it all the same.
+        unsafe { assert_unchecked(address != 0) };
+        Some(address)
     }
 
     /// The [`magic`](super::class::Shape::magic) of its class.
@@ -212,12 +202,17 @@ impl Raised {
 pub(super) struct Stack<'heap> {
     magazine: &'heap Magazine,
     array: &'heap Cell<Option<Places>>,
+    marked: &'heap Cell<u32>,
 }
 
 impl<'heap> Stack<'heap> {
-    /// That magazine with this array.
-    pub(super) const fn new(magazine: &'heap Magazine, array: &'heap Cell<Option<Places>>) -> Self {
-        Self { magazine, array }
+    /// That magazine with what else there is of its class.
+    pub(super) const fn new(
+        magazine: &'heap Magazine,
+        array: &'heap Cell<Option<Places>>,
+        marked: &'heap Cell<u32>,
+    ) -> Self {
+        Self { magazine, array, marked }
     }
 
     /// All places, those that hold slots first.
@@ -233,18 +228,6 @@ impl<'heap> Stack<'heap> {
     /// Places between the bottom and `end`.
     fn below(self, end: *const Cell<Place>) -> usize {
         (end.addr() - self.above(0).addr()) / size_of::<Place>()
-    }
-
-    /// Lets malloc find what the magazine holds, where it was armed.
-    pub(super) fn disarm(self) {
-        self.magazine.floor.store(self.above(0).cast_mut(), Ordering::Relaxed);
-    }
-
-    /// Takes the newest slot, be the magazine armed or not, and hands it out: its address.
-    pub(super) fn hand_out(self) -> Option<usize> {
-        let top = self.magazine.top.get();
-        // SAFETY: there is a slot, so `top` is above the bottom.
-        (self.len() > 0).then(|| unsafe { self.magazine.hand_out_below(top) })
     }
 
     fn set_len(self, len: usize) {
@@ -292,6 +275,7 @@ impl<'heap> Stack<'heap> {
         self.magazine.ceiling.set(ends.end);
         fence(Ordering::Release);
         self.set_len(len);
+        self.hide();
     }
 
     /// Makes room for `count` slots on top, for which there are places. The caller puts as many there at once.
@@ -326,12 +310,20 @@ impl<'heap> Stack<'heap> {
         let count = count.min(len);
         for place in places.iter().take(count) {
             // SAFETY: it lies below `top`, so there is a slot (I2), and others are moved over it below.
-            take(unsafe { place.get().take_out() });
+            let slot = unsafe { place.get().take_out() };
+            // Marks end at home.
+            if self.marked.get() > 0 && slot.is_marked() {
+                self.marked.update(|marked| marked - 1);
+                take(slot.marked(false));
+            } else {
+                take(slot);
+            }
         }
         for (to, from) in places.iter().zip(places.iter().take(len).skip(count)) {
             to.set(from.get());
         }
         self.set_len(len - count);
+        self.hide();
     }
 
     /// Marks the slots it holds, or unmarks them.
@@ -353,8 +345,11 @@ impl<'heap> Stack<'heap> {
         self.magazine.floor.store(ptr::null_mut(), Ordering::Relaxed);
         self.magazine.ceiling.set(ptr::null());
         self.array.set(None);
+        self.marked.set(0);
     }
 }
+
+mod hidden;
 
 #[cfg(test)]
 mod tests {
@@ -373,8 +368,8 @@ mod tests {
 
     #[test]
     fn a_shuffle_loses_nothing_and_keeps_no_order() {
-        let (magazine, array) = (Magazine::empty(), Cell::new(None));
-        let stack = Stack::new(&magazine, &array);
+        let (magazine, array, marked) = (Magazine::empty(), Cell::new(None), Cell::new(0));
+        let stack = Stack::new(&magazine, &array, &marked);
         stack.shuffle();
         stack.move_to(places(1000));
         assert!((1..=1000).all(|number| magazine.push(slot(number)).is_ok()));
@@ -387,8 +382,8 @@ mod tests {
 
     #[test]
     fn the_newest_goes_first_and_the_oldest_home() {
-        let (magazine, array) = (Magazine::empty(), Cell::new(None));
-        let stack = Stack::new(&magazine, &array);
+        let (magazine, array, marked) = (Magazine::empty(), Cell::new(None), Cell::new(0));
+        let stack = Stack::new(&magazine, &array, &marked);
         assert_eq!((magazine.hand_out(), stack.len(), stack.capacity()), (None, 0, 0));
         assert!(magazine.push(slot(8)).is_err());
         stack.move_to(places(4));

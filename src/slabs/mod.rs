@@ -7,10 +7,11 @@
 //! noted; [`slab`] the slots and their states; [`entry`] what a free knows of a slab; [`magazine`] a stack of free
 //! slots; [`outbox`] where those of others wait; [`place_runs`], [`heap_cards`] and [`descriptors`] what waits for a
 //! heap; [`class_lists`] a heap's slabs of a class; [`budget`] how much it may keep; [`slab_map`] from an address to
-//! its slab; [`view`] a thread's own of that; [`depot`] what all heaps draw on; [`thread_heap`] what one thread has;
-//! [`places`], [`slab_lists`] and [`large`] what it keeps; [`send_home`] free's slow ways; [`periods`] what is looked
-//! at now and then; [`retired`] heaps whose threads have ended; [`vacant`] those of which nothing is left; [`vanished`]
-//! those whose threads a child has not; [`refill`] malloc's slow way; [`check`] the laws.
+//! its slab; [`view`] a thread's own of that; [`depot`] what all heaps draw on; [`marks`] which slots a profile
+//! samples; [`thread_heap`] what one thread has; [`places`], [`slab_lists`], [`large`], [`marking`] and `begin_marks`
+//! what it keeps; [`send_home`] free's slow ways; [`periods`] what is looked at now and then; [`retired`] heaps whose
+//! threads have ended; [`vacant`] those of which nothing is left; [`vanished`] those whose threads a child has not;
+//! [`refill`] malloc's slow way; [`check`] the laws.
 //!
 //! Which heap is the calling thread's, and whether settings concern every call, is decided above, in
 //! [`process`](crate::process). Descriptors, thread heaps and places are made once and never unmapped, so they are
@@ -21,7 +22,7 @@ pub(crate) mod class;
 mod followed;
 #[cfg(all(test, mems_loom))]
 mod modelled;
-mod sync;
+pub(crate) mod sync;
 pub(crate) mod names;
 pub(crate) mod slot;
 mod raced;
@@ -41,10 +42,14 @@ pub(crate) mod rounds;
 pub(crate) mod slab_map;
 pub(crate) mod view;
 pub(crate) mod depot;
+mod marks;
 pub(crate) mod thread_heap;
 mod places;
 mod slab_lists;
 mod large;
+mod marking;
+#[cfg(feature = "profile")]
+mod begin_marks;
 mod send_home;
 mod vacant;
 pub(crate) mod retired;

@@ -46,12 +46,36 @@ impl ThreadHeap {
         if class.is_large() {
             return self.overflow_large(class, slot);
         }
-        if let Err(slot) = magazine.push(slot) {
+        let is_marked = slot.is_marked();
+        let left = magazine.push(slot).or_else(|slot| {
             self.send_home(class, stack.capacity().div_ceil(2));
+            magazine.push(slot)
+        });
+        self.settle(class, left, is_marked);
+    }
+
+    /// Does what is left to do with a slot for which there was to be a place.
+    fn settle(&'static self, class: Class, left: Result<(), FreeSlot>, is_marked: bool) {
+        match left {
+            Ok(()) if is_marked => self.stack(class).count_newest_marked(),
+            Ok(()) => {}
             // Where there is no memory for any places, it goes home, too.
-            if let Err(slot) = magazine.push(slot) {
-                self.put_one(slot);
-            }
+            Err(slot) => self.put_one(slot.marked(false)),
+        }
+    }
+
+    /// Takes in a slot that was freed as one that the profile knows, of another heap's slab or an own one. In a
+    /// magazine the next block there is sampled as well if it `is_marked`.
+    pub(crate) fn take_in_sampled(&'static self, slot: SentSlot, is_marked: bool) {
+        let (class, address) = (slot.slab().class(), slot.address());
+        if slot.slab().key() != self.key(class) {
+            return self.post(class, slot);
+        }
+        let Some(slot) = slot.come_home() else { return stop_raced(address) };
+        match self.push(class, slot.marked(is_marked)) {
+            Ok(()) if is_marked => self.stack(class).count_newest_marked(),
+            Ok(()) => {}
+            Err(slot) => self.overflow(class, slot),
         }
     }
 
@@ -89,8 +113,7 @@ impl ThreadHeap {
             self.send_home(class, stack.capacity().div_ceil(2));
             self.count_large();
         }
-        if let Err(slot) = self.push(class, slot) {
-            self.put_one(slot);
-        }
+        let is_marked = slot.is_marked();
+        self.settle(class, self.push(class, slot), is_marked);
     }
 }

@@ -52,5 +52,6 @@ impl ThreadHeap {
         self.note_live();
         self.shrink_magazines();
         self.end_unused_slabs();
+        self.draw_waiting_anew();
     }
 }

@@ -20,7 +20,14 @@ static LATE: AtomicUsize = AtomicUsize::new(0);
 /// Holds a block on behalf of a realloc, as the thread of `heap` does for one of another heap's.
 fn hold(heap: Heap, address: usize) -> Option<BusySlot> {
     let slab = slab_of(heap, address);
-    slab.hold(address, slab.class()).ok()
+    let class = slab.class();
+    slab.hold(address, class).or_else(|_| slab.hold_sampled(address, class)).ok()
+}
+
+/// Makes a block one that a profile knows, as its owner does when a profile begins.
+fn begin_to_sample(heap: Heap, address: usize) -> bool {
+    let slab = slab_of(heap, address);
+    slab.slot_index(address).is_some_and(|index| slab.change_sampled(index, true))
 }
 
 /// Reallocs a block of another heap's: whether it was accepted.
@@ -35,11 +42,21 @@ fn move_and_deliver(heap: Heap, address: usize) -> bool {
 /// accepted; in the end it is looked whether all but one are recognised. Returns in how many interleavings one was
 /// recognised only when the slot came home.
 fn race(owner_does: fn(Heap, usize) -> bool, others_do: [fn(Heap, usize) -> bool; 2]) -> usize {
+    race_of(|_, _| true, owner_does, others_do)
+}
+
+/// The same with a block that is made ready first.
+fn race_of(
+    ready: fn(Heap, usize) -> bool,
+    owner_does: fn(Heap, usize) -> bool,
+    others_do: [fn(Heap, usize) -> bool; 2],
+) -> usize {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     LATE.store(0, Ordering::Relaxed);
     explore(move |depot| {
         raced::count();
         let (owner, blocks) = heap_with::<1>(depot);
+        assert!(ready(owner, blocks[0]));
         let others = [(); 2].map(|()| heap_with::<0>(depot).0);
         let followed = show(&[owner, others[0], others[1]], &blocks);
         let threads = [0, 1].map(|index| {
@@ -99,6 +116,34 @@ fn of_the_owners_realloc_and_anothers_one_is_recognised() {
 #[test]
 fn of_two_reallocs_one_is_recognised() {
     assert_eq!(race(nothing, [move_and_deliver, move_and_deliver]), 0, "at the call");
+}
+
+#[test]
+fn of_two_frees_of_a_sampled_block_one_is_recognised() {
+    assert_eq!(race_of(begin_to_sample, free, [free_and_deliver, nothing]), 0, "at the call");
+    assert_eq!(race_of(begin_to_sample, nothing, [free_and_deliver; 2]), 0, "at the call");
+}
+
+#[test]
+fn of_a_free_and_a_realloc_of_a_sampled_block_one_is_recognised() {
+    let late = race_of(begin_to_sample, free, [move_and_deliver, nothing]);
+    assert_eq!(late, 0, "at the call");
+}
+
+/// A profile begins while another thread frees the block: be it sampled by then or not, it is freed once.
+#[test]
+fn a_block_that_is_freed_while_a_profile_begins_comes_home() {
+    let not_a_free = |owner, address| {
+        begin_to_sample(owner, address);
+        false
+    };
+    assert_eq!(
+        race(
+            not_a_free,
+            [|heap, address| { (0..2).any(|_| free_and_deliver(heap, address)) }, nothing]
+        ),
+        0
+    );
 }
 
 /// The owner hands the slot out again at once, and looks for what came home. Whatever was accepted, no slot is live and

@@ -1,5 +1,5 @@
 //! Malloc's slow way: what a thread heap does when its magazine of a class is empty. (Or [`armed`](super::armed): then
-//! it does what is due, and hands out what the magazine holds.)
+//! it does what is due, and hands out what the magazine holds. Or the next slot is [marked](super::marks).)
 //!
 //! In this order: slots that were used before, of its own slabs or sent home by others; own slots that were never used;
 //! a slab of a thread that ended; a new slab. Slots of other heaps that wait in the outbox are no supply: one that was
@@ -8,18 +8,28 @@
 
 use super::class::Class;
 use super::slab::Slab;
+use super::slot::HandedOut;
 use super::thread_heap::ThreadHeap;
 use crate::base::fatal::debug_law;
 use crate::settings;
 
 impl ThreadHeap {
-    /// Hands out a slot although the magazine is empty, or armed: its address.
+    /// Hands out a slot although the magazine is empty, or armed, or the next one is to be sampled.
     #[cold]
     #[inline(never)]
-    pub(crate) fn refill(&'static self, class: Class) -> Option<usize> {
+    pub(crate) fn refill(&'static self, class: Class) -> Option<HandedOut> {
         debug_law!(!self.is_nobody(), "nobody's heap is never written");
         // Of a slot that was not handed out after all, or by a thread that vanished in a fork, nobody has asked.
         self.fresh_slot.set(0);
+        let marked = self.stack(class).hand_out_marked();
+        let slot = if marked.is_some() { marked } else { self.refill_or_armed(class) };
+        if class.is_large() {
+            self.count_large();
+        }
+        slot
+    }
+
+    fn refill_or_armed(&'static self, class: Class) -> Option<HandedOut> {
         if self.stack(class).len() > 0 {
             self.count_armed();
         }
@@ -29,11 +39,7 @@ impl ThreadHeap {
             self.list(class).has_missed.set(true);
             self.restock(class)?;
         }
-        let slot = self.stack(class).hand_out();
-        if class.is_large() {
-            self.count_large();
-        }
-        slot
+        self.stack(class).hand_out()
     }
 
     /// Puts slots into an empty magazine. Those that were used before come first, lowest addresses first, wherever they
@@ -91,6 +97,7 @@ impl ThreadHeap {
         if settings::random_slots() {
             stack.shuffle();
         }
+        self.mark_newest(class, count);
         if !slab.has_free() {
             self.unlist(slab);
         }

@@ -219,7 +219,7 @@ impl Slab {
 
     /// Whether slot `index`, which is not live and has this state byte, was handed out before.
     pub(crate) fn was_freed(&self, index: usize, state: u8) -> bool {
-        state != NEW && index < self.carved.load(Ordering::Relaxed) as usize
+        !slot::is_new(state) && index < self.carved.load(Ordering::Relaxed) as usize
     }
 
     /// Whether slot `index` is handed out.

@@ -11,7 +11,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::slot::{BUSY, FREE, LIVE, SENT};
+use super::slot::{BUSY, ENDING, FREE, LIVE, SAMPLED, SENT};
 
 /// What the owner is in the middle of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +21,8 @@ enum Owner {
     Frees,
     /// A realloc that has found the block live, and looks for another place.
     Moves,
+    /// A free of a sampled block, which it holds while the record ends.
+    Ends,
 }
 
 /// What another thread is in the middle of.
@@ -28,10 +30,13 @@ enum Owner {
 enum Works {
     #[default]
     No,
-    /// A realloc that holds the block.
-    Holds,
-    /// A free of a block of another slab, which had this descriptor before: it has claimed the slot, and puts it back.
-    PutsBack,
+    /// A realloc that holds the block, which was in this state.
+    Holds(u8),
+    /// A free of a sampled block, which it holds while the record ends.
+    Ends,
+    /// A free of a block of another slab, which had this descriptor before: it has claimed the slot, from the first
+    /// state to the second, and puts it back.
+    PutsBack(u8, u8),
 }
 
 /// Another thread.
@@ -85,7 +90,7 @@ impl State {
 
     /// Whether a stale free is halfway.
     fn puts_back(&self) -> bool {
-        self.others.iter().any(|other| other.works == Works::PutsBack)
+        self.others.iter().any(|other| matches!(other.works, Works::PutsBack(..)))
     }
 
     fn has_room(&self) -> bool {
@@ -128,6 +133,7 @@ impl State {
                 is_sent
             });
         }
+        self.sampled_steps(may);
         match self.owner {
             Owner::Idle => {
                 if self.owner_calls > 0 {
@@ -145,14 +151,16 @@ impl State {
                     }
                 }
                 if self.magazine > 0 && self.mallocs > 0 && self.has_room() {
-                    may("malloc", &|next| {
-                        assert!(!next.is_somebodys, "two owners: {next:?}");
-                        next.magazine -= 1;
-                        next.mallocs -= 1;
-                        next.is_somebodys = true;
-                        next.store(LIVE);
-                        true
-                    });
+                    for (name, state) in [("malloc", LIVE), ("a sampled malloc", SAMPLED)] {
+                        may(name, &|next| {
+                            assert!(!next.is_somebodys, "two owners: {next:?}");
+                            next.magazine -= 1;
+                            next.mallocs -= 1;
+                            next.is_somebodys = true;
+                            next.store(state);
+                            true
+                        });
+                    }
                 }
                 if self.home > 0 {
                     may("a refill", &|next| {
@@ -174,11 +182,45 @@ impl State {
                 true
             }),
             Owner::Frees => {}
+            Owner::Ends => {}
             Owner::Moves => may("the moved block is freed", &|next| {
                 next.owner = Owner::Frees;
                 next.give_back();
                 next.seen() == LIVE
             }),
+        }
+    }
+
+    /// What the owner does by compare-exchange, once its stores have arrived.
+    fn sampled_steps(&self, may: &mut impl FnMut(&'static str, &dyn Fn(&mut Self) -> bool)) {
+        if self.buffer[0].is_some() {
+            return;
+        }
+        if self.owner == Owner::Ends {
+            may("the owner's sampled block is free", &|next| {
+                next.owner = Owner::Idle;
+                next.magazine += 1;
+                core::mem::replace(&mut next.byte, FREE) == ENDING
+            });
+        }
+        if self.owner != Owner::Idle || self.owner_calls == 0 {
+            return;
+        }
+        if self.byte == SAMPLED {
+            may("the owner claims a sampled block", &|next| {
+                next.owner_calls -= 1;
+                next.owner = Owner::Ends;
+                next.byte = ENDING;
+                next.give_back();
+                true
+            });
+        }
+        if self.byte == LIVE || self.byte == SAMPLED {
+            may("a profile begins", &|next| {
+                next.owner_calls -= 1;
+                next.byte = if next.byte == LIVE { SAMPLED } else { LIVE };
+                true
+            });
         }
     }
 
@@ -189,7 +231,13 @@ impl State {
         may: &mut impl FnMut(&'static str, &dyn Fn(&mut Self) -> bool),
     ) {
         let Other { outbox, works, calls } = self.others[index];
-        if works == Works::Holds {
+        if works == Works::Ends {
+            may("another thread's sampled block is sent", &|next| {
+                next.others[index].works = Works::No;
+                next.others[index].outbox += 1;
+                core::mem::replace(&mut next.byte, SENT) == ENDING
+            });
+        } else if let Works::Holds(before) = works {
             may("another thread's realloc moves", &|next| {
                 next.others[index].works = Works::No;
                 next.others[index].outbox += 1;
@@ -198,34 +246,16 @@ impl State {
             });
             may("another thread's realloc finds no memory", &|next| {
                 next.others[index].works = Works::No;
-                core::mem::replace(&mut next.byte, LIVE) == BUSY
+                core::mem::replace(&mut next.byte, before) == BUSY
             });
-        } else if works == Works::PutsBack {
+        } else if let Works::PutsBack(before, claimed) = works {
             may("a stale free puts back", &|next| {
                 next.others[index].works = Works::No;
-                next.byte = if next.byte == SENT { LIVE } else { next.byte };
+                next.byte = if next.byte == claimed { before } else { next.byte };
                 true
             });
         } else if calls > 0 {
-            if self.byte == LIVE {
-                may("a stale free claims", &|next| {
-                    next.others[index].calls -= 1;
-                    next.others[index].works = Works::PutsBack;
-                    next.byte = SENT;
-                    true
-                });
-            }
-            may("another thread frees", &|next| {
-                next.others[index].calls -= 1;
-                next.others[index].outbox += 1;
-                next.give_back();
-                core::mem::replace(&mut next.byte, SENT) == LIVE
-            });
-            may("another thread's realloc holds", &|next| {
-                next.others[index].calls -= 1;
-                next.others[index].works = Works::Holds;
-                core::mem::replace(&mut next.byte, BUSY) == LIVE
-            });
+            self.other_claims(index, may);
         }
         if outbox > 0 && works == Works::No {
             may("an outbox is delivered", &|next| {
@@ -244,6 +274,41 @@ impl State {
                 });
             }
         }
+    }
+
+    /// How another thread begins a call.
+    fn other_claims(
+        &self,
+        index: usize,
+        may: &mut impl FnMut(&'static str, &dyn Fn(&mut Self) -> bool),
+    ) {
+        let before = self.byte;
+        if before == LIVE || before == SAMPLED {
+            let claimed = if before == LIVE { SENT } else { ENDING };
+            may("a stale free claims", &|next| {
+                next.others[index].calls -= 1;
+                next.others[index].works = Works::PutsBack(before, claimed);
+                next.byte = claimed;
+                true
+            });
+        }
+        may("another thread frees", &|next| {
+            next.others[index].calls -= 1;
+            next.give_back();
+            if before == SAMPLED {
+                next.others[index].works = Works::Ends;
+                next.byte = ENDING;
+                return true;
+            }
+            next.others[index].outbox += 1;
+            core::mem::replace(&mut next.byte, SENT) == LIVE
+        });
+        may("another thread's realloc holds", &|next| {
+            next.others[index].calls -= 1;
+            next.others[index].works = Works::Holds(before);
+            next.byte = BUSY;
+            before == LIVE || before == SAMPLED
+        });
     }
 
     /// How often the slot is free in the child, if a thread forks that is in the middle of nothing: see

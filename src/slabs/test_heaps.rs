@@ -6,7 +6,8 @@
 use super::class::Class;
 use super::depot::Depot;
 use super::slab::Slab;
-use super::slot::LiveSlot;
+use super::slab::claim::EndingSlot;
+use super::slot::{LiveSlot, Refused, SAMPLED};
 use super::thread_heap::ThreadHeap;
 
 /// Does `action` with a depot that reserves `reservation` bytes of addresses, and ends the depot.
@@ -30,7 +31,7 @@ pub(super) unsafe fn with_depot<R>(
 
 /// Hands out a block to a thread with this heap: its start.
 pub(super) fn allocate(heap: &'static ThreadHeap, class: Class) -> Option<usize> {
-    heap.hand_out(class).or_else(|| heap.refill(class))
+    heap.hand_out(class).or_else(|| heap.refill(class).map(|slot| slot.address(|_| ())))
 }
 
 /// The live slot of an own slab that starts at an address, found as a thread with this heap finds it.
@@ -43,9 +44,30 @@ pub(super) fn free(heap: &'static ThreadHeap, address: usize) -> bool {
     let Some(slab) = heap.depot().map.find(address) else { return false };
     let class = slab.class();
     if slab.key() != heap.key(class) {
-        return slab.send(address, class).map(|slot| heap.take_in(slot)).is_ok();
+        return match slab.send(address, class) {
+            Ok(slot) => {
+                heap.take_in(slot);
+                true
+            }
+            Err(Refused::NotLive(SAMPLED)) => free_sampled(heap, address),
+            Err(_) => false,
+        };
     }
-    own_slot(heap, address).map(|slot| heap.take_in_own(class, slot.free())).is_some()
+    match own_slot(heap, address) {
+        Some(slot) => {
+            heap.take_in_own(class, slot.free());
+            true
+        }
+        None => free_sampled(heap, address),
+    }
+}
+
+/// Takes a block back that a profile knows. Whether there was one.
+fn free_sampled(heap: &'static ThreadHeap, address: usize) -> bool {
+    let slab = slab_of(heap, address);
+    let ending = slab.end_sampled(address, slab.class());
+    let sent = ending.ok().and_then(EndingSlot::send);
+    sent.map(|slot| heap.take_in_sampled(slot, true)).is_some()
 }
 
 /// The slab of a block.

@@ -231,10 +231,10 @@ fn a_stale_free_leaves_a_slot_of_a_moved_slab_alone() {
     );
     assert_eq!(slab.welcome(0, 1 << 7), 1 << 7);
     slab.end();
-    assert_eq!(slab.claim_state(NOWHERE, class, state, SENT), Err(Refused::NotLive(FREE)));
+    assert_eq!(slab.claim_state(NOWHERE, class, state, [LIVE, SENT]), Err(Refused::NotLive(FREE)));
     slab.begin(NOWHERE + SLAB_GRANULE, slab.class(), owner.name());
     state.store(LIVE, Ordering::Relaxed);
-    assert_eq!(slab.claim_state(NOWHERE, class, state, SENT), Err(Refused::Moved));
+    assert_eq!(slab.claim_state(NOWHERE, class, state, [LIVE, SENT]), Err(Refused::Moved));
     assert!(slab.is_live(7), "the block is another one, and stays");
     assert_eq!((send(address), slab.is_live(7)), (Err(Refused::NoSlot), true));
     let other = class_of(200);

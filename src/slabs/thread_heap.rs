@@ -25,6 +25,7 @@ use super::depot::{DEPOT, Depot};
 use super::handover::NoticeList;
 use super::heap_cards::HeapCard;
 use super::magazine::{Magazine, Stack};
+use super::marks::Marks;
 use super::names::HeapName;
 use super::notes::Notes;
 use super::outbox::Outbox;
@@ -90,6 +91,8 @@ pub(crate) struct ThreadHeap {
     /// Its neighbours among those.
     pub(super) next_retired: Cell<Option<&'static ThreadHeap>>,
     pub(super) prev_retired: Cell<Option<&'static ThreadHeap>>,
+    /// Which slots a profile samples.
+    pub(crate) marks: Marks,
     /// What it notes while it serves a region.
     pub(crate) notes: Notes,
     /// The heap that its thread used before the region.
@@ -150,6 +153,7 @@ impl ThreadHeap {
             was_empty: Cell::new(false),
             next_retired: Cell::new(None),
             prev_retired: Cell::new(None),
+            marks: Marks::new(),
             notes: Notes::off(),
             outer: Cell::new(None),
             inner: Cell::new(None),
@@ -301,7 +305,8 @@ impl ThreadHeap {
 
     /// The magazine of a class with its array.
     pub(super) fn stack(&self, class: Class) -> Stack<'_> {
-        Stack::new(self.magazine(class), &self.list(class).places)
+        let lists = self.list(class);
+        Stack::new(self.magazine(class), &lists.places, &lists.marked)
     }
 
     /// Looks at the slab map, which may have grown.

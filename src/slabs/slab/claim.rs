@@ -2,7 +2,7 @@
 //! frees find the state byte through the [`entry`](super::super::entry) of the slab map.
 
 use super::super::class::Class;
-use super::super::slot::{self, BUSY, FREE, FreeSlot, LIVE, Refused, SENT};
+use super::super::slot::{self, BUSY, ENDING, FREE, FreeSlot, LIVE, Refused, SAMPLED, SENT};
 use super::super::sync::{AtomicU8, Ordering};
 use super::{Slab, WORD_SLOTS};
 use crate::base::counted::{Counted, count};
@@ -12,12 +12,49 @@ impl Slab {
     /// ask.
     #[inline]
     pub(crate) fn send(&'static self, address: usize, class: Class) -> Result<SentSlot, Refused> {
-        self.claim(address, class, SENT).map(|_| SentSlot { address, slab: self })
+        self.claim(address, class, LIVE, SENT).map(|_| SentSlot { address, slab: self })
     }
 
     /// Claims the slot that starts at `address` for a realloc, if that is one of `class` and live. Any thread may ask.
     pub(crate) fn hold(&'static self, address: usize, class: Class) -> Result<BusySlot, Refused> {
-        self.claim(address, class, BUSY).map(|state| BusySlot { address, state, slab: self })
+        self.hold_from(address, class, LIVE)
+    }
+
+    /// Frees the slot that starts at `address`, if that is one of `class` that the profile knows: its record has to
+    /// end, and then it goes home. Any thread may ask.
+    pub(crate) fn end_sampled(
+        &'static self,
+        address: usize,
+        class: Class,
+    ) -> Result<EndingSlot, Refused> {
+        let state = self.claim(address, class, SAMPLED, ENDING)?;
+        Ok(EndingSlot { address, state, slab: self })
+    }
+
+    /// Claims a block that the profile knows for a realloc.
+    pub(crate) fn hold_sampled(
+        &'static self,
+        address: usize,
+        class: Class,
+    ) -> Result<BusySlot, Refused> {
+        self.hold_from(address, class, SAMPLED)
+    }
+
+    fn hold_from(
+        &'static self,
+        address: usize,
+        class: Class,
+        before: u8,
+    ) -> Result<BusySlot, Refused> {
+        let state = self.claim(address, class, before, BUSY)?;
+        Ok(BusySlot { address, state, slab: self, is_sampled: before == SAMPLED })
+    }
+
+    /// Makes slot `index` of an own slab, which is live, one that the profile knows, or the other way round. Whether
+    /// nobody else has claimed it. Only the owner may ask.
+    #[cfg(feature = "profile")]
+    pub(in crate::slabs) fn change_sampled(&self, index: usize, is_sampled: bool) -> bool {
+        self.state(index).is_some_and(|state| slot::change_sampled(state, is_sampled))
     }
 
     #[inline]
@@ -25,16 +62,17 @@ impl Slab {
         &self,
         address: usize,
         class: Class,
+        before: u8,
         claimed: u8,
     ) -> Result<&'static AtomicU8, Refused> {
         let start = self.start();
         let state = self.slot_index_from(start, address).and_then(|index| self.states().get(index));
         let state = state.ok_or(Refused::NoSlot)?;
-        self.claim_state(start, class, state, claimed).map(|()| state)
+        self.claim_state(start, class, state, [before, claimed]).map(|()| state)
     }
 
-    /// Claims a slot through its state byte, if it is live and the slab starts at `start`, as it did when the byte was
-    /// found, and is of `class`.
+    /// Claims a slot through its state byte, from one state to the other, if the slab starts at `start`, as it did when
+    /// the byte was found, and is of `class`.
     ///
     /// The slab may be another thread's, so unless the slot is live it may end, and its descriptor serve another run,
     /// after the byte was found: then the byte is that of a slot elsewhere, to which it is left.
@@ -44,14 +82,14 @@ impl Slab {
         start: usize,
         class: Class,
         state: &AtomicU8,
-        claimed: u8,
+        [before, claimed]: [u8; 2],
     ) -> Result<(), Refused> {
-        slot::claim(state, claimed)?;
+        slot::claim(state, before, claimed)?;
         if self.start() == start && self.class() == class {
             return Ok(());
         }
         // Should the owner have freed it meanwhile, it stays as it is.
-        slot::end_claim(state, claimed, LIVE);
+        slot::end_claim(state, claimed, before);
         Err(Refused::Moved)
     }
 
@@ -118,6 +156,23 @@ impl SentSlot {
     }
 }
 
+/// A block that was freed, and whose record ends.
+#[derive(Debug)]
+#[must_use = "a slot that is dropped here is lost"]
+pub(crate) struct EndingSlot {
+    address: usize,
+    state: &'static AtomicU8,
+    slab: &'static Slab,
+}
+
+impl EndingSlot {
+    /// Sends it home. `None` if somebody has freed it meanwhile.
+    pub(crate) fn send(self) -> Option<SentSlot> {
+        let is_sent = slot::end_claim(self.state, ENDING, SENT);
+        is_sent.then_some(SentSlot { address: self.address, slab: self.slab })
+    }
+}
+
 /// A block on which a realloc works: nobody else can free it.
 #[derive(Debug)]
 #[must_use = "a block that is dropped here stays claimed for ever"]
@@ -125,12 +180,14 @@ pub(crate) struct BusySlot {
     address: usize,
     state: &'static AtomicU8,
     slab: &'static Slab,
+    /// Whether the profile knows it.
+    pub(crate) is_sampled: bool,
 }
 
 impl BusySlot {
     /// Makes it live again. Whether nobody has freed it meanwhile.
     pub(crate) fn keep(self) -> bool {
-        slot::end_claim(self.state, BUSY, LIVE)
+        slot::end_claim(self.state, BUSY, if self.is_sampled { SAMPLED } else { LIVE })
     }
 
     /// Frees it, on behalf of another thread than the slab's owner, or of that. `None` if somebody has freed it

@@ -47,6 +47,9 @@ impl Slab {
     /// Puts slot `index` into the free words, be it sent or free.
     pub(crate) fn put_found(&self, index: usize) {
         let (word, bit) = (index / WORD_SLOTS, 1 << (index % WORD_SLOTS));
+        if let Some(state) = self.state(index).filter(|_| slot::is_marked(self.state_now(index))) {
+            slot::set_marked(state, false);
+        }
         self.welcome(word, bit);
         self.put(word, bit);
     }

@@ -1,0 +1,206 @@
+//! What the calls tell the `profile`: nothing but on slow ways, and nothing where the feature is off.
+//!
+//! A block is noted before its state says so, and its record ends before its state says that: in between the slot is
+//! held by the thread that hands it out or frees it.
+
+#[cfg(not(feature = "profile"))]
+pub(super) use off::*;
+#[cfg(feature = "profile")]
+pub(super) use on::*;
+
+use crate::heap::block_size;
+use crate::slabs::class::Class;
+
+/// A block, as far as it matters how likely it is in the profile.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) address: usize,
+    /// Bytes that it has.
+    pub(super) bytes: usize,
+    /// Whether it is a block of the free list.
+    pub(super) is_run: bool,
+}
+
+impl Place {
+    /// A slot of this class.
+    pub(super) fn of_slot(address: usize, class: Class) -> Self {
+        Self { address, bytes: class.shape().slot_bytes, is_run: false }
+    }
+
+    /// A block of the free list for a request of this many bytes.
+    pub(super) fn of_run(address: usize, size: usize) -> Self {
+        Self { address, bytes: block_size(size).unwrap_or(size), is_run: true }
+    }
+}
+
+#[cfg(feature = "profile")]
+mod on {
+    use super::Place;
+    use crate::base::random::Random;
+    use crate::profile::profiler::{Ended, Extent, PROFILER};
+    use crate::slabs::depot::DEPOT;
+    use crate::slabs::slot::SAMPLED;
+    use crate::slabs::thread_heap::ThreadHeap;
+
+    impl From<Place> for Extent {
+        fn from(place: Place) -> Self {
+            let Place { address, bytes, is_run } = place;
+            Self { address, block_bytes: bytes, is_run }
+        }
+    }
+
+    /// Begins a profile with the first call of all, if settings want one: of this mean distance in bytes, or 0.
+    pub(in crate::process) fn begin(mean: usize) {
+        if mean > 0 {
+            PROFILER.start(mean, Random::seeded().next());
+        }
+    }
+
+    /// Whether blocks are sampled.
+    #[inline]
+    pub(in crate::process) fn is_on() -> bool {
+        PROFILER.mean() > 0
+    }
+
+    /// Lets a heap hear of a profile that has begun or ended. Its thread is inside of it.
+    #[inline]
+    pub(in crate::process) fn draw_if_due(heap: &'static ThreadHeap) {
+        if PROFILER.is_new_to(heap) {
+            PROFILER.begin(heap);
+        }
+    }
+
+    /// Retires a heap whose thread, or region, ends.
+    pub(in crate::process) fn retire(heap: &'static ThreadHeap) {
+        draw_if_due(heap);
+        DEPOT.retire_heap(heap);
+        // Who begins a profile looks at all retired heaps once, which may have been before this one was.
+        if PROFILER.is_new_to(heap) {
+            draw_in_retired();
+        }
+    }
+
+    /// Lets the heaps of threads that ended hear of a profile.
+    pub(in crate::process) fn draw_in_retired() {
+        DEPOT.with_each_retired(draw_if_due);
+    }
+
+    /// Notes a block that is about to be handed out.
+    pub(in crate::process) fn sample(heap: &ThreadHeap, place: Place, requested: usize) {
+        PROFILER.sample(heap, place.into(), requested);
+    }
+
+    /// Ends what is noted of a sampled block that is being freed. Whether the next one in its slot is sampled.
+    pub(in crate::process) fn end(address: usize) -> bool {
+        PROFILER.end(address)
+    }
+
+    /// Ends what is noted of a block of the free list.
+    pub(in crate::process) fn end_run(address: usize) -> Option<Ended> {
+        PROFILER.end_run(address)
+    }
+
+    /// Notes that again, as its free was refused.
+    pub(in crate::process) fn put_back(ended: Option<Ended>) {
+        ended.into_iter().for_each(|ended| PROFILER.put_back(ended));
+    }
+
+    /// Notes the size of a block that got another one where it is.
+    pub(in crate::process) fn resize(place: Place, requested: usize) {
+        PROFILER.resize(place.address, requested, place.bytes);
+    }
+
+    /// Decides whether a block is sampled that got another class where it is.
+    pub(in crate::process) fn reclass(
+        heap: &ThreadHeap,
+        places: [Place; 2],
+        requested: usize,
+        was_sampled: bool,
+    ) -> bool {
+        PROFILER.reclass(heap, places.map(Into::into), requested, was_sampled)
+    }
+
+    /// Notes that the bytes of a sampled block have moved from one address to another.
+    pub(in crate::process) fn follow(from: usize, to: usize) {
+        PROFILER.follow(from, to);
+    }
+
+    /// Takes the locks for the time of a fork.
+    pub(in crate::process) fn hold_for_fork(is_interrupted: bool) {
+        PROFILER.hold_for_fork(is_interrupted);
+    }
+
+    /// Gives them back.
+    pub(in crate::process) fn release_after_fork(is_child: bool) {
+        PROFILER.release_after_fork(is_child);
+    }
+
+    /// Whether the calling thread holds one of them.
+    pub(in crate::process) fn is_mine() -> bool {
+        PROFILER.is_mine()
+    }
+
+    /// In the child of a fork: ends the records of blocks that vanished threads were about to hand out.
+    pub(in crate::process) fn keep_live() {
+        PROFILER.keep_live(|address| match DEPOT.map.find_slot(address) {
+            Some((slab, index)) => slab.state_now(index) == SAMPLED,
+            None => DEPOT.heap.validate_address(address, None).is_ok(),
+        });
+    }
+}
+
+#[cfg(not(feature = "profile"))]
+mod off {
+    use super::Place;
+    use crate::slabs::thread_heap::ThreadHeap;
+
+    pub(in crate::process) const fn begin(_: usize) {}
+
+    pub(in crate::process) const fn is_on() -> bool {
+        false
+    }
+
+    pub(in crate::process) const fn draw_if_due(_: &'static ThreadHeap) {}
+
+    #[cfg(feature = "std")]
+    pub(in crate::process) fn retire(heap: &'static ThreadHeap) {
+        crate::slabs::depot::DEPOT.retire_heap(heap);
+    }
+
+    pub(in crate::process) const fn sample(_: &ThreadHeap, place: Place, _: usize) {
+        let _unread = (place.address, place.bytes, place.is_run);
+    }
+
+    pub(in crate::process) const fn end(_: usize) -> bool {
+        false
+    }
+
+    pub(in crate::process) const fn end_run(_: usize) -> Option<()> {
+        None
+    }
+
+    pub(in crate::process) const fn put_back(_: Option<()>) {}
+
+    pub(in crate::process) const fn resize(_: Place, _: usize) {}
+
+    pub(in crate::process) const fn reclass(
+        _: &ThreadHeap,
+        _: [Place; 2],
+        _: usize,
+        was_sampled: bool,
+    ) -> bool {
+        was_sampled
+    }
+
+    pub(in crate::process) const fn follow(_: usize, _: usize) {}
+
+    pub(in crate::process) const fn hold_for_fork(_: bool) {}
+
+    pub(in crate::process) const fn release_after_fork(_: bool) {}
+
+    pub(in crate::process) const fn is_mine() -> bool {
+        false
+    }
+
+    pub(in crate::process) const fn keep_live() {}
+}

@@ -1,0 +1,101 @@
+//! Where the stack on which the calling thread runs ends: read from `/proc/self/maps`, once a thread as a rule.
+//!
+//! libc could say it for threads that libc has made, but reads a file with its own buffers to answer for the first
+//! thread, and so allocates. Here nothing is allocated, and a stack that a program has made for itself is found, too.
+
+use core::ops::Range;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+/// Bytes that are read at a time.
+const BUFFER_BYTES: usize = 2048;
+
+/// The mapping that has an address, `None` where nobody can say.
+pub(super) fn mapping_with(address: usize) -> Option<Range<usize>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open("/proc/self/maps", flags, Mode::empty()).ok()?;
+    let mut lines = Lines::new();
+    let mut buffer = [0; BUFFER_BYTES];
+    loop {
+        let len = match rustix::io::read(&file, &mut buffer) {
+            Ok(0) => return None,
+            Ok(len) => len,
+            Err(Errno::INTR) => continue,
+            Err(_) => return None,
+        };
+        let found = buffer
+            .iter()
+            .take(len)
+            .find_map(|byte| lines.take(*byte).filter(|range| range.contains(&address)));
+        if found.is_some() {
+            return found;
+        }
+    }
+}
+
+/// Whether a mapping has the stack that libc or the kernel has made for the calling thread: there also lies what libc
+/// keeps of the thread, or what the kernel has handed to the program.
+#[expect(unsafe_code, reason = "asks libc")]
+pub(super) fn is_threads_own(range: &Range<usize>) -> bool {
+    // SAFETY: pthread_self(3) has no preconditions.
+    let thread = unsafe { libc::pthread_self() };
+    // SAFETY: nor has getauxval(3).
+    let random = unsafe { libc::getauxval(libc::AT_RANDOM) };
+    [thread, random]
+        .iter()
+        .any(|address| usize::try_from(*address).is_ok_and(|it| range.contains(&it)))
+}
+
+/// Lines that begin with two numbers: `start-end rights ...`.
+struct Lines {
+    numbers: [usize; 2],
+    /// Which number is being read, 2 behind them.
+    at: usize,
+}
+
+impl Lines {
+    const fn new() -> Self {
+        Self { numbers: [0; 2], at: 0 }
+    }
+
+    /// Takes the next byte. The range of a line, behind its second number.
+    fn take(&mut self, byte: u8) -> Option<Range<usize>> {
+        match (byte, self.at) {
+            (b'\n', _) => *self = Self::new(),
+            (b'-', 0) => self.at = 1,
+            (b' ', 1) => {
+                self.at = 2;
+                return Some(self.numbers[0]..self.numbers[1]);
+            }
+            (_, 0 | 1) => {
+                let digit = char::from(byte).to_digit(16)? as usize;
+                self.numbers[self.at] = self.numbers[self.at] << 4 | digit;
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stack_is_found_and_nothing_else() {
+        let local = 1;
+        let stack = mapping_with((&raw const local).addr()).expect("a stack");
+        assert!(stack.contains(&(&raw const local).addr()) && stack.start.is_multiple_of(4096));
+        assert!(is_threads_own(&stack));
+        let other = std::thread::spawn(move || {
+            let local = 1;
+            let other = mapping_with((&raw const local).addr()).expect("a stack");
+            assert!(other.start != stack.start && is_threads_own(&other));
+            assert!(!is_threads_own(&(stack.start..stack.start + 1)));
+        });
+        other.join().expect("it ends");
+        assert_eq!(mapping_with(1), None);
+        assert_eq!(mapping_with(usize::MAX), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! What samples say of all blocks: each stands for as many as its probability has it (Horvitz and Thompson 1952).
+
+use core::fmt;
+use core::ops::AddAssign;
+
+/// The standard deviations within which a value lies in 95 of 100 cases.
+const Z: f64 = 1.96;
+
+/// A sum over blocks, estimated from those that were sampled.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimate {
+    value: f64,
+    variance: f64,
+}
+
+impl Estimate {
+    /// Adds a block of this value, which is in the profile with this probability.
+    pub(super) fn add(&mut self, value: f64, chance: f64) {
+        let weighted = value / chance;
+        self.value += weighted;
+        self.variance += weighted * weighted * (1.0 - chance);
+    }
+
+    /// Adds what is known.
+    pub(super) fn add_exact(&mut self, value: f64) {
+        self.value += value;
+    }
+
+    /// The sum that is the most likely one. It is unbiased: the mean of many such is the truth.
+    #[must_use]
+    pub const fn value(&self) -> f64 {
+        self.value
+    }
+
+    /// Between which values the sum lies, with a probability of 95%: as if equal blocks had been counted whose sum
+    /// varies as much as this one does, by the score interval of Poisson's distribution.
+    #[must_use]
+    pub fn interval(&self) -> (f64, f64) {
+        if self.variance <= 0.0 {
+            return (self.value, self.value);
+        }
+        // What each of these stands for, and how many there are.
+        let unit = self.variance / self.value;
+        let count = self.value / unit;
+        let middle = count + Z * Z / 2.0;
+        let half = Z * libm::sqrt(count + Z * Z / 4.0);
+        ((middle - half).max(0.0) * unit, (middle + half) * unit)
+    }
+}
+
+/// Sums of blocks that have none in common.
+impl AddAssign for Estimate {
+    fn add_assign(&mut self, other: Self) {
+        self.value += other.value;
+        self.variance += other.variance;
+    }
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (low, high) = self.interval();
+        write!(f, "{:.0} ({low:.0} to {high:.0})", self.value)
+    }
+}
+
+/// The probability with which a block of this many bytes is sampled.
+pub(super) fn chance_of(block_bytes: usize, mean: usize) -> f64 {
+    -libm::expm1(-(block_bytes as f64) / mean as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_certain_has_no_interval_and_little_has_a_wide_one() {
+        let mut estimate = Estimate::default();
+        assert_eq!((estimate.value(), estimate.interval()), (0.0, (0.0, 0.0)));
+        estimate.add(100.0, 1.0);
+        estimate.add_exact(20.0);
+        assert_eq!((estimate.value(), estimate.interval()), (120.0, (120.0, 120.0)));
+        let mut estimate = Estimate::default();
+        (0..4).for_each(|_| estimate.add(1.0, 0.001));
+        let (low, high) = estimate.interval();
+        assert!((low - 1555.0).abs() < 10.0 && (high - 10286.0).abs() < 20.0, "{estimate}");
+    }
+}

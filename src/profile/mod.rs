@@ -1,0 +1,27 @@
+//! Who allocated what: what [`MemsAlloc::profile`](crate::MemsAlloc::profile) knows of the live blocks, by the stack
+//! that asked for them.
+//!
+//! Which blocks are sampled is decided below, by `slabs::marks`; here it is noted what is known of them. Nothing here
+//! allocates through the heap, and what is noted lies in mappings of its own. A sample costs a walk of the stack and
+//! two short locks; a block that is not sampled costs nothing.
+//!
+//! From the ground up: `objects` which library has an address, and `rules` how to find a function's caller, from the
+//! unwind tables of that; `bounds` where a thread's stack ends; `walk` the frames of a stack; `stacks` each one once;
+//! `records` the blocks; `estimate` what samples say of all; `profiler` the profile of the process heap; `sites` what
+//! it knows.
+
+#[cfg(target_arch = "x86_64")]
+mod objects;
+#[cfg(target_arch = "x86_64")]
+mod rules;
+mod bounds;
+mod walk;
+mod stacks;
+mod records;
+mod estimate;
+pub(crate) mod profiler;
+mod sites;
+
+pub use estimate::Estimate;
+pub(crate) use sites::sites_now;
+pub use sites::{Site, Sites, StackEnd};
