@@ -155,6 +155,21 @@ fn count(size: usize, align: usize) -> Result<Answer, String> {
     }
 }
 
+/// The same while a profile is on whose samples are so far apart that it has none of these slots.
+#[cfg(all(target_arch = "x86_64", feature = "profile"))]
+fn count_while_sampling(layouts: &[(usize, usize)]) -> Result<Answer, String> {
+    if cfg!(debug_assertions) {
+        return Ok(Answer::Skipped("a debug build".to_owned()));
+    }
+    let counted = || layouts.iter().map(|(size, align)| counting::pair(*size, *align));
+    let off: Vec<_> = counted().collect();
+    GLOBAL.profile().start(1 << 50);
+    let on: Vec<_> = counted().collect();
+    GLOBAL.profile().stop();
+    let text = format!("off {off:?}, on {on:?}");
+    if off == on { Ok(Answer::Passed(text)) } else { Err(text) }
+}
+
 #[cfg(not(target_arch = "x86_64"))]
 fn count(_: usize, _: usize) -> Result<Answer, String> {
     Ok(Answer::Skipped("x86-64 only".to_owned()))
@@ -173,5 +188,9 @@ fn main() -> ExitCode {
         let name = format!("instructions_for_{size}_bytes_aligned_to_{align}");
         trials.case(name, move || count(size, align));
     }
+    #[cfg(all(target_arch = "x86_64", feature = "profile"))]
+    trials.case("a_profile_adds_no_instruction", move || {
+        count_while_sampling(&[small.as_slice(), &large].concat())
+    });
     trials.finish()
 }

@@ -21,7 +21,7 @@ static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 const SIZES: [usize; 7] = [16, 64, 1000, 20_000, 70_000, 3_000_000, 40_000_000];
 /// Blocks up to this size lie in slabs.
 const LARGEST_SLOT: usize = 4 << 20;
-const STATES: [&str; 2] = ["fresh", "lived-in"];
+const STATES: [&str; 3] = ["fresh", "lived-in", "sampled"];
 /// Seconds until SIGALRM ends a child that hangs.
 const PATIENCE_SECONDS: u32 = 20;
 
@@ -33,6 +33,11 @@ fn commit(role: &str) -> ExitCode {
     let (kind, size, state) = (word(), word(), word());
     if state == STATES[1] {
         live_in();
+    }
+    #[cfg(feature = "profile")]
+    if state == STATES[2] {
+        // Each block, and each slot that waits.
+        GLOBAL.profile().start(1);
     }
     let (_, misuse) = KINDS.iter().find(|(name, _)| *name == kind).expect("a kind");
     let scene = Scene::new(size.parse().expect("a size"));
@@ -86,13 +91,14 @@ fn judge(outcome: &child::Outcome, words: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// Has a kind of misuse committed with blocks of all sizes, on a fresh heap and on one that has been lived in.
+/// Has a kind of misuse committed with blocks of all sizes, on a fresh heap, on one that has been lived in, and on one
+/// of which every block is sampled.
 fn is_stopped(kind: &str) -> Result<Answer, String> {
     let mut missed = String::new();
     for size in SIZES {
         for state in STATES {
             let outcome = child::run(&format!("{kind} {size} {state}"));
-            let words = words_for(kind, size <= LARGEST_SLOT, state == STATES[0]);
+            let words = words_for(kind, size <= LARGEST_SLOT, state != STATES[1]);
             if let Err(why) = judge(&outcome, words) {
                 missed.push_str(&format!("\n{size} bytes, {state}: {why}"));
             }
