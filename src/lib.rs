@@ -43,7 +43,8 @@
 //!
 //! [`MemsAlloc`]'s walks go over the heap as it is; [`snapshot`] copies what it is made of into mappings of its own
 //! (`inspect`), from which `report` makes text, pages and pictures, behind the default feature of that name; `region`
-//! says what a closure leaves behind.
+//! says what a closure leaves behind. `MemsAlloc::profile`, behind the default feature `profile`, says who allocated
+//! the live blocks, from samples.
 //!
 //! # Inside
 //!

@@ -82,15 +82,30 @@ impl Lines {
 mod tests {
     use super::*;
 
+    /// An address on the stack. Where a sanitizer looks on, locals may lie elsewhere.
+    #[expect(unsafe_code, reason = "asks for a parameter that lies on the stack")]
+    fn on_the_stack() -> usize {
+        let mut attributes = core::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+        // SAFETY: it has no preconditions.
+        let thread = unsafe { libc::pthread_self() };
+        // SAFETY: the attributes are written.
+        let error = unsafe { libc::pthread_getattr_np(thread, attributes.as_mut_ptr()) };
+        assert_eq!(error, 0);
+        let (mut start, mut bytes) = (core::ptr::null_mut(), 0);
+        // SAFETY: the attributes were written, and the others are places for the answer.
+        unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut start, &raw mut bytes) };
+        // SAFETY: they are not used any more.
+        unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+        start.addr() + bytes - 1
+    }
+
     #[test]
     fn the_stack_is_found_and_nothing_else() {
-        let local = 1;
-        let stack = mapping_with((&raw const local).addr()).expect("a stack");
-        assert!(stack.contains(&(&raw const local).addr()) && stack.start.is_multiple_of(4096));
+        let stack = mapping_with(on_the_stack()).expect("a stack");
+        assert!(stack.contains(&on_the_stack()) && stack.start.is_multiple_of(4096));
         assert!(is_threads_own(&stack));
         let other = std::thread::spawn(move || {
-            let local = 1;
-            let other = mapping_with((&raw const local).addr()).expect("a stack");
+            let other = mapping_with(on_the_stack()).expect("a stack");
             assert!(other.start != stack.start && is_threads_own(&other));
             assert!(!is_threads_own(&(stack.start..stack.start + 1)));
         });

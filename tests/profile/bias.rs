@@ -27,7 +27,7 @@ static OTHER: System = System;
 
 const MEAN: usize = 64 << 10;
 /// Runs of each pattern, and of how many in a hundred the interval has to cover the truth. Of few it says less.
-const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 600 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 40 } else { 600 };
 const COVERED: RangeInclusive<usize> = if cfg!(debug_assertions) { 80..=100 } else { 90..=99 };
 
 #[inline(never)]

@@ -119,8 +119,9 @@ fn ask_the_loader() {
     unsafe { libc::dl_iterate_phdr(Some(under_the_loaders_lock), ptr::null_mut()) };
 }
 
-/// Loads a library that the program has not, and unloads it.
-fn load_and_unload() {
+/// Loads libraries that the program has not, and unloads them. How many there were.
+fn load_and_unload() -> usize {
+    let mut loaded = 0;
     for name in [c"libresolv.so.2", c"libutil.so.1", c"libnss_files.so.2", c"libBrokenLocale.so.1"]
     {
         // SAFETY: libc's own libraries do nothing when they are loaded.
@@ -128,8 +129,10 @@ fn load_and_unload() {
         if !handle.is_null() {
             // SAFETY: the handle is used no more.
             assert_eq!(unsafe { libc::dlclose(handle) }, 0);
+            loaded += 1;
         }
     }
+    loaded
 }
 
 /// Calls of all kinds, with blocks that other threads free.
@@ -194,7 +197,7 @@ fn everything_at_once() -> Result<Answer, String> {
     set_timer(2000);
     let exchange: Vec<_> = (0..THREADS).map(|_| std::sync::Mutex::default()).collect();
     let is_over = AtomicBool::new(false);
-    let [mut loads, mut forks] = [0; 2];
+    let (mut loads, mut forks) = (0, 0);
     thread::scope(|scope| {
         let exchange = &exchange;
         let workers: Vec<_> = (0..THREADS as u64)
@@ -203,16 +206,17 @@ fn everything_at_once() -> Result<Answer, String> {
         let loader = scope.spawn(|| {
             let mut loads = 0;
             while !is_over.load(Ordering::Relaxed) {
-                load_and_unload();
+                loads += load_and_unload();
                 ask_the_loader();
                 unwind();
-                loads += 1;
             }
             loads
         });
         while workers.iter().any(|worker| !worker.is_finished()) {
             fork_a_child();
             forks += 1;
+            // A thread that ends while others work.
+            scope.spawn(move || churn(forks, 1000, exchange));
             MEMS.profile().sites().expect("memory");
             if forks % 16 == 0 {
                 MEMS.profile().start(4 << 10);
@@ -232,7 +236,7 @@ fn everything_at_once() -> Result<Answer, String> {
     ensure(left == 0, format!("{left} samples of blocks that were freed"))?;
     shown(
         format!(
-            "{} operations, {loads} rounds of loading, {forks} forks, {calls} calls from inside",
+            "{} operations, {loads} libraries loaded, {forks} forks, {calls} calls from inside",
             operations * THREADS
         ),
         calls == 0 && forks > 0 && loads > 0,
