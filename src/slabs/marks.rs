@@ -81,6 +81,11 @@ impl Marks {
         until
     }
 
+    /// Forgets where the stack of its thread is: another one has the heap now.
+    pub(super) fn forget_thread(&self) {
+        self.stack.set([0; 2]);
+    }
+
     /// Lets `count` slots come by, and shows the numbers of those that are to be marked to `mark`.
     #[inline]
     pub(super) fn draw(&self, slot_bytes: usize, count: usize, mark: impl FnMut(usize)) {
