@@ -192,7 +192,7 @@ fn fork_a_child() {
 fn everything_at_once() -> Result<Answer, String> {
     const THREADS: usize = 8;
     let operations = std::env::var("OPERATIONS").ok().and_then(|text| text.parse().ok());
-    let operations = operations.unwrap_or(scaled(400_000, 16_000_000)) / THREADS;
+    let operations = operations.unwrap_or(scaled(400_000, 8_000_000)) / THREADS;
     MEMS.profile().start(4 << 10);
     set_timer(2000);
     let exchange: Vec<_> = (0..THREADS).map(|_| std::sync::Mutex::default()).collect();
