@@ -90,7 +90,7 @@ impl<'a, T> LockGuard<'a, T> {
 
 /// A number that no other living thread has. No system call.
 #[inline]
-fn this_thread() -> usize {
+pub(crate) fn this_thread() -> usize {
     // SAFETY: pthread_self(3) has no preconditions; it reads the thread pointer.
     let thread = unsafe { libc::pthread_self() };
     #[expect(clippy::cast_possible_truncation, reason = "64-bit targets only")]

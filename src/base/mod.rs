@@ -20,5 +20,4 @@ pub(crate) mod commit;
 pub(crate) mod guarded;
 pub(crate) mod array;
 pub(crate) mod bump;
-#[cfg(target_os = "linux")]
 pub(crate) mod weak;

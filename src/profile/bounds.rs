@@ -34,17 +34,15 @@ pub(super) fn mapping_with(address: usize) -> Option<Range<usize>> {
     }
 }
 
-/// Whether a mapping has the stack that libc or the kernel has made for the calling thread: there also lies what libc
-/// keeps of the thread, or what the kernel has handed to the program.
+/// Where the stack of the calling `thread` ends that libc or the kernel has made for it, if it lies in this mapping and
+/// `stack` on it: below what libc keeps of the thread, or what the kernel has handed to the program.
 #[expect(unsafe_code, reason = "asks libc")]
-pub(super) fn is_threads_own(range: &Range<usize>) -> bool {
-    // SAFETY: pthread_self(3) has no preconditions.
-    let thread = unsafe { libc::pthread_self() };
-    // SAFETY: nor has getauxval(3).
+pub(super) fn own_end(range: &Range<usize>, stack: usize, thread: usize) -> Option<usize> {
+    // SAFETY: getauxval(3) has no preconditions.
     let random = unsafe { libc::getauxval(libc::AT_RANDOM) };
-    [thread, random]
-        .iter()
-        .any(|address| usize::try_from(*address).is_ok_and(|it| range.contains(&it)))
+    let handed = usize::try_from(random).unwrap_or(0);
+    let above = |end: &usize| range.contains(end) && *end > stack;
+    [thread, handed].into_iter().filter(above).min()
 }
 
 /// Lines that begin with two numbers: `start-end rights ...`.
@@ -81,6 +79,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::lock::this_thread;
 
     /// An address on the stack. Where a sanitizer looks on, locals may lie elsewhere.
     #[expect(unsafe_code, reason = "asks for a parameter that lies on the stack")]
@@ -103,11 +102,13 @@ mod tests {
     fn the_stack_is_found_and_nothing_else() {
         let stack = mapping_with(on_the_stack()).expect("a stack");
         assert!(stack.contains(&on_the_stack()) && stack.start.is_multiple_of(4096));
-        assert!(is_threads_own(&stack));
+        let end_of = |range| own_end(range, range.start, this_thread());
+        assert!(end_of(&stack).is_some_and(|end| stack.contains(&end)));
         let other = std::thread::spawn(move || {
             let other = mapping_with(on_the_stack()).expect("a stack");
-            assert!(other.start != stack.start && is_threads_own(&other));
-            assert!(!is_threads_own(&(stack.start..stack.start + 1)));
+            let end_of = |range| own_end(range, range.start, this_thread());
+            assert!(other.start != stack.start && end_of(&other).is_some());
+            assert_eq!(end_of(&(stack.start..stack.start + 1)), None);
         });
         other.join().expect("it ends");
         assert_eq!(mapping_with(1), None);

@@ -138,7 +138,7 @@ impl Profiler {
             (heap.marks.profile(), heap.marks.mean())
         };
         let mut frames = Frames::new();
-        let unknown = Cell::new([0; 2]);
+        let unknown = Cell::new([0; 3]);
         let seen = if heap.is_nobody() { &unknown } else { &heap.marks.stack };
         walk(&mut frames, seen);
         let chance = block.chance(mean);

@@ -14,6 +14,7 @@ use super::objects::Object;
 #[cfg(target_arch = "x86_64")]
 use super::rules::{AT_FRAME_POINTER, Base, Rule};
 use crate::base::addr;
+use crate::base::lock::this_thread;
 use crate::slabs::sync::Cell;
 
 /// The most frames that are noted.
@@ -67,9 +68,10 @@ struct Registers {
     frame: usize,
 }
 
-/// Notes the frames of the calling thread, from the caller on. `seen` is where its own stack was found before.
+/// Notes the frames of the calling thread, from the caller on. `seen` is where a thread's own stack was
+/// found before: the thread, and the addresses.
 #[inline(never)]
-pub(super) fn walk(frames: &mut Frames, seen: &Cell<[usize; 2]>) {
+pub(super) fn walk(frames: &mut Frames, seen: &Cell<[usize; 3]>) {
     let (at, stack, frame): (usize, usize, usize);
     // SAFETY: reads registers.
     #[cfg(target_arch = "x86_64")]
@@ -113,17 +115,16 @@ pub(super) fn walk(frames: &mut Frames, seen: &Cell<[usize; 2]>) {
 }
 
 /// The part of the stack above the stack pointer. A thread's own stack stays as long as the thread, so it is looked up
-/// once; one that a program has made, such as a coroutine's, may be another one by now.
-fn bounds_of(stack: usize, seen: &Cell<[usize; 2]>) -> Option<Range<usize>> {
-    let [start, end] = seen.get();
-    if (start..end).contains(&stack) {
+/// once; one that a program has made, such as a coroutine's, may be another one by now. `seen` may be another thread's.
+fn bounds_of(stack: usize, seen: &Cell<[usize; 3]>) -> Option<Range<usize>> {
+    let (thread, [owner, start, end]) = (this_thread(), seen.get());
+    if owner == thread && (start..end).contains(&stack) {
         return Some(stack..end);
     }
     let range = bounds::mapping_with(stack)?;
-    if bounds::is_threads_own(&range) {
-        seen.set([range.start, range.end]);
-    }
-    Some(stack..range.end)
+    let own_end = bounds::own_end(&range, stack, thread);
+    own_end.into_iter().for_each(|end| seen.set([thread, range.start, end]));
+    Some(stack..own_end.unwrap_or(range.end))
 }
 
 struct Walker {
@@ -254,7 +255,7 @@ mod tests {
     }
 
     fn walked(depth: usize) -> Frames {
-        let (mut frames, seen) = (Frames::new(), Cell::new([0; 2]));
+        let (mut frames, seen) = (Frames::new(), Cell::new([0; 3]));
         deep(depth, &mut || walk(&mut frames, &seen));
         frames
     }
@@ -273,21 +274,5 @@ mod tests {
     fn a_walk_ends_after_so_many_frames() {
         let frames = walked(100);
         assert_eq!((frames.end, frames.addresses().len()), (StackEnd::TooDeep, MOST));
-    }
-
-    #[test]
-    #[ignore = "a figure"]
-    fn time() {
-        let (mut frames, seen) = (Frames::new(), Cell::new([0; 2]));
-        deep(26, &mut || {
-            for _ in 0..5 {
-                let start = std::time::Instant::now();
-                for _ in 0..10_000 {
-                    frames = Frames::new();
-                    walk(&mut frames, &seen);
-                }
-                println!("{} frames: {:?}", frames.addresses().len(), start.elapsed() / 10_000);
-            }
-        });
     }
 }

@@ -30,8 +30,9 @@ pub(crate) struct Marks {
     /// Bytes of slots that come by before the next mark.
     until: Cell<usize>,
     random: Cell<Random>,
-    /// Between which addresses the stack of its thread was found.
-    pub(crate) stack: Cell<[usize; 2]>,
+    /// Which thread's stack was found last, and between which addresses.
+    #[cfg(feature = "profile")]
+    pub(crate) stack: Cell<[usize; 3]>,
 }
 
 impl Marks {
@@ -43,7 +44,8 @@ impl Marks {
             mean: Cell::new(0),
             until: Cell::new(0),
             random: Cell::new(Random::with_seed(0)),
-            stack: Cell::new([0; 2]),
+            #[cfg(feature = "profile")]
+            stack: Cell::new([0; 3]),
         }
     }
 
@@ -79,11 +81,6 @@ impl Marks {
         let until = distance(random.fraction(), self.mean.get());
         self.random.set(random);
         until
-    }
-
-    /// Forgets where the stack of its thread is: another one has the heap now.
-    pub(super) fn forget_thread(&self) {
-        self.stack.set([0; 2]);
     }
 
     /// Lets `count` slots come by, and shows the numbers of those that are to be marked to `mark`.

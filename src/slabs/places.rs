@@ -93,7 +93,6 @@ impl ThreadHeap {
         }
         self.budget.begin_anew(self.budget.given_bytes());
         self.was_empty.set(false);
-        self.marks.forget_thread();
     }
 
     fn shrink(&'static self, class: Class, held: usize, capacity: usize) {

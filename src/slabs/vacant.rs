@@ -102,7 +102,6 @@ impl ThreadHeap {
         self.budget.begin_anew(0);
         self.round.end();
         self.was_empty.set(false);
-        self.marks.forget_thread();
         // Each is asked for the next one before it is handed on.
         let mut next = self.place_runs.take();
         core::iter::from_fn(|| {
