@@ -41,6 +41,8 @@ pub(crate) use chains::Allocation;
 pub(crate) use decay::Policy;
 pub use handle::Heap;
 pub use misuse::{Misuse, MisuseCall, MisuseKind};
-pub(crate) use sizes::{HUGE_FROM, block_size};
+pub(crate) use sizes::HUGE_FROM;
+#[cfg(feature = "profile")]
+pub(crate) use sizes::block_size;
 pub use stats::HeapStats;
 pub use walk::{Block, Found, HeapBlocks, HeapSegment, HeapSegments, HeapSpan, HeapSpans};

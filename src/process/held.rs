@@ -8,7 +8,7 @@ use core::alloc::Layout;
 
 use super::free::free;
 use super::plain::{Looks, PROCESS_HEAP, ProcessHeap, check_slot};
-use super::sampling::{self, Place};
+use super::sampling;
 use super::thread;
 use crate::heap::Misuse;
 use crate::slabs::class::Class;
@@ -61,7 +61,7 @@ impl ProcessHeap {
                 match slab.state_now(index) {
                     slot::LIVE => return Ok(Resized::Here),
                     slot::SAMPLED => {
-                        sampling::resize(Place::of_slot(address, class), new_size);
+                        sampling::resize_slot(address, class, new_size);
                         return Ok(Resized::Here);
                     }
                     state => Err(Refused::NotLive(state)),
@@ -93,7 +93,7 @@ impl ProcessHeap {
         }
         let is_done = resized?;
         if is_done {
-            sampling::resize(Place::of_run(address, new_size), new_size);
+            sampling::resize_run(address, new_size);
         }
         let held = Held { address, layout: old, how: How::Run };
         Ok(if is_done { Resized::Here } else { Resized::Elsewhere(held) })
@@ -201,9 +201,8 @@ impl Held {
     #[cold]
     fn reclassed_in_profile(mut self, classes: [Class; 2], new_size: usize) -> Self {
         if let How::Slot(busy) = &mut self.how {
-            let places = classes.map(|class| Place::of_slot(self.address, class));
             busy.is_sampled = thread::inside(thread::current(), |heap| {
-                sampling::reclass(heap, places, new_size, busy.is_sampled)
+                sampling::reclass(heap, self.address, classes, new_size, busy.is_sampled)
             });
         }
         self

@@ -7,7 +7,7 @@
 
 use core::alloc::Layout;
 
-use super::sampling::{self, Place};
+use super::sampling;
 use super::thread;
 use crate::base::addr;
 use crate::base::lock::Lock;
@@ -59,8 +59,7 @@ impl ProcessHeap {
         let (heap, address) = (thread::current(), allocation.start.addr().get());
         heap.notes.note_block(address);
         if sampling::is_on() {
-            let place = Place::of_run(address, layout.size());
-            thread::inside(heap, |heap| sampling::sample(heap, place, layout.size()));
+            thread::inside(heap, |heap| sampling::sample_run(heap, address, layout.size()));
         }
         Some(allocation)
     }
@@ -73,7 +72,7 @@ impl ProcessHeap {
                 return Some((slot, false));
             }
             let slot = heap.refill(class)?.address(|address| {
-                sampling::sample(heap, Place::of_slot(address, class), layout.size());
+                sampling::sample_slot(heap, address, class, layout.size());
             });
             Some((slot, heap.take_fresh(slot)))
         };

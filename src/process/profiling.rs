@@ -6,8 +6,8 @@ use super::sampling;
 use super::thread;
 use crate::base::os::OutOfMemory;
 use crate::heap::Block;
+use crate::profile::Sites;
 use crate::profile::profiler::PROFILER;
-use crate::profile::sites_now;
 use crate::settings::Settings;
 use crate::slabs::depot::DEPOT;
 use crate::slabs::thread_heap::ThreadHeap;
@@ -33,7 +33,7 @@ pub(crate) fn stop() {
 
 /// Whether blocks are sampled.
 pub(crate) fn is_on() -> bool {
-    PROFILER.mean() > 0
+    sampling::is_on()
 }
 
 /// Lets all heaps come by.
@@ -50,8 +50,8 @@ fn tell_heaps() {
 }
 
 /// What the profile knows. O(slots).
-pub(crate) fn sites() -> Result<crate::profile::Sites, OutOfMemory> {
-    let mut sites = sites_now()?;
+pub(crate) fn sites() -> Result<Sites, OutOfMemory> {
+    let mut sites = Sites::now()?;
     if sites.mean_bytes() > 0 {
         // Threads that have not come by since have not been handed out anything.
         let has_not_heard = |heap: &ThreadHeap| PROFILER.is_new_to(heap);

@@ -8,46 +8,14 @@ pub(super) use off::*;
 #[cfg(feature = "profile")]
 pub(super) use on::*;
 
-use crate::heap::block_size;
-use crate::slabs::class::Class;
-
-/// A block, as far as it matters how likely it is in the profile.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) address: usize,
-    /// Bytes that it has.
-    pub(super) bytes: usize,
-    /// Whether it is a block of the free list.
-    pub(super) is_run: bool,
-}
-
-impl Place {
-    /// A slot of this class.
-    pub(super) fn of_slot(address: usize, class: Class) -> Self {
-        Self { address, bytes: class.shape().slot_bytes, is_run: false }
-    }
-
-    /// A block of the free list for a request of this many bytes.
-    pub(super) fn of_run(address: usize, size: usize) -> Self {
-        Self { address, bytes: block_size(size).unwrap_or(size), is_run: true }
-    }
-}
-
 #[cfg(feature = "profile")]
 mod on {
-    use super::Place;
     use crate::base::random::Random;
     use crate::profile::profiler::{Ended, Extent, PROFILER};
+    use crate::slabs::class::Class;
     use crate::slabs::depot::DEPOT;
     use crate::slabs::slot::SAMPLED;
     use crate::slabs::thread_heap::ThreadHeap;
-
-    impl From<Place> for Extent {
-        fn from(place: Place) -> Self {
-            let Place { address, bytes, is_run } = place;
-            Self { address, block_bytes: bytes, is_run }
-        }
-    }
 
     /// Begins a profile with the first call of all, if settings want one: of this mean distance in bytes, or 0.
     pub(in crate::process) fn begin(mean: usize) {
@@ -85,9 +53,19 @@ mod on {
         DEPOT.with_each_retired(draw_if_due);
     }
 
-    /// Notes a block that is about to be handed out.
-    pub(in crate::process) fn sample(heap: &ThreadHeap, place: Place, requested: usize) {
-        PROFILER.sample(heap, place.into(), requested);
+    /// Notes a block that is about to be handed out in a slot of this class.
+    pub(in crate::process) fn sample_slot(
+        heap: &ThreadHeap,
+        address: usize,
+        class: Class,
+        requested: usize,
+    ) {
+        PROFILER.sample(heap, Extent::of_slot(address, class), requested);
+    }
+
+    /// Notes a block of the free list that is about to be handed out.
+    pub(in crate::process) fn sample_run(heap: &ThreadHeap, address: usize, requested: usize) {
+        PROFILER.sample(heap, Extent::of_run(address, requested), requested);
     }
 
     /// Ends what is noted of a sampled block that is being freed. Whether the next one in its slot is sampled.
@@ -105,19 +83,26 @@ mod on {
         ended.into_iter().for_each(|ended| PROFILER.put_back(ended));
     }
 
-    /// Notes the size of a block that got another one where it is.
-    pub(in crate::process) fn resize(place: Place, requested: usize) {
-        PROFILER.resize(place.address, requested, place.bytes);
+    /// Notes that a sampled block serves another size in the same slot.
+    pub(in crate::process) fn resize_slot(address: usize, class: Class, requested: usize) {
+        PROFILER.resize(Extent::of_slot(address, class), requested);
     }
 
-    /// Decides whether a block is sampled that got another class where it is.
+    /// Notes that a block of the free list has another size where it is.
+    pub(in crate::process) fn resize_run(address: usize, requested: usize) {
+        PROFILER.resize(Extent::of_run(address, requested), requested);
+    }
+
+    /// Decides whether a block is sampled that got the second class in place of the first one where it is.
     pub(in crate::process) fn reclass(
         heap: &ThreadHeap,
-        places: [Place; 2],
+        address: usize,
+        classes: [Class; 2],
         requested: usize,
         was_sampled: bool,
     ) -> bool {
-        PROFILER.reclass(heap, places.map(Into::into), requested, was_sampled)
+        let extents = classes.map(|class| Extent::of_slot(address, class));
+        PROFILER.reclass(heap, extents, requested, was_sampled)
     }
 
     /// Notes that the bytes of a sampled block have moved from one address to another.
@@ -151,7 +136,7 @@ mod on {
 
 #[cfg(not(feature = "profile"))]
 mod off {
-    use super::Place;
+    use crate::slabs::class::Class;
     use crate::slabs::thread_heap::ThreadHeap;
 
     pub(in crate::process) const fn begin(_: usize) {}
@@ -167,9 +152,9 @@ mod off {
         crate::slabs::depot::DEPOT.retire_heap(heap);
     }
 
-    pub(in crate::process) const fn sample(_: &ThreadHeap, place: Place, _: usize) {
-        let _unread = (place.address, place.bytes, place.is_run);
-    }
+    pub(in crate::process) const fn sample_slot(_: &ThreadHeap, _: usize, _: Class, _: usize) {}
+
+    pub(in crate::process) const fn sample_run(_: &ThreadHeap, _: usize, _: usize) {}
 
     pub(in crate::process) const fn end(_: usize) -> bool {
         false
@@ -181,11 +166,14 @@ mod off {
 
     pub(in crate::process) const fn put_back(_: Option<()>) {}
 
-    pub(in crate::process) const fn resize(_: Place, _: usize) {}
+    pub(in crate::process) const fn resize_slot(_: usize, _: Class, _: usize) {}
+
+    pub(in crate::process) const fn resize_run(_: usize, _: usize) {}
 
     pub(in crate::process) const fn reclass(
         _: &ThreadHeap,
-        _: [Place; 2],
+        _: usize,
+        _: [Class; 2],
         _: usize,
         was_sampled: bool,
     ) -> bool {

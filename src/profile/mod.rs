@@ -23,5 +23,4 @@ pub(crate) mod profiler;
 mod sites;
 
 pub use estimate::Estimate;
-pub(crate) use sites::sites_now;
 pub use sites::{Site, Sites, StackEnd};

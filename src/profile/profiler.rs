@@ -9,6 +9,8 @@ use super::walk::{Frames, walk};
 use crate::base::clock;
 use crate::base::lock::Lock;
 use crate::base::random::Random;
+use crate::heap::block_size;
+use crate::slabs::class::Class;
 use crate::slabs::sync::Cell;
 use crate::slabs::thread_heap::ThreadHeap;
 
@@ -40,12 +42,11 @@ pub(crate) struct Profiler {
 /// What is known of a block that was, or was not, sampled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
-    /// Where it starts.
-    pub(crate) address: usize,
+    address: usize,
     /// Bytes that it has: those of its slot, or of its run.
-    pub(crate) block_bytes: usize,
+    block_bytes: usize,
     /// Whether it lies in a run of its own: then each one is sampled.
-    pub(crate) is_run: bool,
+    is_run: bool,
 }
 
 impl Profiler {
@@ -168,7 +169,7 @@ impl Profiler {
 
     /// Ends what is noted of a block in a run of its own: to be [put back](Profiler::put_back) if its free is refused.
     pub(crate) fn end_run(&self, address: usize) -> Option<Ended> {
-        self.records.remove(address).map(Ended)
+        if self.has_begun() { self.records.remove(address).map(Ended) } else { None }
     }
 
     /// Notes again what [`Profiler::end_run`] has ended.
@@ -177,11 +178,19 @@ impl Profiler {
     }
 
     /// Notes that a block has another size, where it is.
-    pub(crate) fn resize(&self, address: usize, requested: usize, block_bytes: usize) {
-        self.records.change(address, |record| {
-            record.requested = requested;
-            record.block_bytes = block_bytes;
-        });
+    pub(crate) fn resize(&self, block: Extent, requested: usize) {
+        if self.has_begun() {
+            self.records.change(block.address, |record| {
+                record.requested = requested;
+                record.block_bytes = block.block_bytes;
+            });
+        }
+    }
+
+    /// Whether there ever was a profile: else no block has a record, and who has one of the free list need not ask.
+    #[inline]
+    fn has_begun(&self) -> bool {
+        self.newest.load(Ordering::Relaxed) > 0
     }
 
     /// Decides whether a block is sampled that got another size class where it is, and notes that: with the probability
@@ -264,6 +273,16 @@ impl Profiler {
 }
 
 impl Extent {
+    /// A slot of this class.
+    pub(crate) fn of_slot(address: usize, class: Class) -> Self {
+        Self { address, block_bytes: class.shape().slot_bytes, is_run: false }
+    }
+
+    /// A block of the free list for a request of this many bytes.
+    pub(crate) fn of_run(address: usize, requested: usize) -> Self {
+        Self { address, block_bytes: block_size(requested).unwrap_or(requested), is_run: true }
+    }
+
     /// The probability with which such a block is sampled.
     fn chance(&self, mean: usize) -> f64 {
         if self.is_run { 1.0 } else { chance_of(self.block_bytes, mean) }

@@ -1,15 +1,15 @@
 //! What a profile knows: the live blocks, by the stack that asked for them.
 
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use super::estimate::Estimate;
-use super::profiler::{OLDER, PROFILER, Profiler, UNKNOWN};
+use super::profiler::{OLDER, PROFILER, UNKNOWN};
 use super::records::Record;
 pub use super::walk::StackEnd;
 use crate::base::array::Array;
 use crate::base::clock;
 use crate::base::os::OutOfMemory;
-use core::sync::atomic::Ordering;
 
 /// Sums over the blocks of a site.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,8 +63,9 @@ pub struct Site<'a> {
 }
 
 impl Sites {
-    /// Collects what is known now. Other threads go on meanwhile. O(samples + stacks).
-    pub(crate) fn collect(profiler: &Profiler) -> Result<Self, OutOfMemory> {
+    /// Collects what the process heap's profile knows now. Other threads go on meanwhile. O(samples + stacks).
+    pub(crate) fn now() -> Result<Self, OutOfMemory> {
+        let profiler = &PROFILER;
         let newest = profiler.newest.load(Ordering::Relaxed);
         let mut sums = Array::<Sums>::new();
         let (mut older, mut unknown, mut refused) = (Sums::default(), Sums::default(), Ok(()));
@@ -95,8 +96,7 @@ impl Sites {
             began_at: profiler.began_at.load(Ordering::Relaxed),
         };
         let stacks = profiler.stacks.lock();
-        for (number, index) in (0_u32..).zip(0..stacks.len()) {
-            let Some((stack, frames)) = stacks.get(number) else { break };
+        for (index, (stack, frames)) in stacks.iter().enumerate() {
             let first = sites.frames.len();
             frames.iter().try_for_each(|frame| sites.frames.push(*frame))?;
             let sums = sums.get(index).copied().unwrap_or_default();
@@ -199,9 +199,4 @@ impl<'a> Site<'a> {
     pub const fn allocated(&self) -> (f64, f64) {
         (self.kept.allocated[0], self.kept.allocated[1])
     }
-}
-
-/// What the process heap's profile knows.
-pub(crate) fn sites_now() -> Result<Sites, OutOfMemory> {
-    Sites::collect(&PROFILER)
 }

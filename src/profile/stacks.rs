@@ -40,15 +40,13 @@ impl Stacks {
         *self = Self::new();
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.stacks.len()
+    /// All of them with their frames, by their numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Stack, &[usize])> {
+        self.stacks.iter().map(|stack| (stack, self.frames_of(stack)))
     }
 
-    /// The stack of a number, and its frames.
-    pub(super) fn get(&self, number: u32) -> Option<(&Stack, &[usize])> {
-        let stack = self.stacks.get(number as usize)?;
-        Some((stack, self.frames.get(stack.first..stack.first + stack.len)?))
+    fn frames_of(&self, stack: &Stack) -> &[usize] {
+        self.frames.get(stack.first..stack.first + stack.len).unwrap_or_default()
     }
 
     /// Counts that samples there stand for this many blocks, and bytes, more.
@@ -65,7 +63,7 @@ impl Stacks {
         if 2 * (self.stacks.len() + 1) > self.index.len() {
             self.grow()?;
         }
-        let place = match self.find(hash, |stack| self.is(stack, addresses)) {
+        let place = match self.find(hash, |stack| self.frames_of(stack) == addresses) {
             Ok(number) => return Ok(number),
             Err(place) => place,
         };
@@ -78,10 +76,6 @@ impl Stacks {
         self.stacks.push(stack).inspect_err(|_| self.frames.truncate(first))?;
         self.index.items_mut()[place] = number;
         Ok(number)
-    }
-
-    fn is(&self, stack: &Stack, addresses: &[usize]) -> bool {
-        self.frames.get(stack.first..stack.first + stack.len) == Some(addresses)
     }
 
     /// The number of a stack with this hash, or the place for it.
@@ -145,14 +139,12 @@ mod tests {
             let number = stacks.intern(&frames).expect("memory");
             stacks.count(number, 1.0, 8.0);
         }
-        assert_eq!(stacks.len(), 5000);
-        for (number, frames) in all().enumerate() {
-            let (found, addresses) =
-                stacks.get(u32::try_from(number).expect("few")).expect("a stack");
+        assert_eq!(stacks.iter().count(), 5000);
+        for ((found, addresses), frames) in stacks.iter().zip(all()) {
             assert_eq!((addresses, found.allocated), (frames.addresses(), [2.0, 16.0]));
         }
         stacks.clear();
-        assert_eq!((stacks.len(), stacks.get(0).is_none()), (0, true));
+        assert_eq!(stacks.iter().count(), 0);
         assert_eq!(stacks.intern(&stack(&[])), Ok(0), "a stack of which nothing is known");
     }
 }
