@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use helpers::piece::{MEMS, Piece};
-use helpers::trials::{Answer, Trials, ensure, shown};
+use helpers::trials::{Answer, Case, Trials, ensure, shown};
 use helpers::{Rng, child, scaled};
 
 /// The process's other heap, which counts calls that come from inside of MeMS.
@@ -33,6 +33,8 @@ static OTHER: LookingOn = LookingOn;
 thread_local! {
     /// Whether the thread is inside of a call to MeMS.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
+    /// Whether libgcc unwinds it: that cannot walk the stack that it is about to leave.
+    static UNWINDS: Cell<bool> = const { Cell::new(false) };
 }
 static FROM_INSIDE: AtomicUsize = AtomicUsize::new(0);
 
@@ -66,6 +68,9 @@ fn new(size: usize) -> Piece {
 
 /// A signal's handler, which unwinds as profilers do. That may allocate the first time, which is not MeMS's doing.
 extern "C" fn on_signal(_: c_int) {
+    if UNWINDS.get() {
+        return;
+    }
     let before = INSIDE.replace(false);
     walk_by_unwinder();
     INSIDE.set(before);
@@ -172,10 +177,12 @@ fn churn(seed: u64, operations: usize, exchange: &[std::sync::Mutex<Vec<Piece>>]
 
 /// A panic that unwinds through calls of the heap.
 fn unwind() {
+    UNWINDS.set(true);
     let caught = panic::catch_unwind(|| {
         new(100).free();
         panic::resume_unwind(Box::new(0));
     });
+    UNWINDS.set(false);
     assert!(caught.is_err());
 }
 
@@ -192,7 +199,7 @@ fn fork_a_child() {
 fn everything_at_once() -> Result<Answer, String> {
     const THREADS: usize = 8;
     let operations = std::env::var("OPERATIONS").ok().and_then(|text| text.parse().ok());
-    let operations = operations.unwrap_or(scaled(400_000, 8_000_000)) / THREADS;
+    let operations = operations.unwrap_or(scaled(400_000, 16_000_000)) / THREADS;
     MEMS.profile().start(4 << 10);
     set_timer(2000);
     let exchange: Vec<_> = (0..THREADS).map(|_| std::sync::Mutex::default()).collect();
@@ -271,8 +278,6 @@ fn under_the_lock_of_the_loader() -> Result<Answer, String> {
 fn in_a_child(name: &'static str) -> Result<Answer, String> {
     child::run(name).success().map(Answer::Passed)
 }
-
-type Case = fn() -> Result<Answer, String>;
 
 fn main() -> ExitCode {
     let cases: [(&str, Case); 2] = [
