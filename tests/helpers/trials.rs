@@ -15,6 +15,9 @@ pub(crate) enum Answer {
     Skipped(String),
 }
 
+/// What a case does.
+pub(crate) type Case = fn() -> Result<Answer, String>;
+
 /// An error that shows `what` was found, unless a condition holds.
 pub(crate) fn ensure(holds: bool, what: impl core::fmt::Debug) -> Result<Answer, String> {
     if holds { Ok(Answer::Passed(String::new())) } else { Err(format!("{what:?}")) }
@@ -67,6 +70,11 @@ impl Trials {
                 Answer::Skipped(why) => Ok(Completion::ignored_with(why)),
             }
         }));
+    }
+
+    /// Adds all of these.
+    pub(crate) fn cases<const N: usize>(&mut self, cases: [(&str, Case); N]) {
+        cases.into_iter().for_each(|(name, case)| self.case(name, case));
     }
 
     /// Does what the command line asks for: runs the cases, or some of them, or lists them.

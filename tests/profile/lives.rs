@@ -14,7 +14,7 @@ use std::thread;
 use helpers::child;
 use helpers::load::Sleeper;
 use helpers::piece::{MEMS, Piece};
-use helpers::trials::{Answer, Trials, ensure};
+use helpers::trials::{Answer, Case, Trials, ensure};
 use mems::MisuseKind;
 use mems::profile::{Site, Sites, StackEnd};
 
@@ -272,8 +272,6 @@ fn settings_begin_it() -> Result<Answer, String> {
     Ok(Answer::Passed(String::new()))
 }
 
-type Case = fn() -> Result<Answer, String>;
-
 fn main() -> ExitCode {
     if child::role().is_some() {
         return show();
@@ -292,8 +290,6 @@ fn main() -> ExitCode {
         ("mistakes_are_recognised", mistakes_are_recognised),
     ];
     let mut trials = Trials::alone();
-    for (name, case) in cases {
-        trials.case(name, case);
-    }
+    trials.cases(cases);
     trials.finish()
 }

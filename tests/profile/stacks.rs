@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use helpers::piece::{MEMS, Piece};
-use helpers::trials::{Answer, Trials, shown};
+use helpers::trials::{Answer, Case, Trials, shown};
 use helpers::{Rng, scaled};
 use mems::profile::{Sites, StackEnd};
 
@@ -189,8 +189,6 @@ fn in_a_signal_handler() -> Result<Answer, String> {
     shown(figures, holds)
 }
 
-type Case = fn() -> Result<Answer, String>;
-
 fn main() -> ExitCode {
     let cases: [(&str, Case); 4] = [
         ("thirty_deep", thirty_deep),
@@ -199,8 +197,6 @@ fn main() -> ExitCode {
         ("in_a_signal_handler", in_a_signal_handler),
     ];
     let mut trials = Trials::alone();
-    for (name, case) in cases {
-        trials.case(name, case);
-    }
+    trials.cases(cases);
     trials.finish()
 }
