@@ -1,4 +1,5 @@
-//! `MemsAlloc` beside the system allocator, through the same code: pairs, batches, churn, a growing vector, threads.
+//! `MemsAlloc` beside the system allocator, through the same code: pairs, batches, churn, a growing vector, threads;
+//! and pairs that a profile samples.
 //!
 //! ```text
 //! cargo bench --bench global            # all of it
@@ -126,6 +127,16 @@ fn threads<A: GlobalAlloc + Sync>(c: &mut Criterion, name: &str, allocator: &A) 
     });
 }
 
+/// Pairs of which each one is sampled.
+#[cfg(feature = "profile")]
+fn sampled(c: &mut Criterion, mems: &MemsAlloc) {
+    mems.profile().start(1);
+    c.benchmark_group("sampled").bench_function("mems", |b| {
+        b.iter(|| free(mems, allocate(mems, 64)));
+    });
+    mems.profile().stop();
+}
+
 fn all(c: &mut Criterion) {
     let mems = MemsAlloc::new();
     for bench in [pairs::<MemsAlloc>, batches, churn, growth, threads] {
@@ -134,6 +145,8 @@ fn all(c: &mut Criterion) {
     for bench in [pairs::<System>, batches, churn, growth, threads] {
         bench(c, "system", &System);
     }
+    #[cfg(feature = "profile")]
+    sampled(c, &mems);
 }
 
 criterion_group!(benches, all);
