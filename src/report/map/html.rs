@@ -18,6 +18,8 @@ const MOST_CELLS: usize = 256 << 10;
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+const SITES: &str = include_str!("sites.js");
+const FLAME: &str = include_str!("flame.js");
 
 /// Text for a page: what has a meaning in HTML is replaced.
 struct Escaped<'out, W: Write>(&'out mut W);
@@ -60,6 +62,8 @@ impl Snapshot {
             match name {
                 "style" => out.write_str(STYLE)?,
                 "script" => out.write_str(SCRIPT)?,
+                "sites" => out.write_str(SITES)?,
+                "flame" => out.write_str(FLAME)?,
                 "lead" => self.write_lead(out)?,
                 "sums" => self.write_sums(out)?,
                 "classes" => self.write_class_rows(out)?,

@@ -59,13 +59,17 @@ const stretches = D.stretches.map(([start, end, text]) => {
     }
   }
   starts.push(at);
-  return { start, end, starts, kinds, more };
+  return { start, end, starts, kinds, more, who: new Map() };
 });
 const threadNames = new Map(D.threads.map((t) => [t[0], t]));
 const threadText = (n) => {
   const t = threadNames.get(n);
   return n === 0 ? "" : `thread ${n}` + (t && t[1] ? ` "${t[1]}"` : "") + (t ? ` (${t[2]})` : "");
 };
+
+// The profile, if there is one: sites.js and flame.js show it. Without one nothing of it is on the page.
+const P = D.profile || null;
+if (!P) for (const part of document.querySelectorAll(".profile")) part.remove();
 
 // ---- colours: Okabe and Ito's, and a part of viridis for sizes, which are told apart by lightness, too.
 
@@ -76,9 +80,11 @@ const LARGE = rgb("#d55e00"), SMALL = rgb("#0072b2"), OTHER = rgb("#8b949e");
 let theme = {};
 function readTheme() {
   const style = getComputedStyle(document.documentElement);
-  theme = Object.fromEntries(["paper", "ink", "faint", "hole", "clean", "free", "cached", "mark"].map(
+  theme = Object.fromEntries(
+    ["paper", "ink", "faint", "hole", "clean", "free", "cached", "mark", "unknown", "others"].map(
     (name) => [name, style.getPropertyValue("--" + name).trim()]));
-  for (const name of ["hole", "clean", "free", "cached", "paper"]) theme[name + "Rgb"] = rgb(theme[name]);
+  for (const name of ["hole", "clean", "free", "cached", "paper", "unknown", "others"])
+    theme[name + "Rgb"] = rgb(theme[name]);
 }
 let mode = "class";
 function sizeColour(slot) {
@@ -87,7 +93,8 @@ function sizeColour(slot) {
   return SIZES[low].map((c, i) => Math.round(c + (SIZES[low + 1][i] - c) * part));
 }
 const slotColours = new Map();
-function liveColour(slot, thread) {
+function liveColour(slot, thread, who) {
+  if (mode === "site") return pale(who);
   if (slot > MOST_SMALL && mode !== "thread") return LARGE;
   if (mode === "kind") return slot ? SMALL : LARGE;
   if (mode === "thread") return thread ? THREADS[(thread - 1) % THREADS.length] : OTHER;
@@ -95,8 +102,9 @@ function liveColour(slot, thread) {
   if (!slotColours.has(slot)) slotColours.set(slot, sizeColour(slot));
   return slotColours.get(slot);
 }
-function stateColour(kind) {
-  return { h: theme.holeRgb, e: theme.cleanRgb, b: liveColour(0, 0), u: theme.freeRgb }[kind];
+function stateColour(kind, who) {
+  const block = mode === "site" && who ? ownColour(who.own) : liveColour(0, 0, null);
+  return { h: theme.holeRgb, e: theme.cleanRgb, b: block, u: theme.freeRgb }[kind];
 }
 
 // ---- layout: which address is where.
@@ -167,21 +175,26 @@ function paint(sums, from, to, colour, perPixel, isBlock) {
   }
 }
 // What a slab or a cell is on the whole, for where it is too small to be drawn in detail.
-function meanColour(kind, item, size) {
-  const live = liveColour(item.slot, item.thread);
+function meanColour(kind, item, size, who) {
+  let live = liveColour(item.slot, item.thread, who);
   const [nLive, nCached, nFree, nHole] = kind === "c" ? item.sums
     : [item.nLive * item.slot, item.nCached * item.slot, size - (item.nLive + item.nCached) * item.slot, 0];
+  if (mode === "site" && who && who.own >= 0) {
+    live = mix(live, ownColour(who.own), kind === "c" ? 1 : Math.min(who.bytes / Math.max(nLive, 1), 1));
+  }
   const rest = Math.max(size - nLive - nCached - nFree - nHole, 0);
   return [0, 1, 2].map((c) => (live[c] * nLive + theme.cachedRgb[c] * nCached + theme.freeRgb[c] * nFree
     + theme.holeRgb[c] * nHole + theme.cleanRgb[c] * rest) / size);
 }
-function paintSlab(sums, item, offset, size, perPixel) {
-  const live = liveColour(item.slot, item.thread);
+function paintSlab(sums, item, offset, size, perPixel, who) {
+  const live = liveColour(item.slot, item.thread, who);
   const first = Math.max(0, Math.floor(-offset / item.slot));
   const last = Math.min(item.slots, Math.ceil((sums.length / 4 * perPixel - offset) / item.slot));
   for (let slot = first; slot < last; slot++) {
     const isLive = bit(item.live, slot), at = offset + slot * item.slot;
-    const colour = isLive ? live : bit(item.cached, slot) ? theme.cachedRgb : theme.freeRgb;
+    const sample = mode === "site" && who && who.slots.get(slot);
+    const colour = sample ? ownColour(ownOf(sample.site)) : isLive ? live
+      : bit(item.cached, slot) ? theme.cachedRgb : theme.freeRgb;
     paint(sums, at, at + item.slot, colour, perPixel, isLive);
   }
   paint(sums, offset + item.slots * item.slot, offset + size, theme.freeRgb, perPixel, false);
@@ -190,9 +203,10 @@ function rowPixels(s, from, pixels) {
   const sums = new Float32Array(pixels * 4), perPixel = rowBytes / pixels;
   for (let i = itemAt(s, Math.max(from, s.start)); i < s.kinds.length && s.starts[i] < from + rowBytes; i++) {
     const kind = s.kinds[i], item = s.more[i], offset = s.starts[i] - from, size = s.starts[i + 1] - s.starts[i];
-    if (kind === "s" && size / perPixel >= 6) paintSlab(sums, item, offset, size, perPixel);
-    else if (item) paint(sums, offset, offset + size, meanColour(kind, item, size), perPixel, false);
-    else paint(sums, offset, offset + size, stateColour(kind), perPixel, kind === "b");
+    const who = s.who.get(i);
+    if (kind === "s" && size / perPixel >= 6) paintSlab(sums, item, offset, size, perPixel, who);
+    else if (item) paint(sums, offset, offset + size, meanColour(kind, item, size, who), perPixel, false);
+    else paint(sums, offset, offset + size, stateColour(kind, who), perPixel, kind === "b");
   }
   return sums;
 }
@@ -240,17 +254,18 @@ function draw() {
 // ---- what is where, in words
 
 function describe(group, address) {
-  const s = group.s, i = itemAt(s, address), kind = s.kinds[i], item = s.more[i];
+  const s = group.s, i = itemAt(s, address), kind = s.kinds[i], item = s.more[i], who = s.who.get(i);
   const start = s.starts[i], size = s.starts[i + 1] - start;
   const whole = (text) => ({ start, size, text: `${text}\n${hex(start)}, ${size} bytes (${bytes(size)})` });
   if (kind === "h") return whole("hole");
   if (kind === "e") return whole("hole, its pages given back");
-  if (kind === "b") return whole("live block of the free list");
+  if (kind === "b") return withSample(whole("live block of the free list"), who, 0);
   if (kind === "u") return whole("changing while the snapshot was taken");
   if (kind === "c") {
     const [live, cached, free, hole] = item.sums.map(bytes);
     const most = item.slot ? `mostly slots of ${item.slot} bytes, ${threadText(item.thread)}` : "mostly not in slabs";
-    return whole(`${live} live, ${cached} cached, ${free} free slots, ${hole} holes` + (item.sums[0] ? `\n${most}` : ""));
+    return whole(`${live} live, ${cached} cached, ${free} free slots, ${hole} holes` + (item.sums[0] ? `\n${most}` : "")
+      + (who && who.own >= 0 ? `\nof its samples ${P.names[who.own]} has the most bytes` : ""));
   }
   const slot = Math.floor((address - start) / item.slot);
   const slab = `in a slab at ${hex(start)}: ${item.nLive} of ${item.slots} live, ${item.nCached} cached`;
@@ -262,9 +277,9 @@ function describe(group, address) {
   const at = start + slot * item.slot;
   const text = `${state}\n${hex(at)}, class of ${item.slot} bytes, ${threadText(item.thread)}`
     + (item.slots > 1 ? `\n${slab}` : "\na slab of its own");
-  return { start: at, size: item.slot, text };
+  return withSample({ start: at, size: item.slot, text }, who, slot);
 }
-let kept = null, pointed = null;
+let kept = null, pointed = null, lit = null;
 function outline(context, shown, colour) {
   const group = rows.find((r) => r.s === shown.s);
   const end = shown.start + shown.size, top = scroller.scrollTop, tall = scroller.clientHeight;
@@ -282,6 +297,7 @@ function drawMarks() {
   const context = marks.getContext("2d"), ratio = window.devicePixelRatio || 1;
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, marks.width, marks.height);
+  if (lit) drawLit(context);
   if (pointed) outline(context, pointed, theme.faint);
   if (kept) outline(context, kept, theme.mark);
 }
@@ -292,6 +308,7 @@ function lookUp(address) {
 function keep(address) {
   kept = lookUp(address);
   $("found").textContent = kept ? kept.text.replaceAll("\n", "; ") : `${hex(address)} was not memory of this heap`;
+  if (P && kept && kept.site >= 0) markPath(P.sites[kept.site][0]);
   drawMarks();
 }
 function goTo(address) {
@@ -327,7 +344,9 @@ function legend() {
       .concat(entry(LARGE, "larger block")),
     kind: () => [entry(SMALL, "block up to 32 KiB"), entry(LARGE, "larger block")],
     thread: () => D.threads.filter((t) => t[3]).slice(0, 16).map((t) => entry(liveColour(1, t[0]), threadText(t[0])))
-      .concat(entry(OTHER, "of no thread")) }[mode]();
+      .concat(entry(OTHER, "of no thread")),
+    site: () => [...ranks].map(([own, rank]) => entry(SITES[rank], shortName(P.names[own])))
+      .concat(entry(theme.others, "other functions"), entry(theme.unknown, "live, no sample near")) }[mode]();
   $("legend").replaceChildren(...live, entry(theme.cached, "free slot in a cache"), entry(theme.free, "free slot"),
     entry(theme.hole, "hole"), entry(theme.clean, "hole, given back"));
 }
@@ -335,16 +354,18 @@ function point(event) {
   const box = map.getBoundingClientRect();
   return addressAt(event.clientX - box.left, event.clientY - box.top + scroller.scrollTop);
 }
+function showTip(event, text) {
+  tip.hidden = !text;
+  if (!text) return;
+  tip.textContent = text;
+  tip.style.left = Math.max(Math.min(event.clientX + 14, window.innerWidth - tip.offsetWidth - 8), 4) + "px";
+  tip.style.top = (event.clientY + 22 + tip.offsetHeight > window.innerHeight
+    ? event.clientY - tip.offsetHeight - 10 : event.clientY + 16) + "px";
+}
 map.addEventListener("mousemove", (event) => {
   const at = point(event);
   pointed = at && { ...describe(at.group, at.address), s: at.group.s };
-  tip.hidden = !pointed;
-  if (pointed) {
-    tip.textContent = pointed.text;
-    tip.style.left = Math.min(event.clientX + 14, window.innerWidth - tip.offsetWidth - 8) + "px";
-    tip.style.top = (event.clientY + 22 + tip.offsetHeight > window.innerHeight
-      ? event.clientY - tip.offsetHeight - 10 : event.clientY + 16) + "px";
-  }
+  showTip(event, pointed && pointed.text);
   drawMarks();
 });
 map.addEventListener("mouseleave", () => { tip.hidden = true; pointed = null; drawMarks(); });
@@ -377,7 +398,11 @@ for (const input of document.querySelectorAll("input[name=mode]")) {
 }
 window.addEventListener("resize", () => { layout(rowBytes); draw(); });
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readTheme(); legend(); draw(); });
-readTheme();
-legend();
-fit();
-if (location.hash.startsWith("#0x")) goTo(Number(location.hash.slice(1)));
+// Called when all scripts are read.
+function start() {
+  readTheme();
+  if (P) startProfile();
+  legend();
+  fit();
+  if (location.hash.startsWith("#0x")) goTo(Number(location.hash.slice(1)));
+}
