@@ -100,6 +100,23 @@ impl<T: Copy> Array<T> {
     }
 }
 
+#[cfg(all(feature = "report", feature = "profile"))]
+impl<T: Copy + Ord> Array<T> {
+    /// Sorts the items, and keeps each one once. O(n log n).
+    pub(crate) fn sort_and_dedup(&mut self) {
+        self.items_mut().sort_unstable();
+        let mut kept = 0;
+        for index in 0..self.len {
+            let items = self.items_mut();
+            if kept == 0 || items[kept - 1] != items[index] {
+                items[kept] = items[index];
+                kept += 1;
+            }
+        }
+        self.truncate(kept);
+    }
+}
+
 impl<T: Copy + Zeroable> Array<T> {
     /// An array of `len` items, all zero.
     pub(crate) fn zeroed(len: usize) -> Result<Self, OutOfMemory> {
@@ -152,6 +169,17 @@ mod tests {
         array.items_mut()[1] = [0; 3];
         array.truncate(2);
         assert_eq!(*array, [[0, !0, 7], [0; 3]]);
+    }
+
+    #[test]
+    #[cfg(all(feature = "report", feature = "profile"))]
+    fn each_item_is_kept_once() {
+        let mut array = Array::new();
+        array.sort_and_dedup();
+        assert!(array.is_empty());
+        (0..1000).try_for_each(|number: usize| array.push(number * 7 % 13)).expect("memory");
+        array.sort_and_dedup();
+        assert!(array.iter().copied().eq(0..13));
     }
 
     #[test]

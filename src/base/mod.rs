@@ -12,6 +12,7 @@ pub(crate) mod random;
 pub(crate) mod text;
 pub(crate) mod path;
 pub(crate) mod file;
+pub(crate) mod thread_name;
 pub(crate) mod fatal;
 pub(crate) mod counted;
 pub(crate) mod lock;

@@ -10,12 +10,13 @@
 use core::fmt;
 
 use super::records::{
-    ClassRecord, MAX_CLASSES, NAME_BYTES, PackedSegment, SegmentState, SlabRecord, SnapshotSpan,
+    ClassRecord, MAX_CLASSES, PackedSegment, SegmentState, SlabRecord, SnapshotSpan,
     SnapshotThread, ThreadState,
 };
 use super::snapshot::Snapshot;
 use crate::base::array::Array;
 use crate::base::os::OutOfMemory;
+use crate::base::thread_name::NAME_BYTES;
 
 /// The first word.
 const MAGIC: u64 = u64::from_le_bytes(*b"MeMSsnap");

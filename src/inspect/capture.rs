@@ -5,18 +5,12 @@
 //! nothing in it was live all the while. Its state bytes are believed only if it still is the same slab after they were
 //! read.
 
-use core::ffi::CStr;
-use core::fmt::Write;
-
-use rustix::fs::{Mode, OFlags};
-
 use super::records::{
-    ClassRecord, NAME_BYTES, PackedSegment, SegmentState, SlabRecord, SnapshotSpan, SnapshotThread,
-    ThreadState,
+    ClassRecord, PackedSegment, SegmentState, SlabRecord, SnapshotSpan, SnapshotThread, ThreadState,
 };
 use super::snapshot::Snapshot;
 use crate::base::os::{Os, OutOfMemory, System};
-use crate::base::text::StackText;
+use crate::base::thread_name::{NAME_BYTES, thread_name};
 use crate::process::plain::PROCESS_HEAP;
 use crate::process::walk::owner_number;
 use crate::slabs::class::Class;
@@ -146,21 +140,4 @@ impl Snapshot {
         self.threads.items_mut().reverse();
         Ok(())
     }
-}
-
-/// The name that the system has for a thread of this process, closed with zeros; nothing where there is none.
-fn thread_name(thread_id: u32) -> [u8; NAME_BYTES] {
-    read_name(thread_id).unwrap_or([0; NAME_BYTES])
-}
-
-fn read_name(thread_id: u32) -> Option<[u8; NAME_BYTES]> {
-    let mut path = StackText::<64>::new();
-    write!(path, "/proc/self/task/{thread_id}/comm\0").ok()?;
-    let path = CStr::from_bytes_with_nul(path.as_bytes()).ok()?;
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let mut name = [0; NAME_BYTES];
-    let len = rustix::io::read(&file, &mut name).ok()?;
-    // The last byte is a line end.
-    name.get_mut(len.saturating_sub(1)..)?.fill(0);
-    Some(name)
 }

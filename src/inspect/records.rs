@@ -1,5 +1,6 @@
 //! What a snapshot is made of: a few words for each span, segment, slab, class and thread.
 
+use crate::base::thread_name::{NAME_BYTES, name_text};
 use crate::chain::segment::Extent;
 pub use crate::process::walk::ThreadState;
 
@@ -137,9 +138,6 @@ impl SlabRecord {
     }
 }
 
-/// Bytes of a thread's name, as the system keeps it.
-pub(super) const NAME_BYTES: usize = 16;
-
 /// A thread heap, and the sums of its slabs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -186,8 +184,7 @@ impl SnapshotThread {
     /// The thread's name as the system has it, at most 15 bytes; empty where it is not known.
     #[must_use]
     pub fn name(&self) -> &str {
-        let len = self.name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
-        str::from_utf8(self.name.get(..len).unwrap_or_default()).unwrap_or_default()
+        name_text(&self.name)
     }
 }
 

@@ -14,6 +14,9 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// The sum over no blocks.
+    pub const NONE: Self = Self { value: 0.0, variance: 0.0 };
+
     /// Adds a block of this value, which is in the profile with this probability.
     pub(super) fn add(&mut self, value: f64, chance: f64) {
         let weighted = value / chance;
@@ -63,6 +66,50 @@ impl fmt::Display for Estimate {
     }
 }
 
+/// How a sum has changed: what came, and what went.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Change {
+    /// What is there now, and was not before.
+    pub came: Estimate,
+    /// What was there before, and is not now.
+    pub went: Estimate,
+}
+
+impl Change {
+    /// None.
+    pub const NONE: Self = Self { came: Estimate::NONE, went: Estimate::NONE };
+
+    /// By how much the sum has grown; less than 0 if it has shrunk.
+    #[must_use]
+    pub const fn value(&self) -> f64 {
+        self.came.value - self.went.value
+    }
+
+    /// Between which values that lies, with a probability of 95%: from the intervals of both sums, which have no block
+    /// in common (Zou and Donner 2008).
+    #[must_use]
+    pub fn interval(&self) -> (f64, f64) {
+        let (came, went) = (self.came.interval(), self.went.interval());
+        let low = libm::hypot(self.came.value - came.0, went.1 - self.went.value);
+        let high = libm::hypot(came.1 - self.came.value, self.went.value - went.0);
+        (self.value() - low, self.value() + high)
+    }
+}
+
+impl AddAssign for Change {
+    fn add_assign(&mut self, other: Self) {
+        self.came += other.came;
+        self.went += other.went;
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (low, high) = self.interval();
+        write!(f, "{:+.0} ({low:+.0} to {high:+.0})", self.value())
+    }
+}
+
 /// The probability with which a block of this many bytes is sampled.
 pub(super) fn chance_of(block_bytes: usize, mean: usize) -> f64 {
     -libm::expm1(-(block_bytes as f64) / mean as f64)
@@ -83,5 +130,23 @@ mod tests {
         (0..4).for_each(|_| estimate.add(1.0, 0.001));
         let (low, high) = estimate.interval();
         assert!((low - 1555.0).abs() < 10.0 && (high - 10286.0).abs() < 20.0, "{estimate}");
+    }
+
+    #[test]
+    fn a_change_is_as_uncertain_as_what_came_and_went() {
+        let sum = |samples| {
+            let mut estimate = Estimate::default();
+            (0..samples).for_each(|_| estimate.add(1.0, 0.001));
+            estimate
+        };
+        let nothing = Change::default();
+        assert_eq!((nothing.value(), nothing.interval()), (0.0, (0.0, 0.0)));
+        let grown = Change { came: sum(100), went: sum(0) };
+        assert_eq!((grown.value(), grown.interval()), (100_000.0, sum(100).interval()));
+        let both = Change { came: sum(100), went: sum(100) };
+        let (low, high) = both.interval();
+        // The deviation is the root of 200 samples.
+        assert!((high - 1.96 * 14_142.0).abs() < 2000.0, "{both}");
+        assert!((low + high).abs() < 1e-6, "{both}");
     }
 }

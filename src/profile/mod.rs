@@ -7,8 +7,8 @@
 //!
 //! From the ground up: `objects` which library has an address, and `rules` how to find a function's caller, from the
 //! unwind tables of that; `bounds` where a thread's stack ends; `walk` the frames of a stack; `stacks` each one once;
-//! `records` the blocks; `estimate` what samples say of all; `profiler` the profile of the process heap; `sites` what
-//! it knows.
+//! `records` the blocks; `estimate` what samples say of all; `profiler` the profile of the process heap; `threads`,
+//! `sites` and `samples` what it knows; `growth` what changed since an earlier look.
 
 #[cfg(target_arch = "x86_64")]
 mod objects;
@@ -20,7 +20,15 @@ mod stacks;
 mod records;
 mod estimate;
 pub(crate) mod profiler;
+mod threads;
 mod sites;
+mod samples;
+mod growth;
 
-pub use estimate::Estimate;
+pub use estimate::{Change, Estimate};
+#[cfg(feature = "report")]
+pub(crate) use growth::Suspicion;
+pub use growth::{Growth, SiteGrowth};
+pub use samples::Sample;
 pub use sites::{Site, Sites, StackEnd};
+pub use threads::ThreadSum;

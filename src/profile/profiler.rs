@@ -143,7 +143,7 @@ impl Profiler {
         let seen = if heap.is_nobody() { &unknown } else { &heap.marks.stack };
         walk(&mut frames, seen);
         let chance = block.chance(mean);
-        let stack = self.intern(&frames, chance, requested);
+        let stack = self.intern(&frames, chance, block.block_bytes);
         self.records.insert(Record {
             address: block.address,
             requested,
@@ -152,13 +152,14 @@ impl Profiler {
             at: clock::milliseconds(),
             profile: turn,
             stack,
+            thread: heap.thread_id.load(Ordering::Relaxed),
         });
     }
 
-    fn intern(&self, frames: &Frames, chance: f64, requested: usize) -> u32 {
+    fn intern(&self, frames: &Frames, chance: f64, block_bytes: usize) -> u32 {
         let Some(mut stacks) = self.stacks.lock_unless_mine() else { return UNKNOWN };
         let Ok(number) = stacks.intern(frames) else { return UNKNOWN };
-        stacks.count(number, 1.0 / chance, requested as f64 / chance);
+        stacks.count(number, 1.0 / chance, block_bytes as f64 / chance);
         number
     }
 
@@ -229,14 +230,14 @@ impl Profiler {
     /// Notes that the bytes of a block have moved from one address to another, where it is sampled, or not, as every
     /// block there is. Where both are, it is one block with one record.
     pub(crate) fn follow(&self, from: usize, to: usize) {
-        let mut before = None;
-        self.records
-            .change(from, |record| before = Some((record.profile, record.stack, record.at)));
-        if let Some((profile, stack, at)) = before {
+        let mut known = None;
+        self.records.change(from, |record| known = Some(*record));
+        if let Some(before) = known {
             self.records.change(to, |record| {
-                if record.profile == profile {
-                    record.stack = stack;
-                    record.at = at;
+                if record.profile == before.profile {
+                    record.stack = before.stack;
+                    record.at = before.at;
+                    record.thread = before.thread;
                 }
             });
         }
@@ -304,5 +305,6 @@ fn older(profile: u32, address: usize, block_bytes: usize, chance: f64) -> Recor
         at: 0,
         profile,
         stack: OLDER,
+        thread: 0,
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Record {
     pub(super) profile: u32,
     /// The number of its stack, or what is known instead.
     pub(super) stack: u32,
+    /// What the system calls the thread that asked for it; 0 if nobody knows.
+    pub(super) thread: u32,
 }
 
 // SAFETY: numbers.
@@ -195,7 +197,16 @@ mod tests {
     use std::collections::HashMap;
 
     fn record(address: usize, requested: usize) -> Record {
-        Record { address, requested, block_bytes: 0, chance: 1.0, at: 0, profile: 1, stack: 0 }
+        Record {
+            address,
+            requested,
+            block_bytes: 0,
+            chance: 1.0,
+            at: 0,
+            profile: 1,
+            stack: 0,
+            thread: 0,
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a profile knows: the live blocks, by the stack that asked for them.
+//! What a profile knows: the live blocks that were sampled, and sums of them by the stack that asked for them.
 
 use core::sync::atomic::Ordering;
 use core::time::Duration;
@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::estimate::Estimate;
 use super::profiler::{OLDER, PROFILER, UNKNOWN};
 use super::records::Record;
+use super::threads::{ThreadSum, Threads};
 pub use super::walk::StackEnd;
 use crate::base::array::Array;
 use crate::base::clock;
@@ -20,6 +21,8 @@ struct Sums {
     requested: Estimate,
     /// When the oldest sample was allocated.
     oldest: u64,
+    /// The moments at which the blocks were allocated, summed up.
+    moments: f64,
 }
 
 impl Sums {
@@ -29,6 +32,7 @@ impl Sums {
         self.blocks.add(1.0, record.chance);
         self.bytes.add(record.block_bytes as f64, record.chance);
         self.requested.add(record.requested as f64, record.chance);
+        self.moments += record.at as f64 / record.chance;
     }
 }
 
@@ -48,67 +52,100 @@ struct Kept {
 pub struct Sites {
     frames: Array<usize>,
     sites: Array<Kept>,
+    /// Samples in address order. Their stacks are numbers of sites.
+    pub(super) samples: Array<Record>,
+    pub(super) threads: Threads,
     older: Sums,
     mean: usize,
-    at: u64,
+    pub(super) at: u64,
     began_at: u64,
+    /// The number of the profile.
+    pub(super) profile: u32,
 }
 
 /// Live blocks that were allocated at one stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'a> {
+    number: usize,
     kept: &'a Kept,
     frames: &'a [usize],
     at: u64,
 }
 
 impl Sites {
-    /// Collects what the process heap's profile knows now. Other threads go on meanwhile. O(samples + stacks).
+    /// Collects what the process heap's profile knows now. Other threads go on meanwhile. O(samples log samples +
+    /// stacks).
     pub(crate) fn now() -> Result<Self, OutOfMemory> {
+        loop {
+            if let Some(mut sites) = Self::of_one_profile()? {
+                sites.sum_up();
+                sites.threads.name_all(&sites.samples)?;
+                return Ok(sites);
+            }
+        }
+    }
+
+    /// Samples first, so that all of their stacks are there; none where another profile began in between.
+    fn of_one_profile() -> Result<Option<Self>, OutOfMemory> {
         let profiler = &PROFILER;
-        let newest = profiler.newest.load(Ordering::Relaxed);
-        let mut sums = Array::<Sums>::new();
-        let (mut older, mut unknown, mut refused) = (Sums::default(), Sums::default(), Ok(()));
+        let profile = profiler.newest.load(Ordering::Acquire);
+        let (mut samples, mut kept) = (Array::new(), Ok(()));
         profiler.records.for_each(|record| {
-            if record.profile != newest {
-                return;
-            }
-            match record.stack {
-                OLDER => return older.add(record),
-                UNKNOWN => return unknown.add(record),
-                _ => {}
-            }
-            let index = record.stack as usize;
-            while refused.is_ok() && sums.len() <= index {
-                refused = sums.push(Sums::default());
-            }
-            if let Some(sums) = sums.items_mut().get_mut(index) {
-                sums.add(record);
+            if record.profile == profile && kept.is_ok() {
+                kept = samples.push(*record);
             }
         });
-        refused?;
+        kept?;
         let mut sites = Self {
             frames: Array::new(),
             sites: Array::new(),
-            older,
+            samples,
+            threads: Threads::new(),
+            older: Sums::default(),
             mean: profiler.mean(),
             at: clock::milliseconds(),
             began_at: profiler.began_at.load(Ordering::Relaxed),
+            profile,
         };
         let stacks = profiler.stacks.lock();
-        for (index, (stack, frames)) in stacks.iter().enumerate() {
-            let first = sites.frames.len();
-            frames.iter().try_for_each(|frame| sites.frames.push(*frame))?;
-            let sums = sums.get(index).copied().unwrap_or_default();
-            let (len, end, allocated) = (frames.len(), stack.end, stack.allocated);
-            sites.sites.push(Kept { first, len, end, sums, allocated })?;
+        if profiler.newest.load(Ordering::Acquire) != profile {
+            return Ok(None);
+        }
+        for (stack, frames) in stacks.iter() {
+            sites.push(frames, stack.end, stack.allocated)?;
         }
         drop(stacks);
-        if unknown.samples > 0 {
-            let (end, allocated) = (StackEnd::Lost, [0.0; 2]);
-            sites.sites.push(Kept { first: 0, len: 0, end, sums: unknown, allocated })?;
+        if sites.samples.iter().any(|sample| sample.stack == UNKNOWN) {
+            sites.push(&[], StackEnd::Lost, [0.0; 2])?;
         }
-        Ok(sites)
+        Ok(Some(sites))
+    }
+
+    fn push(
+        &mut self,
+        frames: &[usize],
+        end: StackEnd,
+        allocated: [f64; 2],
+    ) -> Result<(), OutOfMemory> {
+        let first = self.frames.len();
+        frames.iter().try_for_each(|frame| self.frames.push(*frame))?;
+        let kept = Kept { first, len: frames.len(), end, sums: Sums::default(), allocated };
+        self.sites.push(kept)
+    }
+
+    fn sum_up(&mut self) {
+        let last = self.sites.len().checked_sub(1).and_then(|last| u32::try_from(last).ok());
+        self.samples.items_mut().sort_unstable_by_key(|sample| sample.address);
+        for sample in self.samples.items_mut() {
+            if let (UNKNOWN, Some(last)) = (sample.stack, last) {
+                sample.stack = last;
+            }
+            if sample.stack == OLDER {
+                self.older.add(sample);
+            } else if let Some(site) = self.sites.items_mut().get_mut(sample.stack as usize) {
+                site.sums.add(sample);
+            }
+        }
     }
 
     /// Counts blocks that are older than the profile, and known one by one.
@@ -121,11 +158,20 @@ impl Sites {
     /// All sites at which a block was sampled, also those of which none is live any more, in no particular order. One
     /// without frames has the blocks for whose stacks there was no memory.
     pub fn iter(&self) -> impl Iterator<Item = Site<'_>> {
-        self.sites.iter().map(|kept| Site {
-            kept,
-            frames: self.frames.get(kept.first..kept.first + kept.len).unwrap_or_default(),
-            at: self.at,
-        })
+        (0..self.sites.len()).filter_map(|number| self.site(number))
+    }
+
+    /// The site with this [number](Site::number).
+    #[must_use]
+    pub fn site(&self, number: usize) -> Option<Site<'_>> {
+        let kept = self.sites.get(number)?;
+        let frames = self.frames.get(kept.first..kept.first + kept.len).unwrap_or_default();
+        Some(Site { number, kept, frames, at: self.at })
+    }
+
+    /// The threads that asked for live blocks, by the numbers that the system has for them. O(threads samples).
+    pub fn threads(&self) -> impl Iterator<Item = ThreadSum<'_>> {
+        self.threads.iter(&self.samples)
     }
 
     /// Live blocks that were allocated before the profile began: how many, and the bytes they have.
@@ -148,6 +194,13 @@ impl Sites {
 }
 
 impl<'a> Site<'a> {
+    /// Its number: the same in all that [`MemsAlloc::profile`](crate::MemsAlloc::profile) says while one profile goes
+    /// on.
+    #[must_use]
+    pub const fn number(&self) -> usize {
+        self.number
+    }
+
     /// The return addresses of the stack, the innermost first: that of the call into the allocator or a function of
     /// MeMS's own, and so on outwards. 64 at the most.
     #[must_use]
@@ -192,7 +245,15 @@ impl<'a> Site<'a> {
         (self.samples() > 0).then(|| Duration::from_millis(age))
     }
 
-    /// How many blocks the site has allocated since the profile began, and bytes that it asked for. *Cluster samples*:
+    /// How long ago live blocks were allocated, on average; none if there is no sample of them.
+    #[must_use]
+    pub fn mean_age(&self) -> Option<Duration> {
+        let mean = self.kept.sums.moments / self.blocks().value();
+        let milliseconds = (self.at as f64 - mean).max(0.0);
+        (self.samples() > 0).then(|| Duration::from_secs_f64(milliseconds / 1000.0))
+    }
+
+    /// How many blocks the site has allocated since the profile began, and the bytes that these had. *Cluster samples*:
     /// unbiased, but a loop that uses one slot again and again is sampled each time or never, so a site of short-lived
     /// blocks may be far off.
     #[must_use]

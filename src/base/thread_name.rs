@@ -1,0 +1,34 @@
+//! What the system calls a thread.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::text::StackText;
+
+/// Bytes of a name, the zero behind it included.
+pub(crate) const NAME_BYTES: usize = 16;
+
+/// The name that the system has for a thread of this process, closed with zeros; nothing where there is none.
+pub(crate) fn thread_name(thread_id: u32) -> [u8; NAME_BYTES] {
+    read_name(thread_id).unwrap_or([0; NAME_BYTES])
+}
+
+/// A name as text; nothing where it is none.
+pub(crate) fn name_text(name: &[u8; NAME_BYTES]) -> &str {
+    let len = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
+    str::from_utf8(name.get(..len).unwrap_or_default()).unwrap_or_default()
+}
+
+fn read_name(thread_id: u32) -> Option<[u8; NAME_BYTES]> {
+    let mut path = StackText::<64>::new();
+    write!(path, "/proc/self/task/{thread_id}/comm\0").ok()?;
+    let path = CStr::from_bytes_with_nul(path.as_bytes()).ok()?;
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut name = [0; NAME_BYTES];
+    let len = rustix::io::read(&file, &mut name).ok()?;
+    // The last byte is a line end.
+    name.get_mut(len.saturating_sub(1)..)?.fill(0);
+    Some(name)
+}
