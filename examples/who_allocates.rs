@@ -1,18 +1,25 @@
-//! Who allocated what is in memory: the largest sites of a sampled profile, with their stacks.
+//! Who allocated what is in memory, and what grows: a sampled profile as text, and in all other forms as files.
 //!
 //! ```text
 //! cargo run --release --example who_allocates
+//! cargo run --release --example who_allocates -- FOLDER    # flame graphs, pprof, DHAT, a page
 //! ```
 #![allow(clippy::unwrap_used, reason = "an example")]
 
+use core::fmt;
 use core::hint::black_box;
-use core::ptr;
+use core::ops::Range;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 
-use mems::profile::Site;
+use mems::IoText;
 
 #[global_allocator]
 static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
+
+/// Text to a file.
+type Text<'out> = IoText<'out, BufWriter<File>>;
 
 /// Sessions of a server that forgets to end some of them.
 #[derive(Default)]
@@ -33,40 +40,47 @@ fn logout(sessions: &mut Sessions, user: u64) {
     sessions.open.remove(&user);
 }
 
-/// The functions of a stack, the innermost first, without those of the allocator.
-fn names(site: &Site<'_>) -> Vec<String> {
-    let mut names = Vec::new();
-    for frame in site.frames() {
-        // The address behind the call: the call itself lies before.
-        backtrace::resolve(ptr::without_provenance_mut(frame - 1), |symbol| {
-            names.extend(symbol.name().map(|name| format!("{name:#}")));
-        });
+/// Users come and go, but for the last thousand.
+#[inline(never)]
+fn serve(sessions: &mut Sessions, users: Range<u64>) {
+    for user in users {
+        login(sessions, user);
+        if user >= 1000 {
+            logout(sessions, user - 1000);
+        }
     }
-    let is_ours = |name: &String| name.contains("mems::") || name.contains("__rust_alloc");
-    let first = names.iter().rposition(is_ours).map_or(0, |last| last + 1);
-    names.split_off(first)
 }
 
 fn main() {
     // In production 512 KiB: `mems::Profile::DEFAULT_MEAN`. A smaller distance for this small program.
     GLOBAL.profile().start(16 << 10);
     let mut sessions = Sessions::default();
-    for user in 0..100_000 {
-        login(&mut sessions, user);
-        if user >= 1000 {
-            logout(&mut sessions, user - 1000);
-        }
-    }
-    black_box(&sessions);
+    serve(&mut sessions, 0..50_000);
+    let before = GLOBAL.profile().sites().unwrap();
+    serve(&mut sessions, 50_000..100_000);
+    let after = GLOBAL.profile().sites().unwrap();
+    let growth = after.growth_since(&before).unwrap();
 
-    println!("allocated in all: {} bytes", GLOBAL.stats().allocated);
-    let sites = GLOBAL.profile().sites().unwrap();
-    let mut largest: Vec<_> = sites.iter().filter(|site| site.samples() > 0).collect();
-    largest.sort_by(|one, other| other.bytes().value().total_cmp(&one.bytes().value()));
-    for site in largest.iter().take(3) {
-        println!("{} bytes in {} blocks, {} sampled", site.bytes(), site.blocks(), site.samples());
-        for name in names(site).iter().take(6) {
-            println!("    {name}");
-        }
-    }
+    // What was learned lies outside of the heap, so nothing of this is in it.
+    let mut out = io::stdout();
+    let mut text = IoText::new(&mut out);
+    let written = after.write_report(&mut text).and_then(|()| growth.write_report(&mut text));
+    text.finish(written).unwrap();
+
+    let Some(folder) = std::env::args().nth(1) else { return };
+    let write = |name: &str, write: &dyn Fn(&mut Text<'_>) -> fmt::Result| {
+        let mut file = BufWriter::new(File::create(format!("{folder}/{name}")).unwrap());
+        let mut text = IoText::new(&mut file);
+        let written = write(&mut text);
+        text.finish(written).and_then(|()| file.flush()).unwrap();
+    };
+    write("flame.svg", &|text| after.write_flame_svg(text));
+    write("growth.svg", &|text| growth.write_flame_svg(text));
+    write("stacks.txt", &|text| after.write_collapsed(text));
+    write("profile.json", &|text| after.write_json(text));
+    write("dhat.json", &|text| after.write_dhat(text));
+    let snapshot = mems::snapshot().unwrap();
+    write("heap.html", &|text| snapshot.write_html_with(text, &after, Some(&before)));
+    after.write_pprof(&mut File::create(format!("{folder}/profile.pb.gz")).unwrap()).unwrap();
+    black_box(&sessions);
 }

@@ -3,8 +3,8 @@
 //!
 //! From the ground up: [`mod@print`] standard output; [`original`] the chains as the original prints them; `io_text`
 //! text to what `std` writes to. Behind the feature `report`, as a setting may ask for it in any program: `metrics`
-//! sums for Prometheus; `json` and `text` a snapshot in words; `map` as a picture and as a page; `files` all of it as
-//! files.
+//! sums for Prometheus; `json` and `text` a snapshot in words, `markup` text in pages; `sites` a profile in all its
+//! forms; `map` a snapshot as a picture and as a page; `files` all of it as files.
 
 mod print;
 mod original;
@@ -16,6 +16,10 @@ mod metrics;
 mod json;
 #[cfg(feature = "report")]
 mod text;
+#[cfg(feature = "report")]
+mod markup;
+#[cfg(all(feature = "report", feature = "profile"))]
+mod sites;
 #[cfg(feature = "report")]
 mod map;
 #[cfg(feature = "report")]

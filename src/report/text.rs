@@ -14,6 +14,16 @@ const NAMED_CHANGES: usize = 10;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bytes(pub(super) usize);
 
+#[cfg(feature = "profile")]
+impl Bytes {
+    /// An estimate of bytes.
+    pub(super) fn about(bytes: f64) -> Self {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+        let bytes = bytes as usize;
+        Self(bytes)
+    }
+}
+
 impl Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];

@@ -9,16 +9,6 @@ const boxes = new Map(), marked = new Set();
 
 // ---- names
 
-const LIBRARY = new RegExp("^(std|core|alloc|hashbrown|mems|backtrace|__rustc|__rust_\\w*|_?_start|__libc_\\w+"
-  + "|rust_\\w+|start_thread|clone3?|malloc|calloc|realloc|reallocarray|posix_memalign|aligned_alloc|memalign"
-  + "|_Znwm|_Znam)(::|$|<)");
-// Whether a function is the standard library's or the allocator's. "<Vec<T> as Clone>::clone" is of the crate of its
-// type; of its trait's where the type is a parameter.
-function isLibrary(name) {
-  const inner = name.replace(/^[<&*[\s]*((mut|const|dyn|impl) )?/, "");
-  const isParameter = name.startsWith("<") && !/^\w+::/.test(inner);
-  return LIBRARY.test(isParameter ? inner.replace(/^.*? as /, "") : inner);
-}
 // The text without what stands in angle brackets; the ">" of an arrow closes none.
 function withoutGenerics(text) {
   let depth = 0, kept = "";
@@ -63,12 +53,10 @@ function readTree() {
   // Names are shortened when they are drawn: most never are.
   tree = P.nodes.map(([up, name, sum, blocks, grown]) => ({ up, name, get text() { return shortName(P.names[name]); },
     kids: [], bytes: sum, blocks, grown, rise: 0, fall: 0, sites: [] }));
-  const owns = new Set(P.sites.map((site) => site[1]));
-  const libraries = P.names.map((name, index) => !owns.has(index) && isLibrary(name));
   for (const node of tree) {
     node.up = node.up < 0 ? whole : tree[node.up];
     node.up.kids.push(node);
-    node.isLibrary = libraries[node.name];
+    node.isLibrary = P.origins[node.name] !== "p";
     const rank = ranks.get(node.name);
     node.tone = rank !== undefined ? rank : node.isLibrary ? node.up.tone : undefined;
   }

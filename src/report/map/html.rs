@@ -6,9 +6,14 @@
 use core::fmt::{self, Write};
 
 use super::super::json::{Quoted, list};
+use super::super::markup::Escaped;
+#[cfg(feature = "profile")]
+use super::super::sites::page::PageProfile;
 use super::super::text::Bytes;
 use super::cells::{Cell, Cells, cell_bytes_for, stretches};
 use crate::inspect::{SegmentState, Snapshot, SnapshotSlab};
+#[cfg(feature = "profile")]
+use crate::profile::Sites;
 
 /// The most that a page spends on single blocks, in bytes of text.
 const DETAIL_BYTES: usize = 8 << 20;
@@ -21,27 +26,6 @@ const SCRIPT: &str = include_str!("page.js");
 const SITES: &str = include_str!("sites.js");
 const FLAME: &str = include_str!("flame.js");
 
-/// Text for a page: what has a meaning in HTML is replaced.
-struct Escaped<'out, W: Write>(&'out mut W);
-
-impl<W: Write> Write for Escaped<'_, W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for letter in text.chars() {
-            match letter {
-                '&' => self.0.write_str("&amp;")?,
-                '<' => self.0.write_str("&lt;")?,
-                '>' => self.0.write_str("&gt;")?,
-                '"' => self.0.write_str("&quot;")?,
-                // C0 controls but the line end, and C1 ones, are no text.
-                '\n' => self.0.write_char(letter)?,
-                _ if letter.is_control() => self.0.write_char('\u{fffd}')?,
-                _ => self.0.write_char(letter)?,
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Snapshot {
     /// Writes a map of the heap as one HTML page that loads nothing: the address space in rows, coloured by size, kind
     /// or thread; every block, slot and hole under the pointer; search, zoom, the sums. At most some 12 MiB: where
@@ -51,10 +35,36 @@ impl Snapshot {
     ///
     /// Those of `out`.
     pub fn write_html<W: Write>(&self, out: &mut W) -> fmt::Result {
-        self.write_page(out, DETAIL_BYTES)
+        self.write_page(out, DETAIL_BYTES, |_| Ok(()))
     }
 
-    fn write_page<W: Write>(&self, out: &mut W, detail_bytes: usize) -> fmt::Result {
+    /// Writes the same page with a profile: a flame graph of who allocated what is live, the map coloured by that, and,
+    /// if there was an earlier look, what has grown since. Take the snapshot right after the look, so that both are of
+    /// about the same moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`, and if there is no memory for the names.
+    #[cfg(feature = "profile")]
+    pub fn write_html_with<W: Write>(
+        &self,
+        out: &mut W,
+        sites: &Sites,
+        earlier: Option<&Sites>,
+    ) -> fmt::Result {
+        let profile = PageProfile::new(sites, earlier).map_err(|_| fmt::Error)?;
+        self.write_page(out, DETAIL_BYTES, |out| {
+            out.write_str(",\n\"profile\":")?;
+            profile.write(out)
+        })
+    }
+
+    fn write_page<W: Write>(
+        &self,
+        out: &mut W,
+        detail_bytes: usize,
+        mut write_profile: impl FnMut(&mut W) -> fmt::Result,
+    ) -> fmt::Result {
         let mut parts = PAGE.split("{{");
         out.write_str(parts.next().unwrap_or_default())?;
         for part in parts {
@@ -69,7 +79,11 @@ impl Snapshot {
                 "classes" => self.write_class_rows(out)?,
                 "threads" => self.write_thread_rows(out)?,
                 "fragmentation" => self.write_fragmentation(&mut Escaped(out))?,
-                _ => self.write_data(out, detail_bytes)?,
+                _ => {
+                    self.write_data(out, detail_bytes)?;
+                    write_profile(out)?;
+                    out.write_char('}')?;
+                }
             }
             out.write_str(text)?;
         }
@@ -121,7 +135,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Writes what the script draws.
+    /// Writes what the script draws, without the end of the object.
     fn write_data<W: Write>(&self, out: &mut W, detail_bytes: usize) -> fmt::Result {
         out.write_str("{\"threads\":")?;
         list(out, self.threads().iter(), |out, thread| {
@@ -155,7 +169,7 @@ impl Snapshot {
                 out.write_str("\"]")
             })?;
         }
-        out.write_char('}')
+        Ok(())
     }
 
     /// About how many bytes of text single blocks would take.

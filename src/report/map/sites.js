@@ -69,7 +69,8 @@ function interval(n, low, high) {
 function ageText(seconds) {
   const units = [[86400, "days"], [3600, "h"], [60, "min"]];
   const [unit, name] = units.find(([size]) => seconds >= 2 * size) || [1, "s"];
-  return `${Math.round(seconds / unit)} ${name}`;
+  const n = seconds / unit;
+  return `${n < 10 ? n.toFixed(1) : Math.round(n)} ${name}`;
 }
 // The sample that lies where `shown` is, if one does, in words.
 function withSample(shown, who, slot) {

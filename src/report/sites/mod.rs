@@ -1,0 +1,21 @@
+//! What a profile knows, as text, pictures, and in the forms that other tools read.
+//!
+//! From the ground up: `texts` each text once; `modules` the program and its libraries; `names` functions by their
+//! addresses; `tree` all stacks as one tree; `suspects` of a leak. Then a file for each form: `report` text for people,
+//! `collapsed` a line for each stack, `flame` a picture, `json`, `dhat`, `pprof` with its `protobuf` and `gzip`; `page`
+//! what the heap map's page draws.
+
+mod texts;
+mod modules;
+mod names;
+mod tree;
+mod suspects;
+mod report;
+mod collapsed;
+mod flame;
+mod json;
+mod dhat;
+mod protobuf;
+mod gzip;
+mod pprof;
+pub(super) mod page;

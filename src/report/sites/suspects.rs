@@ -1,0 +1,44 @@
+//! Lines of code that are suspected of a leak: a call of the program's own, on all stacks that lead there.
+
+use super::names::Names;
+use crate::base::array::Array;
+use crate::base::os::OutOfMemory;
+use crate::profile::{Growth, Site, Suspicion};
+
+/// Where calls return to, in order, and what speaks for a leak there.
+#[derive(Debug)]
+pub(super) struct Suspects(Array<(usize, Suspicion)>);
+
+impl Suspects {
+    /// None.
+    pub(super) const fn none() -> Self {
+        Self(Array::new())
+    }
+
+    /// Judges all calls of a program's own. O(sites log sites + sites frames).
+    pub(super) fn of(growth: &Growth<'_>, names: &Names) -> Result<Self, OutOfMemory> {
+        let mut calls = Array::new();
+        for grown in growth.iter() {
+            let call = grown.site().and_then(|site| names.own_call(&site));
+            call.map_or(Ok(()), |call| calls.push((call, Suspicion::of(&grown))))?;
+        }
+        calls.items_mut().sort_unstable_by_key(|call| call.0);
+        let mut sums = Array::<(usize, Suspicion)>::new();
+        for (call, suspicion) in calls.iter() {
+            match sums.items_mut().last_mut() {
+                Some(sum) if sum.0 == *call => sum.1 += *suspicion,
+                _ => sums.push((*call, *suspicion))?,
+            }
+        }
+        Ok(Self(sums))
+    }
+
+    /// Whether the call of a site is one.
+    pub(super) fn has(&self, names: &Names, site: &Site<'_>) -> bool {
+        let found = names.own_call(site).and_then(|call| {
+            let index = self.0.binary_search_by_key(&call, |sum| sum.0).ok()?;
+            self.0.get(index)
+        });
+        found.is_some_and(|(_, suspicion)| suspicion.is_of_a_leak())
+    }
+}

@@ -1,0 +1,169 @@
+//! Texts, each kept once, in mappings of their own.
+
+use core::fmt::{self, Write};
+
+use crate::base::array::Array;
+use crate::base::os::OutOfMemory;
+
+/// Places of the first index.
+const FIRST_PLACES: usize = 256;
+/// A place of the index without a text.
+const NONE: u32 = u32::MAX;
+
+/// Where a text lies.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    first: usize,
+    len: usize,
+    hash: u64,
+}
+
+/// Texts by number: that of the empty one is 0.
+#[derive(Debug)]
+pub(super) struct Texts {
+    bytes: Array<u8>,
+    texts: Array<Kept>,
+    /// The numbers of texts, each at the first free place from where its hash points to; at most half full.
+    index: Array<u32>,
+}
+
+impl Texts {
+    /// No text but the empty one.
+    pub(super) fn new() -> Result<Self, OutOfMemory> {
+        let mut texts = Self { bytes: Array::new(), texts: Array::new(), index: Array::new() };
+        texts.intern("").map(|_| texts)
+    }
+
+    /// The text with this number.
+    pub(super) fn get(&self, number: u32) -> &str {
+        self.texts.get(number as usize).map_or("", |kept| {
+            let bytes = self.bytes.get(kept.first..kept.first + kept.len).unwrap_or_default();
+            str::from_utf8(bytes).unwrap_or_default()
+        })
+    }
+
+    /// All of them, by their numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..).take(self.texts.len()).map(|number| self.get(number))
+    }
+
+    /// The number of a text, which is kept if it is new.
+    pub(super) fn intern(&mut self, text: &str) -> Result<u32, OutOfMemory> {
+        let first = self.bytes.len();
+        self.append(text)?;
+        self.end(first)
+    }
+
+    /// The number of what is displayed so.
+    pub(super) fn intern_displayed(
+        &mut self,
+        text: fmt::Arguments<'_>,
+    ) -> Result<u32, OutOfMemory> {
+        let first = self.bytes.len();
+        let mut end = End(self);
+        if end.write_fmt(text).is_err() {
+            self.bytes.truncate(first);
+            return Err(OutOfMemory);
+        }
+        self.end(first)
+    }
+
+    fn append(&mut self, text: &str) -> Result<(), OutOfMemory> {
+        let len = self.bytes.len();
+        let appended = text.bytes().try_for_each(|byte| self.bytes.push(byte));
+        appended.inspect_err(|_| self.bytes.truncate(len))
+    }
+
+    /// Keeps what lies behind the other texts, if it is new.
+    fn end(&mut self, first: usize) -> Result<u32, OutOfMemory> {
+        if 2 * (self.texts.len() + 1) > self.index.len() {
+            self.grow()?;
+        }
+        let text = self.bytes.get(first..).unwrap_or_default();
+        let (hash, len) = (hash_of(text), text.len());
+        let is_meant = |kept: &Kept| {
+            kept.hash == hash && self.bytes.get(kept.first..kept.first + kept.len) == Some(text)
+        };
+        match self.find(hash, is_meant) {
+            Ok(number) => {
+                self.bytes.truncate(first);
+                Ok(number)
+            }
+            Err(place) => {
+                let number = u32::try_from(self.texts.len()).map_err(|_| OutOfMemory)?;
+                self.texts.push(Kept { first, len, hash })?;
+                self.index.items_mut()[place] = number;
+                Ok(number)
+            }
+        }
+    }
+
+    /// The number of the text that is meant, or the place for it.
+    fn find(&self, hash: u64, is_meant: impl Fn(&Kept) -> bool) -> Result<u32, usize> {
+        let mask = self.index.len() - 1;
+        let mut place = (hash >> 32) as usize & mask;
+        loop {
+            let number = self.index.get(place).copied().unwrap_or(NONE);
+            match self.texts.get(number as usize) {
+                Some(kept) if is_meant(kept) => return Ok(number),
+                Some(_) => place = (place + 1) & mask,
+                None => return Err(place),
+            }
+        }
+    }
+
+    /// Makes the index twice as large.
+    #[cold]
+    fn grow(&mut self) -> Result<(), OutOfMemory> {
+        let places = (2 * self.index.len()).max(FIRST_PLACES);
+        let mut index = Array::new();
+        (0..places).try_for_each(|_| index.push(NONE))?;
+        self.index = index;
+        for (number, at) in (0_u32..).zip(0..self.texts.len()) {
+            let hash = self.texts.get(at).map_or(0, |kept| kept.hash);
+            if let Err(place) = self.find(hash, |_| false) {
+                self.index.items_mut()[place] = number;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes behind the other texts.
+struct End<'texts>(&'texts mut Texts);
+
+impl Write for End<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.append(text).map_err(|_| fmt::Error)
+    }
+}
+
+/// A number for a text; others have another one as a rule (FNV-1a, mixed).
+fn hash_of(text: &[u8]) -> u64 {
+    let sum = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mixed = sum.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ mixed >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_text_is_kept_once() {
+        let mut texts = Texts::new().expect("memory");
+        let mut numbers = Vec::new();
+        for number in (0..3000).chain(0..3000) {
+            let interned = texts.intern_displayed(format_args!("{number:x} of these"));
+            numbers.push(interned.expect("memory"));
+        }
+        assert_eq!(texts.get(0), "");
+        assert_eq!(numbers[..3000], numbers[3000..]);
+        assert_eq!(texts.intern("b of these"), Ok(numbers[11]));
+        assert_eq!(texts.get(numbers[11]), "b of these");
+        assert_eq!(texts.iter().count(), 3001);
+        assert_eq!(texts.intern(""), Ok(0));
+    }
+}
