@@ -93,11 +93,10 @@ function numbers(node) {
 }
 function sentence() {
   const known = P.samples.filter((sample) => sample[2] >= 0).length;
-  const rate = P.mean ? `one in ${bytes(P.mean).replace(".0 ", " ")}` : "sampling, which was stopped";
+  const rate = P.mean ? `one in ${bytes(P.mean).replace(".0 ", " ")}` : "of a profile that was stopped";
   const all = bytes(+$("stat-allocated").dataset.value);
-  let text = `About ${bytes(whole.bytes)} of ${all} live are known, from `
-    + `${count(known, "sample")} of ${rate}, over ${ageText(P.seconds)}; `
-    + `${bytes(P.older[1])} are older than the profile.`;
+  let text = `${count(known, "sample")}, ${rate}, over ${ageText(P.seconds)}, stand for ${bytes(whole.bytes)}; `
+    + `${all} are live, ${bytes(P.older[1])} of them older than the profile.`;
   if (P.growth !== null) {
     text += ` In the last ${ageText(P.growth)} ${bytes(whole.rise)} were added where memory grew, and `
       + `${bytes(whole.fall)} went where it shrank${flameMode === "growth" ? ", which is not drawn" : ""}.`;

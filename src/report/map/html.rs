@@ -23,8 +23,18 @@ const MOST_CELLS: usize = 256 << 10;
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+/// What a page with a profile has besides.
+#[cfg(feature = "profile")]
 const SITES: &str = include_str!("sites.js");
+#[cfg(feature = "profile")]
 const FLAME: &str = include_str!("flame.js");
+
+/// What writes the data of a profile, and with which scripts.
+struct Profile<'a, W> {
+    sites_script: &'static str,
+    flame_script: &'static str,
+    write_data: &'a dyn Fn(&mut W) -> fmt::Result,
+}
 
 impl Snapshot {
     /// Writes a map of the heap as one HTML page that loads nothing: the address space in rows, coloured by size, kind
@@ -35,7 +45,7 @@ impl Snapshot {
     ///
     /// Those of `out`.
     pub fn write_html<W: Write>(&self, out: &mut W) -> fmt::Result {
-        self.write_page(out, DETAIL_BYTES, |_| Ok(()))
+        self.write_page(out, DETAIL_BYTES, None)
     }
 
     /// Writes the same page with a profile: a flame graph of who allocated what is live, the map coloured by that, and,
@@ -53,17 +63,20 @@ impl Snapshot {
         earlier: Option<&Sites>,
     ) -> fmt::Result {
         let profile = PageProfile::new(sites, earlier).map_err(|_| fmt::Error)?;
-        self.write_page(out, DETAIL_BYTES, |out| {
+        let write_data = |out: &mut W| {
             out.write_str(",\n\"profile\":")?;
             profile.write(out)
-        })
+        };
+        let (sites_script, flame_script) = (SITES, FLAME);
+        let profile = Profile { sites_script, flame_script, write_data: &write_data };
+        self.write_page(out, DETAIL_BYTES, Some(profile))
     }
 
     fn write_page<W: Write>(
         &self,
         out: &mut W,
         detail_bytes: usize,
-        mut write_profile: impl FnMut(&mut W) -> fmt::Result,
+        profile: Option<Profile<'_, W>>,
     ) -> fmt::Result {
         let mut parts = PAGE.split("{{");
         out.write_str(parts.next().unwrap_or_default())?;
@@ -72,8 +85,8 @@ impl Snapshot {
             match name {
                 "style" => out.write_str(STYLE)?,
                 "script" => out.write_str(SCRIPT)?,
-                "sites" => out.write_str(SITES)?,
-                "flame" => out.write_str(FLAME)?,
+                "sites" => out.write_str(profile.as_ref().map_or("", |one| one.sites_script))?,
+                "flame" => out.write_str(profile.as_ref().map_or("", |one| one.flame_script))?,
                 "lead" => self.write_lead(out)?,
                 "sums" => self.write_sums(out)?,
                 "classes" => self.write_class_rows(out)?,
@@ -81,7 +94,7 @@ impl Snapshot {
                 "fragmentation" => self.write_fragmentation(&mut Escaped(out))?,
                 _ => {
                     self.write_data(out, detail_bytes)?;
-                    write_profile(out)?;
+                    profile.as_ref().map_or(Ok(()), |one| (one.write_data)(out))?;
                     out.write_char('}')?;
                 }
             }

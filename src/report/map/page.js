@@ -253,13 +253,15 @@ function draw() {
 
 // ---- what is where, in words
 
+// With who allocated it, where a profile knows.
+const named = (shown, who, slot) => (P ? withSample(shown, who, slot) : shown);
 function describe(group, address) {
   const s = group.s, i = itemAt(s, address), kind = s.kinds[i], item = s.more[i], who = s.who.get(i);
   const start = s.starts[i], size = s.starts[i + 1] - start;
   const whole = (text) => ({ start, size, text: `${text}\n${hex(start)}, ${size} bytes (${bytes(size)})` });
   if (kind === "h") return whole("hole");
   if (kind === "e") return whole("hole, its pages given back");
-  if (kind === "b") return withSample(whole("live block of the free list"), who, 0);
+  if (kind === "b") return named(whole("live block of the free list"), who, 0);
   if (kind === "u") return whole("changing while the snapshot was taken");
   if (kind === "c") {
     const [live, cached, free, hole] = item.sums.map(bytes);
@@ -277,7 +279,7 @@ function describe(group, address) {
   const at = start + slot * item.slot;
   const text = `${state}\n${hex(at)}, class of ${item.slot} bytes, ${threadText(item.thread)}`
     + (item.slots > 1 ? `\n${slab}` : "\na slab of its own");
-  return withSample({ start: at, size: item.slot, text }, who, slot);
+  return named({ start: at, size: item.slot, text }, who, slot);
 }
 let kept = null, pointed = null, lit = null;
 function outline(context, shown, colour) {
