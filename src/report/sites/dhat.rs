@@ -7,6 +7,8 @@ use core::fmt::{self, Write};
 
 use super::super::json::{Quoted, list};
 use super::names::{Function, Names};
+use crate::base::array::Array;
+use crate::base::os::OutOfMemory;
 use crate::base::path::this_process;
 use crate::base::text::StackText;
 use crate::profile::{Site, Sites};
@@ -27,8 +29,8 @@ impl Sites {
         write!(out, ",\"cmd\":{},\"pid\":{}", Quoted(names.program()), this_process())?;
         write!(out, ",\"tg\":{milliseconds},\"te\":{milliseconds}")?;
         out.write_str(",\n\"pps\":")?;
-        let is_known = |site: &Site<'_>| names.functions(site).innermost_first().next().is_some();
-        list(out, self.iter().filter(is_known), |out, site| write_site(out, &names, &site))?;
+        let points = points(self, &names).map_err(|_| fmt::Error)?;
+        list(out, points.iter(), |out, point| write_point(out, &names, self, point))?;
         out.write_str(",\n\"ftbl\":")?;
         let root = core::iter::once(None);
         list(out, root.chain(names.all_functions().map(Some)), |out, function| match function {
@@ -39,18 +41,68 @@ impl Sites {
     }
 }
 
-fn write_site<W: Write>(out: &mut W, names: &Names, site: &Site<'_>) -> fmt::Result {
-    let (blocks, bytes) = (site.blocks().value(), site.bytes().value());
-    let (allocated, allocated_bytes) = site.allocated();
-    // The live ones were allocated, too.
-    let (total, total_bytes) = (allocated.max(blocks), allocated_bytes.max(bytes));
-    let lifetime = site.mean_age().map_or(0.0, |age| age.as_secs_f64() * 1000.0 * blocks);
-    write!(out, "\n{{\"tb\":{total_bytes:.0},\"tbk\":{total:.0},\"tl\":{lifetime:.0}")?;
+/// A stack with its sums. Sites that differ only in calls inside the allocator are one: the viewer refuses a file that
+/// has a stack twice.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    /// One of its sites.
+    site: usize,
+    /// Bytes and blocks: live ones, and those that were allocated.
+    live: [f64; 2],
+    total: [f64; 2],
+    lifetime: f64,
+}
+
+impl Point {
+    fn of(site: &Site<'_>) -> Self {
+        let live = [site.bytes().value(), site.blocks().value()];
+        let (blocks, bytes) = site.allocated();
+        // The live ones were allocated, too.
+        let total = [bytes.max(live[0]), blocks.max(live[1])];
+        let lifetime = site.mean_age().map_or(0.0, |age| age.as_secs_f64() * 1000.0 * live[1]);
+        Self { site: site.number(), live, total, lifetime }
+    }
+
+    fn add(&mut self, other: &Self) {
+        for index in 0..2 {
+            self.live[index] += other.live[index];
+            self.total[index] += other.total[index];
+        }
+        self.lifetime += other.lifetime;
+    }
+}
+
+/// All stacks of which something is known, each once.
+fn points(sites: &Sites, names: &Names) -> Result<Array<Point>, OutOfMemory> {
+    let stack_of =
+        |point: &Point| sites.site(point.site).into_iter().flat_map(|site| names.numbers(&site));
+    let mut single = Array::new();
+    for site in sites.iter() {
+        let point = Point::of(&site);
+        if stack_of(&point).next().is_some() {
+            single.push(point)?;
+        }
+    }
+    single.items_mut().sort_unstable_by(|one, other| stack_of(one).cmp(stack_of(other)));
+    let mut points = Array::<Point>::new();
+    for point in single.iter() {
+        match points.items_mut().last_mut() {
+            Some(sum) if stack_of(sum).eq(stack_of(point)) => sum.add(point),
+            _ => points.push(*point)?,
+        }
+    }
+    Ok(points)
+}
+
+fn write_point<W: Write>(out: &mut W, names: &Names, sites: &Sites, point: &Point) -> fmt::Result {
+    let ([bytes, blocks], [total_bytes, total]) = (point.live, point.total);
+    write!(out, "\n{{\"tb\":{total_bytes:.0},\"tbk\":{total:.0},\"tl\":{:.0}", point.lifetime)?;
     for name in ["m", "g", "e"] {
         write!(out, ",\"{name}b\":{bytes:.0},\"{name}bk\":{blocks:.0}")?;
     }
     out.write_str(",\"fs\":")?;
-    list(out, names.numbers(site), |out, number| write!(out, "{}", number + 1))?;
+    let stack = sites.site(point.site).into_iter().flat_map(|site| names.numbers(&site));
+    list(out, stack, |out, number| write!(out, "{}", number + 1))?;
     out.write_char('}')
 }
 

@@ -150,7 +150,7 @@ impl Names {
     }
 
     /// The places of a site's functions among all, the innermost first, without those of the allocator.
-    pub(super) fn numbers(&self, site: &Site<'_>) -> impl Iterator<Item = usize> {
+    pub(super) fn numbers<'a>(&'a self, site: &Site<'a>) -> impl Iterator<Item = usize> + use<'a> {
         let frames = site.frames().iter().filter_map(|address| self.frame(*address));
         let skipped = self.functions(site).skipped();
         frames.flat_map(|frame| frame.first..frame.first + frame.len).skip(skipped)
