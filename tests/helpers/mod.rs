@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 pub(crate) mod accounts;
+pub(crate) mod browser;
 pub(crate) mod child;
 pub(crate) mod faulty;
 pub(crate) mod folders;
@@ -11,6 +12,7 @@ pub(crate) mod load;
 pub(crate) mod misuses;
 pub(crate) mod piece;
 pub(crate) mod proc;
+pub(crate) mod server;
 pub(crate) mod signed;
 pub(crate) mod strict;
 pub(crate) mod trials;

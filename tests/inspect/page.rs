@@ -8,12 +8,13 @@
 #[path = "../helpers/mod.rs"]
 mod helpers;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::Path;
+use std::process::ExitCode;
 
+use helpers::Rng;
+use helpers::browser::{probe, with_browser};
 use helpers::piece::{MEMS, Piece};
 use helpers::trials::{Answer, Trials};
-use helpers::{Rng, child};
 use mems::inspect::PlaceState;
 use mems::{HeapStats, Snapshot, snapshot};
 
@@ -54,45 +55,9 @@ document.body.append(out);
 </script>
 "#;
 
-fn chromium() -> Option<PathBuf> {
-    let names = ["chromium", "chromium-browser", "google-chrome", "headless_shell"];
-    let folders = std::env::var_os("PATH")?;
-    let mut places =
-        std::env::split_paths(&folders).flat_map(|folder| names.map(|n| folder.join(n)));
-    places.find(|path| path.is_file())
-}
-
 /// Opens a page with the probe appended: the answer's lines, and what was on the console.
 fn open(browser: &Path, page: &str, addresses: &[usize], scheme: &str) -> (Vec<String>, String) {
-    let folder = std::env::temp_dir().join(format!("mems-page-{}", std::process::id()));
-    std::fs::create_dir_all(folder.join("profile")).unwrap();
-    let file = folder.join("page.html");
-    let probe = PROBE.replace("ADDRESSES", &format!("{addresses:?}"));
-    std::fs::write(&file, page.replace("</body>", &format!("{probe}</body>"))).unwrap();
-    let output = child::output_of(
-        Command::new(browser)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-            ])
-            .args([
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ])
-            .args(["--enable-logging=stderr", "--v=0", "--window-size=1300,900", "--dump-dom"])
-            .arg(format!("--blink-settings=preferredColorScheme={scheme}"))
-            .arg(format!("--user-data-dir={}", folder.join("profile").display()))
-            .arg(format!("file://{}", file.display())),
-    );
-    std::fs::remove_dir_all(&folder).unwrap();
-    let console: String = output.stderr.lines().filter(|line| line.contains("CONSOLE")).collect();
-    let answer = output.stdout.split_once("id=\"answer\">").map(|(_, rest)| rest);
-    let answer = answer.and_then(|rest| rest.split_once("</script>")).unwrap_or_default().0;
-    (answer.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect(), console)
+    probe(browser, page, &PROBE.replace("ADDRESSES", &format!("{addresses:?}")), scheme)
 }
 
 /// The sums that stand on a page.
@@ -254,10 +219,7 @@ fn main() -> ExitCode {
     let mut trials = Trials::alone();
     trials.case("page_is_whole", page_is_whole);
     let mut case = |name, run: fn(&Path) -> Result<Answer, String>| {
-        trials.case(name, move || match chromium() {
-            Some(browser) => run(&browser),
-            None => Ok(Answer::Skipped("chromium is not installed".to_owned())),
-        });
+        trials.case(name, move || with_browser(run));
     };
     case("errors_are_heard", errors_are_heard);
     case("pointing_shows_the_block_light", |browser| pointing_shows_the_block(browser, "1"));

@@ -263,17 +263,17 @@ fn origin_of_file(path: &str) -> Origin {
 /// Whose a function with this name is.
 fn origin_of_name(name: &str) -> Origin {
     const ALLOCATOR: [&str; 3] = ["mems::", "__rust_", "__rustc"];
-    const LIBRARIES: [&str; 9] = [
+    const LIBRARIES: [&str; 7] = [
         "alloc::",
         "core::",
         "std::",
         "hashbrown::",
         "__libc_",
-        "_start",
-        "main",
         "operator new",
         "rust_begin_unwind",
     ];
+    // What the linker and rustc call what comes before the program's own.
+    const BEGINNINGS: [&str; 2] = ["_start", "main"];
     // `<alloc::vec::Vec<T> as Clone>::clone`, `<T as core::convert::Into<U>>::into`.
     let inner = name.trim_start_matches(['<', '&', '*', '(', '[']);
     let inner = inner.trim_start_matches("mut ").trim_start_matches("dyn ");
@@ -282,7 +282,7 @@ fn origin_of_name(name: &str) -> Origin {
     let of = |name: &str| {
         if is_in(name, &ALLOCATOR) {
             Origin::Allocator
-        } else if is_in(name, &LIBRARIES) && !name.starts_with("main::") {
+        } else if is_in(name, &LIBRARIES) || BEGINNINGS.contains(&name) {
             Origin::Library
         } else {
             Origin::Program
@@ -354,6 +354,9 @@ mod tests {
             ("server::main::{{closure}}", Origin::Program),
             ("memsy::main", Origin::Program),
             ("main", Origin::Library),
+            ("main::run", Origin::Program),
+            ("maintenance::sweep", Origin::Program),
+            ("main_loop", Origin::Program),
         ] {
             assert_eq!(origin_of_name(name), origin, "{name}");
         }
