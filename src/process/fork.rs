@@ -28,6 +28,7 @@ use crate::slabs::depot::DEPOT;
 static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn prepare() {
+    sampling::hold_loader_for_fork();
     let is_interrupted = settings::is_mine()
         || hardened::is_mine()
         || PROCESS_HEAP.shared.is_mine()
@@ -58,11 +59,13 @@ fn release(is_child: bool) {
     PROCESS_HEAP.shared.release_after_fork(is_child);
     hardened::release_after_fork(is_child);
     settings::release_after_fork(is_child);
+    sampling::release_loader_after_fork(is_child);
 }
 
 extern "C" fn child() {
     #[cfg(feature = "std")]
     background::start_later();
+    thread::note_forked();
     if IS_INTERRUPTED.load(Ordering::Relaxed) {
         return release(true);
     }

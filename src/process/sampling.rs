@@ -110,6 +110,16 @@ mod on {
         PROFILER.follow(from, to);
     }
 
+    /// Takes the lock that goes before all others, for the time of a fork.
+    pub(in crate::process) fn hold_loader_for_fork() {
+        PROFILER.hold_loader_for_fork();
+    }
+
+    /// Gives it back.
+    pub(in crate::process) fn release_loader_after_fork(is_child: bool) {
+        PROFILER.release_loader_after_fork(is_child);
+    }
+
     /// Takes the locks for the time of a fork.
     pub(in crate::process) fn hold_for_fork(is_interrupted: bool) {
         PROFILER.hold_for_fork(is_interrupted);
@@ -181,6 +191,10 @@ mod off {
     }
 
     pub(in crate::process) const fn follow(_: usize, _: usize) {}
+
+    pub(in crate::process) const fn hold_loader_for_fork() {}
+
+    pub(in crate::process) const fn release_loader_after_fork(_: bool) {}
 
     pub(in crate::process) const fn hold_for_fork(_: bool) {}
 

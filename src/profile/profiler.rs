@@ -37,6 +37,9 @@ pub(crate) struct Profiler {
     drawn: AtomicU64,
     pub(super) records: Records,
     pub(super) stacks: Lock<Stacks>,
+    /// Who asks the loader for all libraries: it has a lock that some versions of glibc leave locked in the child of a
+    /// fork.
+    loader: Lock<()>,
 }
 
 /// What is known of a block that was, or was not, sampled.
@@ -60,6 +63,7 @@ impl Profiler {
             drawn: AtomicU64::new(0),
             records: Records::new(),
             stacks: Lock::new(Stacks::new()),
+            loader: Lock::new(()),
         }
     }
 
@@ -253,6 +257,25 @@ impl Profiler {
     /// out.
     pub(crate) fn keep_live(&self, live: impl Fn(usize) -> bool) {
         self.records.retain(|record| live(record.address));
+    }
+
+    /// Asks the loader something under its own lock, so that no fork comes in between. None where a signal handler has
+    /// interrupted its thread in the middle of that.
+    #[cfg(feature = "report")]
+    pub(crate) fn with_loader<R>(&self, ask: impl FnOnce() -> R) -> Option<R> {
+        let _guard = self.loader.lock_unless_mine()?;
+        Some(ask())
+    }
+
+    /// Waits until nobody asks the loader any more, and takes the lock for that for the time of a fork: before all
+    /// others, since the loader's lock may be held by who waits for the heap.
+    pub(crate) fn hold_loader_for_fork(&self) {
+        self.loader.hold_for_fork(self.loader.is_mine());
+    }
+
+    /// Ends [`Profiler::hold_loader_for_fork`].
+    pub(crate) fn release_loader_after_fork(&self, is_child: bool) {
+        self.loader.release_after_fork(is_child);
     }
 
     /// Takes all locks for the time of a fork: see [`Lock::hold_for_fork`].

@@ -4,7 +4,8 @@ use core::fmt::{self, Write};
 
 use super::super::markup::Escaped;
 use super::super::text::Bytes;
-use super::names::{Names, Origin};
+use super::names::Names;
+use super::origins::Origin;
 use super::tree::{Node, ROOT, Tree};
 use crate::base::text::StackText;
 use crate::profile::{Growth, Sites};
@@ -158,7 +159,11 @@ impl<'a> Picture<'a> {
         for (number, node) in self.tree.children(number) {
             let width = self.measure.of(&node) / self.unit;
             if width >= LEAST_WIDTH {
-                self.draw(out, &node, self.names.text(node.name), (x, row))?;
+                let name = match self.names.text(node.name) {
+                    "" => "(unknown)",
+                    name => name,
+                };
+                self.draw(out, &node, name, (x, row))?;
                 self.draw_children(out, number, x, row + 1)?;
             }
             x += width;

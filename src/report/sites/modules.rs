@@ -10,6 +10,7 @@ use crate::base::addr;
 use crate::base::array::Array;
 use crate::base::os::{Os, OutOfMemory, System};
 use crate::base::path::PATH_BYTES;
+use crate::profile::profiler::PROFILER;
 
 /// Code of a program or library, where it is mapped.
 #[derive(Clone, Copy, Debug)]
@@ -23,13 +24,19 @@ pub(super) struct Module {
     /// Texts: the file, and its build id in hexadecimal, empty if it has none.
     pub(super) path: u32,
     pub(super) build_id: u32,
+    /// Whether it is the program itself.
+    pub(super) is_program: bool,
 }
 
-/// All that is loaded now, in address order. The loader is asked, which has a lock for that.
+/// All that is loaded now, in address order. The loader is asked, which has a lock for that. A signal handler that
+/// interrupts this gets none.
 pub(super) fn modules(texts: &mut Texts) -> Result<Array<Module>, OutOfMemory> {
     let mut listing = Listing { modules: Array::new(), texts, result: Ok(()) };
-    // SAFETY: the function is one of this type, and its argument the listing, which outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(note), (&raw mut listing).cast()) };
+    let asked = PROFILER.with_loader(|| {
+        // SAFETY: the function is one of this type, and its argument the listing, which outlives the call.
+        unsafe { libc::dl_iterate_phdr(Some(note), (&raw mut listing).cast()) }
+    });
+    asked.ok_or(OutOfMemory)?;
     listing.result?;
     let mut modules = listing.modules;
     modules.items_mut().sort_unstable_by_key(|module| module.start);
@@ -64,10 +71,13 @@ impl Listing<'_> {
         let is_code = |header: &&libc::Elf64_Phdr| {
             header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0
         };
-        let path = self.path_of(info)?;
+        let (path, is_program) = self.path_of(info)?;
+        // What is said to be a note may lie where nothing is mapped.
+        let is_mapped = |note: &&libc::Elf64_Phdr| headers.iter().any(|header| has(header, note));
         let notes = headers.iter().filter(|header| header.p_type == libc::PT_NOTE);
-        // SAFETY: the loader has mapped the notes of a library where its headers say, until it is unloaded, which it is
-        // not during the call.
+        let notes = notes.filter(is_mapped);
+        // SAFETY: the loader has mapped the readable part in which the note lies, until the library is unloaded, which
+        // it is not during the call.
         let mut ids =
             notes.filter_map(|header| build_id(unsafe { bytes_of(base, header) }, header));
         let build_id = match ids.next() {
@@ -78,15 +88,16 @@ impl Listing<'_> {
             let (first, size) = (to_usize(header.p_vaddr), to_usize(header.p_memsz));
             // Pages are mapped: the code begins somewhere in the first one.
             let ahead = first % System.page_size();
-            let (start, end) = (base + first - ahead, base + first + size);
-            let offset = to_usize(header.p_offset).saturating_sub(ahead);
-            self.modules.push(Module { start, end, offset, base, path, build_id })?;
+            let start = base.wrapping_add(first - ahead);
+            let end = start.wrapping_add(ahead + size);
+            let offset = to_usize(header.p_offset).wrapping_sub(ahead);
+            self.modules.push(Module { start, end, offset, base, path, build_id, is_program })?;
         }
         Ok(())
     }
 
-    /// The file of a library; that of the program itself has no name here.
-    fn path_of(&mut self, info: &libc::dl_phdr_info) -> Result<u32, OutOfMemory> {
+    /// The file, and whether it is that of the program, which has no name here.
+    fn path_of(&mut self, info: &libc::dl_phdr_info) -> Result<(u32, bool), OutOfMemory> {
         let name = if info.dlpi_name.is_null() {
             c""
         } else {
@@ -94,12 +105,15 @@ impl Listing<'_> {
             unsafe { CStr::from_ptr(info.dlpi_name) }
         };
         if !name.is_empty() {
-            return self.texts.intern_displayed(format_args!("{}", Lossy(name.to_bytes())));
+            let path = self.texts.intern_displayed(format_args!("{}", Lossy(name.to_bytes())))?;
+            return Ok((path, false));
         }
         let mut path = [0; PATH_BYTES];
         let read = rustix::fs::readlinkat_raw(rustix::fs::CWD, c"/proc/self/exe", &mut path[..]);
         let path = path.get(..read.unwrap_or(0)).unwrap_or_default();
-        self.texts.intern_displayed(format_args!("{}", Lossy(path)))
+        // So the kernel calls a file in whose place there is another one now, or none.
+        let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+        Ok((self.texts.intern_displayed(format_args!("{}", Lossy(path)))?, true))
     }
 }
 
@@ -107,11 +121,18 @@ impl Listing<'_> {
 ///
 /// # Safety
 ///
-/// The library with this header is loaded, at this base, for as long as they are used.
+/// The library is loaded at this base for as long as they are used, and what the header describes is mapped.
 unsafe fn bytes_of<'mapped>(base: usize, header: &libc::Elf64_Phdr) -> &'mapped [u8] {
-    let start = addr::raw_pointer(base + to_usize(header.p_vaddr)).cast::<u8>();
+    let start = addr::raw_pointer(base.wrapping_add(to_usize(header.p_vaddr))).cast::<u8>();
     // SAFETY: so the caller says.
     unsafe { slice::from_raw_parts(start, to_usize(header.p_memsz)) }
+}
+
+/// Whether a part of a file that is mapped to be read has all of a note.
+fn has(part: &libc::Elf64_Phdr, note: &libc::Elf64_Phdr) -> bool {
+    let is_read = part.p_type == libc::PT_LOAD && part.p_flags & libc::PF_R != 0;
+    let behind = note.p_vaddr.checked_sub(part.p_vaddr).and_then(|at| at.checked_add(note.p_memsz));
+    is_read && behind.is_some_and(|end| end <= part.p_filesz)
 }
 
 /// The build id among notes: of type 3, and by GNU. A note is three numbers, the lengths of name and value and the

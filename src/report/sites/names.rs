@@ -5,22 +5,13 @@
 //! the file of that, which tools understand that have the file with that build id.
 
 use super::modules::{Module, modules};
+use super::origins::{self, Origin};
+use super::symbols::Symbols;
 use super::texts::Texts;
 use crate::base::array::Array;
 use crate::base::os::OutOfMemory;
 use crate::base::text::StackText;
 use crate::profile::{Site, Sites};
-
-/// Whose a function is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// This allocator's.
-    Allocator,
-    /// The standard library's, or libc's.
-    Library,
-    /// All others.
-    Program,
-}
 
 /// A function at a frame.
 #[derive(Clone, Copy, Debug)]
@@ -50,54 +41,73 @@ pub(super) struct Names {
     pub(super) modules: Array<Module>,
     frames: Array<Frame>,
     functions: Array<Function>,
+    /// The folder of the allocator's own files, a text; empty if that is not known.
+    sources: u32,
 }
 
 impl Names {
-    /// Looks all frames of these sites up. With debug info that takes a second for a large program, and allocates.
+    /// Looks all frames of these sites up. That reads the program's file, and allocates.
     pub(super) fn of<'a>(looks: impl IntoIterator<Item = &'a Sites>) -> Result<Self, OutOfMemory> {
         let mut texts = Texts::new()?;
         let modules = modules(&mut texts)?;
         let (frames, functions) = (Array::new(), Array::new());
-        let mut names = Self { texts, modules, frames, functions };
+        let mut names = Self { texts, modules, frames, functions, sources: 0 };
         let mut addresses = Array::new();
         for look in looks {
             for site in look.iter() {
                 site.frames().iter().try_for_each(|frame| addresses.push(*frame))?;
             }
         }
-        addresses.items_mut().sort_unstable();
-        symbols::refresh();
-        for (index, address) in addresses.iter().enumerate() {
-            if index == 0 || addresses[index - 1] != *address {
-                names.look_up(*address)?;
-            }
-        }
-        symbols::refresh();
+        let mut symbols = Symbols::new();
+        names.find_sources(&mut symbols)?;
+        addresses.sort_and_dedup();
+        addresses.iter().try_for_each(|address| names.look_up(&mut symbols, *address))?;
         Ok(names)
     }
 
-    fn look_up(&mut self, address: usize) -> Result<(), OutOfMemory> {
-        let first = self.functions.len();
-        let module = self.module_with(address);
-        let of_module =
-            module.map_or(Origin::Program, |module| origin_of_file(self.text(module.path)));
+    /// Notes the folder that has the allocator's own files, if debug info says where this one is.
+    fn find_sources(&mut self, symbols: &mut Symbols) -> Result<(), OutOfMemory> {
+        let own = Self::program as *const () as usize + 1;
+        let Some(number) = self.module_number(own) else { return Ok(()) };
+        let module = self.modules.get(number).copied();
+        let Some(module) = module.filter(|module| module.is_program) else { return Ok(()) };
         let mut result = Ok(());
-        symbols::resolve(address, |name, file, line| {
+        symbols.open(number, None);
+        symbols.resolve(number, call_of(own).wrapping_sub(module.base), |_, file, _| {
+            if let Some(folder) = file.strip_suffix("report/sites/names.rs") {
+                result = self.texts.intern(folder).map(|folder| self.sources = folder);
+            }
+        });
+        result
+    }
+
+    fn look_up(&mut self, symbols: &mut Symbols, address: usize) -> Result<(), OutOfMemory> {
+        let first = self.functions.len();
+        let number = self.module_number(address);
+        let module = number.and_then(|number| self.modules.get(number).copied());
+        let base = module.map_or(0, |module| module.base);
+        let library = module.filter(|module| !module.is_program);
+        let path = library.map(|library| self.text(library.path));
+        let of_module = path.and_then(origins::of_library);
+        number.into_iter().for_each(|number| symbols.open(number, path));
+        let mut result = Ok(());
+        let (texts, functions, sources) = (&mut self.texts, &mut self.functions, self.sources);
+        let take = |name: &str, file: &str, line| {
             let mut note = || {
-                let name = self.texts.intern_displayed(name)?;
-                let file = self.texts.intern_displayed(file)?;
-                let origin = match of_module {
-                    Origin::Program => origin_of_name(self.texts.get(name)),
-                    of_module => of_module,
-                };
-                self.functions.push(Function { name, file, line, origin, is_named: true })
+                let by_name = || origins::of_function(name, file, texts.get(sources));
+                let origin = of_module.unwrap_or_else(by_name);
+                let (name, file) = (texts.intern(name)?, texts.intern(file)?);
+                functions.push(Function { name, file, line, origin, is_named: true })
             };
             result = result.and_then(|()| note());
-        });
+        };
+        if let Some(number) = number {
+            symbols.resolve(number, call_of(address).wrapping_sub(base), take);
+        }
         result?;
         if self.functions.len() == first {
             let name = self.name_by_module(module, address)?;
-            let origin = of_module;
+            let origin = of_module.unwrap_or(Origin::Program);
             self.functions.push(Function { name, file: 0, line: 0, origin, is_named: false })?;
         }
         self.frames.push(Frame { address, first, len: self.functions.len() - first })
@@ -112,11 +122,12 @@ impl Names {
         let Some(module) = module else {
             return self.texts.intern_displayed(format_args!("{:#x}", call_of(address)));
         };
-        let mut file = StackText::<128>::new();
-        // A longer name is cut.
-        let _ = file.write_bytes(file_name(self.text(module.path)).as_bytes());
+        let mut file = StackText::<256>::new();
+        // No name of a file is longer.
+        let path = self.text(module.path);
+        let _ = file.write_bytes(path.rsplit('/').next().unwrap_or(path).as_bytes());
         let file = str::from_utf8(file.as_bytes()).unwrap_or_default();
-        let at = call_of(address) - module.base;
+        let at = call_of(address).wrapping_sub(module.base);
         self.texts.intern_displayed(format_args!("{file}+{at:#x}"))
     }
 
@@ -176,17 +187,17 @@ impl Names {
             .unwrap_or_default()
     }
 
+    /// The functions of a frame without those of the allocator that were put into a function of the program's own.
+    pub(super) fn lines_at(&self, address: usize) -> &[Function] {
+        let functions = self.functions_at(address);
+        let kept = functions.get(allocators_of(functions.iter())..).unwrap_or_default();
+        if kept.is_empty() { functions } else { kept }
+    }
+
     /// The functions of a site, the innermost first, without those of the allocator that were called there.
     pub(super) fn functions<'a>(&'a self, site: &Site<'a>) -> Stack<'a> {
-        let all = || site.frames().iter().flat_map(|frame| self.functions_at(*frame));
-        // The allocator itself calls functions of the standard library; the program's own come behind.
-        let inner = all().take_while(|function| function.origin != Origin::Program).enumerate();
-        let ours = inner.filter(|(_, function)| function.origin == Origin::Allocator);
-        Stack {
-            names: self,
-            frames: site.frames(),
-            skip: ours.map(|(index, _)| index + 1).last().unwrap_or(0),
-        }
+        let all = site.frames().iter().flat_map(|frame| self.functions_at(*frame));
+        Stack { names: self, frames: site.frames(), skip: allocators_of(all) }
     }
 
     /// The function by which people know a site: the innermost of the program's own.
@@ -203,6 +214,14 @@ impl Names {
         };
         site.frames().iter().find(is_own).or(site.frames().first()).copied()
     }
+}
+
+/// How many functions there are, the innermost first, up to the last one of the allocator before the first of the
+/// program's own. The allocator itself calls functions of the standard library.
+fn allocators_of<'a>(functions: impl Iterator<Item = &'a Function>) -> usize {
+    let inner = functions.take_while(|function| function.origin != Origin::Program).enumerate();
+    let ours = inner.filter(|(_, function)| function.origin == Origin::Allocator);
+    ours.map(|(index, _)| index + 1).last().unwrap_or(0)
 }
 
 /// The functions of a stack.
@@ -239,126 +258,4 @@ impl<'a> Stack<'a> {
 /// An address in the call to which a frame returns.
 pub(super) const fn call_of(address: usize) -> usize {
     address.saturating_sub(1)
-}
-
-/// The last part of a path.
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// Whose the functions of a file are; `Program` where it may be either.
-fn origin_of_file(path: &str) -> Origin {
-    const LIBRARIES: [&str; 8] =
-        ["libc.so", "libc-", "libstdc++", "ld-", "linux-vdso", "libgcc_s", "libpthread", "libc++"];
-    let name = file_name(path);
-    if name.starts_with("libmems") {
-        Origin::Allocator
-    } else if LIBRARIES.iter().any(|library| name.starts_with(library)) {
-        Origin::Library
-    } else {
-        Origin::Program
-    }
-}
-
-/// Whose a function with this name is.
-fn origin_of_name(name: &str) -> Origin {
-    const ALLOCATOR: [&str; 3] = ["mems::", "__rust_", "__rustc"];
-    const LIBRARIES: [&str; 7] = [
-        "alloc::",
-        "core::",
-        "std::",
-        "hashbrown::",
-        "__libc_",
-        "operator new",
-        "rust_begin_unwind",
-    ];
-    // What the linker and rustc call what comes before the program's own.
-    const BEGINNINGS: [&str; 2] = ["_start", "main"];
-    // `<alloc::vec::Vec<T> as Clone>::clone`, `<T as core::convert::Into<U>>::into`.
-    let inner = name.trim_start_matches(['<', '&', '*', '(', '[']);
-    let inner = inner.trim_start_matches("mut ").trim_start_matches("dyn ");
-    let is_in = |name: &str, list: &[&str]| list.iter().any(|prefix| name.starts_with(prefix));
-    let is_of_a_parameter = inner.as_bytes().get(1) == Some(&b' ');
-    let of = |name: &str| {
-        if is_in(name, &ALLOCATOR) {
-            Origin::Allocator
-        } else if is_in(name, &LIBRARIES) || BEGINNINGS.contains(&name) {
-            Origin::Library
-        } else {
-            Origin::Program
-        }
-    };
-    match inner.split_once(" as ") {
-        Some((_, behind)) if is_of_a_parameter => of(behind),
-        _ => of(inner),
-    }
-}
-
-/// What the program's file and its debug info say.
-#[cfg(feature = "symbols")]
-mod symbols {
-    use core::fmt;
-    use core::ptr;
-
-    /// Forgets what was read of files: libraries may have come and gone.
-    pub(super) fn refresh() {
-        backtrace::clear_symbol_cache();
-    }
-
-    /// Hands name, file and line of each function to `take`, the innermost first.
-    pub(super) fn resolve(
-        address: usize,
-        mut take: impl FnMut(fmt::Arguments<'_>, fmt::Arguments<'_>, u32),
-    ) {
-        backtrace::resolve(ptr::without_provenance_mut(address), |symbol| {
-            let Some(name) = symbol.name() else { return };
-            let line = symbol.lineno().unwrap_or(0);
-            match symbol.filename() {
-                Some(file) => {
-                    take(format_args!("{name:#}"), format_args!("{}", file.display()), line);
-                }
-                None => take(format_args!("{name:#}"), format_args!(""), line),
-            }
-        });
-    }
-}
-
-#[cfg(not(feature = "symbols"))]
-mod symbols {
-    use core::fmt;
-
-    pub(super) const fn refresh() {}
-
-    pub(super) fn resolve(_: usize, _: impl FnMut(fmt::Arguments<'_>, fmt::Arguments<'_>, u32)) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_origin_of_a_function_is_in_its_name() {
-        for (name, origin) in [
-            ("mems::process::malloc::malloc", Origin::Allocator),
-            (
-                "<mems::global::allocator::MemsAlloc as core::alloc::global::GlobalAlloc>::alloc",
-                Origin::Allocator,
-            ),
-            ("__rustc::__rust_alloc", Origin::Allocator),
-            ("<alloc::vec::Vec<server::Session> as core::clone::Clone>::clone", Origin::Library),
-            ("<T as alloc::slice::<impl [T]>::to_vec_in::ConvertVec>::to_vec", Origin::Library),
-            ("hashbrown::raw::RawTable<T,A>::reserve_rehash", Origin::Library),
-            ("core::ops::function::FnOnce::call_once{{vtable.shim}}", Origin::Library),
-            ("server::login", Origin::Program),
-            ("<server::Session as core::clone::Clone>::clone", Origin::Program),
-            ("server::main::{{closure}}", Origin::Program),
-            ("memsy::main", Origin::Program),
-            ("main", Origin::Library),
-            ("main::run", Origin::Program),
-            ("maintenance::sweep", Origin::Program),
-            ("main_loop", Origin::Program),
-        ] {
-            assert_eq!(origin_of_name(name), origin, "{name}");
-        }
-    }
 }

@@ -191,9 +191,13 @@ impl Fields for Profile<'_> {
             message
                 .message(2, &Value { profile: self, site, values, thread: Some(live.thread) })?;
         }
-        for (number, module) in (1..).zip(self.names.modules.iter()) {
-            let has_names = self.names.has_names(module);
-            message.message(3, &Mapping { number, module, has_names })?;
+        // Who reads this takes the first one for the program.
+        for is_program in [true, false] {
+            let modules = (1..).zip(self.names.modules.iter());
+            for (number, module) in modules.filter(|(_, one)| one.is_program == is_program) {
+                let has_names = self.names.has_names(module);
+                message.message(3, &Mapping { number, module, has_names })?;
+            }
         }
         for (number, address) in (1..).zip(self.locations.iter()) {
             message.message(4, &Location { number, address: *address, profile: self })?;
@@ -275,7 +279,7 @@ impl Fields for Location<'_> {
         let module = names.module_number(self.address).map_or(0, |number| number as u64 + 1);
         message.number(2, module)?;
         message.number(3, call_of(self.address) as u64)?;
-        for function in names.functions_at(self.address).iter().filter(|one| one.is_named) {
+        for function in names.lines_at(self.address).iter().filter(|one| one.is_named) {
             message.message(4, &Line { function, profile: self.profile })?;
         }
         Ok(())

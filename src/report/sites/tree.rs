@@ -1,6 +1,7 @@
 //! All stacks as one tree: what the threads began with at the bottom, what allocated at the leaves.
 
-use super::names::{Names, Origin};
+use super::names::Names;
+use super::origins::Origin;
 use crate::base::array::Array;
 use crate::base::os::OutOfMemory;
 use crate::profile::{Growth, Site, Sites};
