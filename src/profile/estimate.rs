@@ -39,16 +39,25 @@ impl Estimate {
     /// varies as much as this one does, by the score interval of Poisson's distribution.
     #[must_use]
     pub fn interval(&self) -> (f64, f64) {
-        if self.variance <= 0.0 {
-            return (self.value, self.value);
-        }
-        // What each of these stands for, and how many there are.
-        let unit = self.variance / self.value;
-        let count = self.value / unit;
-        let middle = count + Z * Z / 2.0;
-        let half = Z * libm::sqrt(count + Z * Z / 4.0);
-        ((middle - half).max(0.0) * unit, (middle + half) * unit)
+        score_interval(self.value, self.unit(), Z)
     }
+
+    /// What each of the equal blocks stands for; 0 if the sum is certain.
+    fn unit(&self) -> f64 {
+        if self.variance > 0.0 { self.variance / self.value } else { 0.0 }
+    }
+}
+
+/// Between which values a sum lies of equal blocks that stand for `unit` each, within `z` deviations. If there is none,
+/// there may have been some that were not sampled.
+fn score_interval(value: f64, unit: f64, z: f64) -> (f64, f64) {
+    if unit <= 0.0 {
+        return (value, value);
+    }
+    let count = value / unit;
+    let middle = count + z * z / 2.0;
+    let half = z * libm::sqrt(count + z * z / 4.0);
+    ((middle - half).max(0.0) * unit, (middle + half) * unit)
 }
 
 /// Sums of blocks that have none in common.
@@ -89,10 +98,58 @@ impl Change {
     /// in common (Zou and Donner 2008).
     #[must_use]
     pub fn interval(&self) -> (f64, f64) {
-        let (came, went) = (self.came.interval(), self.went.interval());
-        let low = libm::hypot(self.came.value - came.0, went.1 - self.went.value);
-        let high = libm::hypot(came.1 - self.came.value, self.went.value - went.0);
-        (self.value() - low, self.value() + high)
+        let units = [self.came.unit(), self.went.unit()];
+        difference([self.came.value, self.went.value], units, Z)
+    }
+}
+
+/// Between which values the difference of two sums lies whose blocks stand for these units. Where one has no sample,
+/// the unit of the other one says how much it may be.
+fn difference([came, went]: [f64; 2], [one, other]: [f64; 2], z: f64) -> (f64, f64) {
+    let came_unit = if came > 0.0 { one } else { other };
+    let went_unit = if went > 0.0 { other } else { one };
+    let (more, less) = (score_interval(came, came_unit, z), score_interval(went, went_unit, z));
+    let low = libm::hypot(came - more.0, less.1 - went);
+    let high = libm::hypot(more.1 - came, went - less.0);
+    (came - went - low, came - went + high)
+}
+
+/// Blocks that came and went, as events of which there is sometimes one more or less by chance, sampled or not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Events {
+    sums: [f64; 2],
+    squares: [f64; 2],
+}
+
+impl Events {
+    /// Adds a block that is in the profile with this probability, and came (0) or went (1).
+    pub(super) fn add(&mut self, side: usize, chance: f64) {
+        self.sums[side] += 1.0 / chance;
+        self.squares[side] += 1.0 / (chance * chance);
+    }
+
+    /// How many more came than went, at the least: within three standard deviations, of 740 cases one is below.
+    pub(super) fn least_growth(&self) -> f64 {
+        const DEVIATIONS: f64 = 3.0;
+        let unit = |side: usize| {
+            if self.sums[side] > 0.0 { self.squares[side] / self.sums[side] } else { 0.0 }
+        };
+        difference(self.sums, [unit(0), unit(1)], DEVIATIONS).0
+    }
+
+    /// How many more came than went.
+    #[cfg(feature = "report")]
+    pub(super) const fn growth(&self) -> f64 {
+        self.sums[0] - self.sums[1]
+    }
+}
+
+impl AddAssign for Events {
+    fn add_assign(&mut self, other: Self) {
+        for side in 0..2 {
+            self.sums[side] += other.sums[side];
+            self.squares[side] += other.squares[side];
+        }
     }
 }
 
@@ -133,6 +190,20 @@ mod tests {
     }
 
     #[test]
+    fn a_few_more_blocks_are_chance() {
+        let grown = |came, went, chance: f64| {
+            let mut events = Events::default();
+            (0..came).for_each(|_| events.add(0, chance));
+            (0..went).for_each(|_| events.add(1, chance));
+            events.least_growth() > 0.0
+        };
+        for chance in [0.001, 1.0] {
+            assert!(!grown(0, 0, chance) && !grown(8, 0, chance) && !grown(30, 12, chance));
+            assert!(grown(12, 0, chance) && grown(40, 12, chance));
+        }
+    }
+
+    #[test]
     fn a_change_is_as_uncertain_as_what_came_and_went() {
         let sum = |samples| {
             let mut estimate = Estimate::default();
@@ -142,7 +213,12 @@ mod tests {
         let nothing = Change::default();
         assert_eq!((nothing.value(), nothing.interval()), (0.0, (0.0, 0.0)));
         let grown = Change { came: sum(100), went: sum(0) };
-        assert_eq!((grown.value(), grown.interval()), (100_000.0, sum(100).interval()));
+        let (low, high) = grown.interval();
+        // A sample that went may have been missed.
+        assert_eq!((grown.value(), high), (100_000.0, sum(100).interval().1));
+        assert!(low < sum(100).interval().0 && low > 75_000.0, "{grown}");
+        assert!(Change { came: sum(4), went: sum(0) }.interval().0 < 0.0);
+        assert!(Change { came: sum(6), went: sum(0) }.interval().0 > 0.0);
         let both = Change { came: sum(100), went: sum(100) };
         let (low, high) = both.interval();
         // The deviation is the root of 200 samples.

@@ -4,7 +4,7 @@ use core::cmp::Ordering;
 use core::ops::AddAssign;
 use core::time::Duration;
 
-use super::estimate::Change;
+use super::estimate::{Change, Events};
 use super::profiler::OLDER;
 use super::records::Record;
 use super::sites::{Site, Sites};
@@ -21,6 +21,7 @@ struct Kept {
     after: u32,
     blocks: Change,
     bytes: Change,
+    events: Events,
     /// Samples of the earlier look that are live still.
     stayed: usize,
 }
@@ -47,14 +48,14 @@ pub struct SiteGrowth<'a> {
 /// What speaks for a leak at some sites.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suspicion {
-    blocks: Change,
+    events: Events,
     had: usize,
     stayed: usize,
 }
 
 impl Sites {
-    /// What has changed since an earlier look. What is sampled in both, is the same block: only what came and went is
-    /// uncertain. O(samples + stacks log stacks).
+    /// What has changed since an earlier look. What is sampled in both is the same block: only what came and went is
+    /// uncertain. Blocks that are older than the profile are left out. O(samples + stacks log stacks).
     ///
     /// # Errors
     ///
@@ -115,26 +116,24 @@ impl<'a> Growth<'a> {
             };
             let went = if order.is_le() { old.next() } else { None };
             let came = if order.is_ge() { new.next() } else { None };
+            let twin = went.map_or(OLDER, twin_of);
             if let (Some(went), Some(came)) = (went, came)
                 && is_one_profile
-                && is_same(went, came)
+                && went.at == came.at
+                && twin == came.stack
             {
-                if let Some(site) = sites.get_mut(came.stack as usize) {
-                    site.stayed += 1;
+                if let Some(site) = sites.get_mut(twin as usize) {
+                    site.stay(went, came);
                 }
                 continue;
             }
-            if let Some((site, went)) =
-                went.and_then(|went| Some((sites.get_mut(twin_of(went) as usize)?, went)))
-            {
-                site.blocks.went.add(1.0, went.chance);
-                site.bytes.went.add(went.block_bytes as f64, went.chance);
+            if let (Some(went), Some(site)) = (went, sites.get_mut(twin as usize)) {
+                site.go(went);
             }
-            if let Some((site, came)) =
-                came.and_then(|came| Some((sites.get_mut(came.stack as usize)?, came)))
+            if let Some((came, site)) =
+                came.and_then(|came| Some((came, sites.get_mut(came.stack as usize)?)))
             {
-                site.blocks.came.add(1.0, came.chance);
-                site.bytes.came.add(came.block_bytes as f64, came.chance);
+                site.come(came);
             }
         }
     }
@@ -187,7 +186,35 @@ impl<'a> Growth<'a> {
 
 impl Kept {
     fn of(before: u32, after: u32) -> Self {
-        Self { before, after, blocks: Change::default(), bytes: Change::default(), stayed: 0 }
+        Self {
+            before,
+            after,
+            blocks: Change::NONE,
+            bytes: Change::NONE,
+            events: Events::default(),
+            stayed: 0,
+        }
+    }
+
+    fn come(&mut self, record: &Record) {
+        self.events.add(0, record.chance);
+        self.blocks.came.add(1.0, record.chance);
+        self.bytes.came.add(record.block_bytes as f64, record.chance);
+    }
+
+    fn go(&mut self, record: &Record) {
+        self.events.add(1, record.chance);
+        self.blocks.went.add(1.0, record.chance);
+        self.bytes.went.add(record.block_bytes as f64, record.chance);
+    }
+
+    /// A block that is there still, if with another size.
+    fn stay(&mut self, before: &Record, after: &Record) {
+        self.stayed += 1;
+        if before.block_bytes != after.block_bytes {
+            self.bytes.went.add(before.block_bytes as f64, before.chance);
+            self.bytes.came.add(after.block_bytes as f64, after.chance);
+        }
     }
 }
 
@@ -233,8 +260,9 @@ impl<'a> SiteGrowth<'a> {
             .then(|| ((after.0 - before.0) / seconds, (after.1 - before.1) / seconds))
     }
 
-    /// Whether the stack is suspected of a leak: it has more live blocks than before, by more than chance explains,
-    /// what was there before is getting older, and little of it was freed. A cache that is being filled looks the same.
+    /// Whether the stack is suspected of a leak: it has more live blocks than before, by more than three standard
+    /// deviations, what was there before is getting older, and at least three of four samples of it are live still. A
+    /// cache that is being filled looks the same.
     #[must_use]
     pub fn is_leak_suspect(&self) -> bool {
         Suspicion::of(self).is_of_a_leak()
@@ -245,13 +273,25 @@ impl Suspicion {
     /// What speaks for it at one site.
     pub(crate) fn of(site: &SiteGrowth<'_>) -> Self {
         let had = site.before.map_or(0, |before| before.samples());
-        Self { blocks: site.blocks(), had, stayed: site.stayed() }
+        Self { events: site.kept.events, had, stayed: site.stayed() }
+    }
+
+    /// How many blocks there are more.
+    #[cfg(feature = "report")]
+    pub(crate) const fn growth(&self) -> f64 {
+        self.events.growth()
+    }
+
+    /// How many of the samples that there were are live still, and how many there were.
+    #[cfg(feature = "report")]
+    pub(crate) const fn stayed_of(&self) -> (usize, usize) {
+        (self.stayed, self.had)
     }
 
     /// Whether there are more blocks than before, by more than chance explains, and little of what was there is gone.
     /// Where another profile has begun in between, nothing has stayed.
     pub(crate) fn is_of_a_leak(&self) -> bool {
-        self.blocks.interval().0 > 0.0
+        self.events.least_growth() > 0.0
             && self.stayed > 0
             && self.stayed * LEAST_STAYED.1 >= self.had * LEAST_STAYED.0
     }
@@ -259,7 +299,7 @@ impl Suspicion {
 
 impl AddAssign for Suspicion {
     fn add_assign(&mut self, other: Self) {
-        self.blocks += other.blocks;
+        self.events += other.events;
         self.had += other.had;
         self.stayed += other.stayed;
     }
@@ -267,11 +307,3 @@ impl AddAssign for Suspicion {
 
 /// The part of earlier blocks that a leak has still, at the least: three of four.
 const LEAST_STAYED: (usize, usize) = (3, 4);
-
-/// Whether two records of one address are of one block.
-fn is_same(before: &Record, after: &Record) -> bool {
-    before.at == after.at
-        && before.stack == after.stack
-        && before.block_bytes == after.block_bytes
-        && before.chance.total_cmp(&after.chance).is_eq()
-}

@@ -195,7 +195,7 @@ impl Sites {
 
 impl<'a> Site<'a> {
     /// Its number: the same in all that [`MemsAlloc::profile`](crate::MemsAlloc::profile) says while one profile goes
-    /// on.
+    /// on, but for that of the site without frames.
     #[must_use]
     pub const fn number(&self) -> usize {
         self.number

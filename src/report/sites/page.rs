@@ -4,7 +4,8 @@ use core::fmt::{self, Write};
 use core::time::Duration;
 
 use super::super::json::{Quoted, list};
-use super::names::{Names, Origin};
+use super::names::Names;
+use super::origins::Origin;
 use super::suspects::Suspects;
 use super::tree::Tree;
 use crate::base::array::Array;
@@ -79,7 +80,7 @@ impl<'a> PageProfile<'a> {
                 requested: site.requested_bytes(),
                 oldest: site.oldest(),
                 grown: growth.map_or(0.0, |grown| grown.bytes().value()),
-                is_suspect: suspects.has(&self.names, &site),
+                is_suspect: suspects.at(&self.names, &site).is_some(),
             })?;
         }
         single.items_mut().sort_unstable_by_key(|row| row.leaf);

@@ -6,11 +6,12 @@ use core::time::Duration;
 
 use super::super::text::Bytes;
 use super::names::Names;
+use super::origins::Origin;
 use super::suspects::Suspects;
 use crate::base::array::Array;
 use crate::base::os::OutOfMemory;
 use crate::base::text::StackText;
-use crate::profile::{Change, Estimate, Growth, Site, SiteGrowth, Sites, StackEnd};
+use crate::profile::{Change, Estimate, Growth, Site, SiteGrowth, Sites, StackEnd, Suspicion};
 
 /// Functions that a report names, and those of a stack.
 const MOST_GROUPS: usize = 12;
@@ -35,7 +36,8 @@ struct Group {
     grown: Change,
     /// Blocks and bytes a second.
     rate: (f64, f64),
-    suspects: usize,
+    /// The call that is most suspected of a leak.
+    suspect: Option<Suspicion>,
     /// The site that has, or has grown by, the most.
     largest: usize,
     most: f64,
@@ -78,7 +80,7 @@ impl Groups {
             let Some(site) = grown.site() else { continue };
             let group = groups.group(names.own_function(&site).map_or(0, |own| own.name))?;
             group.add_growth(&grown);
-            group.suspects += usize::from(suspects.has(names, &site));
+            group.take_suspect(suspects.at(names, &site));
             if let Some(site) = grown.now() {
                 group.add(&site);
                 group.take_largest(site.number(), grown.bytes().value());
@@ -103,7 +105,7 @@ impl Group {
             oldest: Duration::ZERO,
             grown: Change::NONE,
             rate: (0.0, 0.0),
-            suspects: 0,
+            suspect: None,
             largest: usize::MAX,
             most: f64::MIN,
             sites: 0,
@@ -125,6 +127,13 @@ impl Group {
         self.rate = (self.rate.0 + blocks, self.rate.1 + bytes);
     }
 
+    fn take_suspect(&mut self, other: Option<Suspicion>) {
+        let growth = |suspect: &Option<Suspicion>| suspect.map_or(0.0, |one| one.growth());
+        if growth(&other) > growth(&self.suspect) {
+            self.suspect = other;
+        }
+    }
+
     fn take_largest(&mut self, site: usize, value: f64) {
         if value > self.most {
             (self.largest, self.most) = (site, value);
@@ -134,7 +143,7 @@ impl Group {
 
 impl Sites {
     /// Writes who has what is live, the largest first: the program's own functions, each with the stack that has most
-    /// of it, and the threads. About 150 lines at the most.
+    /// of it, and the threads. About 200 lines at the most.
     ///
     /// # Errors
     ///
@@ -215,13 +224,17 @@ impl Growth<'_> {
             write!(out, "{:>10} {:>10}  ", Bytes::about(came), Bytes::about(went))?;
             write!(out, "{:>19}  ", Bytes::about(group.rate.1))?;
             writeln!(out, "{}", Called(names.text(group.name)))?;
-            if group.suspects > 0 {
+            if let Some(suspect) = group.suspect {
+                let (stayed, had) = suspect.stayed_of();
                 write!(
                     out,
-                    "            leak suspect: it grows, and what was there {seconds:.1} s before is "
+                    "            leak suspect: a call has about {:.0} blocks more, ",
+                    suspect.growth()
                 )?;
-                let oldest = group.oldest.as_secs_f64();
-                writeln!(out, "live still; the oldest block is {oldest:.1} s old")?;
+                writeln!(
+                    out,
+                    "and {stayed} of {had} that were sampled {seconds:.1} s before live on"
+                )?;
             }
             write_stack(out, &names, self.after().site(group.largest), group)?;
         }
@@ -247,14 +260,20 @@ fn write_stack<W: Write>(
 ) -> fmt::Result {
     let Some(site) = site else { return Ok(()) };
     let stack = names.functions(&site);
-    for function in stack.innermost_first().take(MOST_FUNCTIONS) {
+    // As far as the function that is told, at the least.
+    let own = stack.innermost_first().position(|function| function.name == group.name);
+    let most = MOST_FUNCTIONS.max(own.map_or(0, |own| own + 2));
+    for function in stack.innermost_first().take(most) {
         write!(out, "            {}", Called(names.text(function.name)))?;
-        match function.line {
-            0 => writeln!(out)?,
-            line => writeln!(out, "  {}:{line}", names.text(function.file))?,
+        // Lines of libraries would hide those that can be changed.
+        match (function.line, function.origin) {
+            (1.., Origin::Program) => {
+                writeln!(out, "  {}:{}", names.text(function.file), function.line)?;
+            }
+            _ => writeln!(out)?,
         }
     }
-    let left = stack.innermost_first().count().saturating_sub(MOST_FUNCTIONS);
+    let left = stack.innermost_first().count().saturating_sub(most);
     if left > 0 {
         writeln!(out, "            and {left} more")?;
     }

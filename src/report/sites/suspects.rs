@@ -33,12 +33,12 @@ impl Suspects {
         Ok(Self(sums))
     }
 
-    /// Whether the call of a site is one.
-    pub(super) fn has(&self, names: &Names, site: &Site<'_>) -> bool {
+    /// What speaks for a leak at the call of a site, if that is one.
+    pub(super) fn at(&self, names: &Names, site: &Site<'_>) -> Option<Suspicion> {
         let found = names.own_call(site).and_then(|call| {
             let index = self.0.binary_search_by_key(&call, |sum| sum.0).ok()?;
             self.0.get(index)
         });
-        found.is_some_and(|(_, suspicion)| suspicion.is_of_a_leak())
+        found.map(|(_, suspicion)| *suspicion).filter(Suspicion::is_of_a_leak)
     }
 }
