@@ -15,10 +15,17 @@ pub(crate) fn thread_name(thread_id: u32) -> [u8; NAME_BYTES] {
     read_name(thread_id).unwrap_or([0; NAME_BYTES])
 }
 
-/// A name as text; nothing where it is none.
+/// A name as text, as far as it is text: the system cuts names after 15 bytes, also within a letter.
 pub(crate) fn name_text(name: &[u8; NAME_BYTES]) -> &str {
     let len = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
-    str::from_utf8(name.get(..len).unwrap_or_default()).unwrap_or_default()
+    let bytes = name.get(..len).unwrap_or_default();
+    match str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) if error.valid_up_to() > 0 => {
+            str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => "?",
+    }
 }
 
 fn read_name(thread_id: u32) -> Option<[u8; NAME_BYTES]> {
@@ -31,4 +38,24 @@ fn read_name(thread_id: u32) -> Option<[u8; NAME_BYTES]> {
     // The last byte is a line end.
     name.get_mut(len.saturating_sub(1)..)?.fill(0);
     Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_cut_between_letters() {
+        let name = |bytes: &[u8]| {
+            let mut name = [0; NAME_BYTES];
+            name[..bytes.len()].copy_from_slice(bytes);
+            name_text(&name).to_owned()
+        };
+        assert_eq!(name(b"worker-1"), "worker-1");
+        assert_eq!(
+            name("arbeiter-f\u{fc}r-\u{fc}".as_bytes().split_last().expect("bytes").1),
+            "arbeiter-f\u{fc}r-"
+        );
+        assert_eq!((name(b"\xff\xfe"), name(b"")), ("?".to_owned(), String::new()));
+    }
 }

@@ -20,6 +20,10 @@ pub(super) fn current() -> &'static ThreadHeap {
     word::get()
 }
 
+/// No thread has a heap of its own.
+#[cfg(not(feature = "std"))]
+pub(super) const fn note_forked() {}
+
 /// None: all threads share one.
 #[cfg(not(feature = "std"))]
 pub(super) fn current_or_new() -> Option<&'static ThreadHeap> {
@@ -42,7 +46,7 @@ pub(super) const fn is_inside() -> bool {
 }
 
 #[cfg(feature = "std")]
-pub(super) use own::{current_or_new, inside, is_gone, is_inside, replace};
+pub(super) use own::{current_or_new, inside, is_gone, is_inside, note_forked, replace};
 
 /// Heaps of their own for threads.
 #[cfg(feature = "std")]
@@ -149,10 +153,23 @@ mod own {
             return None;
         }
         let heap = inside(heap, |_| DEPOT.acquire_heap())?;
-        let thread_id = rustix::thread::gettid().as_raw_pid().cast_unsigned();
-        heap.thread_id.store(thread_id, Ordering::Relaxed);
+        note_thread(heap);
         word::set(heap);
         leave_with_thread(heap);
         Some(heap)
+    }
+
+    /// Notes what the system calls the thread of a heap.
+    fn note_thread(heap: &ThreadHeap) {
+        let thread_id = rustix::thread::gettid().as_raw_pid().cast_unsigned();
+        heap.thread_id.store(thread_id, Ordering::Relaxed);
+    }
+
+    /// Does so in the child of a fork, where the calling thread has another number than in the parent.
+    pub(in crate::process) fn note_forked() {
+        let heap = current();
+        if !heap.is(&NOBODY) && !heap.is(&GONE) {
+            note_thread(heap);
+        }
     }
 }
