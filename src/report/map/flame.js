@@ -4,7 +4,7 @@
 
 const FRAME_ROW = 20, LEAST_FRAME = 1, LEAST_LABEL = 26;
 const flame = $("flame");
-let tree = [], whole = null, focus = null, current = null, flameMode = "live", needle = "";
+let tree = [], whole = null, focus = null, current = null, flameMode = "live", needle = "", matches = [];
 const boxes = new Map(), marked = new Set();
 
 // ---- names
@@ -215,7 +215,7 @@ function choose(node) {
 
 // ---- search
 
-const isMatch = (node) => P.names[node.name].toLowerCase().includes(needle);
+const isMatch = (node) => matches[node.name];
 // The share of what matches; a match below another one is not counted again.
 function matchedSum(node) {
   if (node !== whole && isMatch(node)) return value(node);
@@ -223,6 +223,7 @@ function matchedSum(node) {
 }
 function search() {
   needle = $("function").value.trim().toLowerCase();
+  matches = P.names.map((name) => name.toLowerCase().includes(needle));
   const sum = needle && matchedSum(whole);
   $("matched").textContent = needle && `${needle}: ${bytes(sum)}, ${percent(sum, value(whole))}`;
   drawFlame();
@@ -270,10 +271,12 @@ function startProfile() {
     drawFlame();
   });
   $("whole").addEventListener("click", () => choose(null));
-  $("more").addEventListener("click", () => siteTable(P.sites.length));
+  $("more").addEventListener("click", () => siteTable(MOST_SITES));
   for (const input of document.querySelectorAll("input[name=width]")) {
     input.addEventListener("change", () => { flameMode = input.value; sentence(); search(); });
   }
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape") choose(null); });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && event.target.tagName !== "INPUT") choose(null);
+  });
   new ResizeObserver(drawFlame).observe(flame);
 }

@@ -38,7 +38,10 @@ function placeSamples() {
 const ranks = new Map();
 function rankFunctions() {
   const sums = new Map();
-  for (const site of P.sites) sums.set(site[1], (sums.get(site[1]) || 0) + site[2]);
+  for (const site of P.sites) {
+    sums.set(site[1], (sums.get(site[1]) || 0) + site[2]);
+    siteCounts.set(site[1], (siteCounts.get(site[1]) || 0) + 1);
+  }
   const largest = [...sums].sort((a, b) => b[1] - a[1]).slice(0, SITES.length);
   largest.forEach(([own], rank) => ranks.set(own, rank));
 }
@@ -148,7 +151,7 @@ function goToNext() {
 
 // ---- the table of sites
 
-const TOP_SITES = 12;
+const TOP_SITES = 12, MOST_SITES = 1000;
 // A column: its head, its text of a site, and whether a narrow screen does without it.
 const columns = () => [
   ["live", (site) => bytes(site[2])],
@@ -159,9 +162,10 @@ const columns = () => [
   ...(P.growth === null ? [] : [["grown", (site) => (site[9] ? signed(site[9]) : "0")]]),
 ];
 // What tells a site from others of the same function: what the function called, or else its caller.
+const siteCounts = new Map();
 function detail(index) {
   const [node, own] = P.sites[index];
-  if (P.sites.filter((site) => site[1] === own).length < 2) return "";
+  if (siteCounts.get(own) < 2) return "";
   const path = pathOf(tree[node]), at = path.findLastIndex((frame) => frame.name === own);
   return at < 0 ? "" : path[at + 1] ? ` via ${path[at + 1].text}` : path[at - 1] ? ` from ${path[at - 1].text}` : "";
 }
@@ -196,8 +200,8 @@ function siteTable(most) {
     row.append(cell("td", siteName(index)), ...numbers, suspect);
     return row;
   }));
-  $("more").hidden = P.sites.length <= most;
-  $("more").textContent = `all ${P.sites.length} sites`;
+  $("more").hidden = P.sites.length <= most || most === MOST_SITES;
+  $("more").textContent = P.sites.length > MOST_SITES ? `the first ${MOST_SITES} sites` : `all ${P.sites.length} sites`;
 }
 function chooseSite(index) {
   const [node, own, sum] = P.sites[index];
