@@ -13,8 +13,9 @@ impl<W: Write> Write for Escaped<'_, W> {
                 '<' => self.0.write_str("&lt;")?,
                 '>' => self.0.write_str("&gt;")?,
                 '"' => self.0.write_str("&quot;")?,
-                // C0 controls but the line end, and C1 ones, are no text.
+                // C0 controls but the line end, C1 ones, and what is no letter, are no text.
                 '\n' => self.0.write_char(letter)?,
+                '\u{fffe}' | '\u{ffff}' => self.0.write_char('\u{fffd}')?,
                 _ if letter.is_control() => self.0.write_char('\u{fffd}')?,
                 _ => self.0.write_char(letter)?,
             }

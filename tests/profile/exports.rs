@@ -33,6 +33,8 @@ static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 const TIME: Duration = Duration::from_secs(scaled(2, 8) as u64);
 /// Of both, that is some hundred samples. What is live of the rest is 350 KiB: 170 samples, or 20.
 const MEAN: usize = scaled(2 << 10, 16 << 10);
+/// Without a leak there is little, and more of it is sampled: a hundred and more, of which chance could call one.
+const MEAN_WITHOUT: usize = 2 << 10;
 const SEED: u64 = 0x5e55;
 /// The part of all growth that is the leak's, at the least. The rest is chance: two looks at what did not grow differ
 /// by the root of their samples, 2% of the leak, and half of it is growth.
@@ -45,7 +47,7 @@ thread_local! {
 
 /// Runs the server, and looks at it after a quarter of the time and at its end.
 fn looks_at(leaks: bool) -> (Sites, Sites, Vec<Server>) {
-    GLOBAL.profile().start_with_seed(MEAN, SEED);
+    GLOBAL.profile().start_with_seed(if leaks { MEAN } else { MEAN_WITHOUT }, SEED);
     let mut before = None;
     let servers = serve(TIME, leaks, || before = Some(GLOBAL.profile().sites().unwrap()));
     let after = GLOBAL.profile().sites().unwrap();
@@ -201,7 +203,7 @@ fn without_a_leak_nothing_is_a_suspect() -> Result<Answer, String> {
     if report.contains("leak suspect") || !suspects.is_empty() {
         return Err(report);
     }
-    shown(figures, before.samples().len() > 10)
+    shown(figures, before.samples().len() > 50)
 }
 
 /// `go tool pprof` reads it, and says what has grown. Its percentages are not used: they are of sums in which labels
