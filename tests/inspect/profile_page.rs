@@ -148,7 +148,7 @@ fn judge(said: &Said) -> Result<(), String> {
     let number = |name, at| text(name, at).parse::<usize>().unwrap_or(usize::MAX);
     let is_some = |name, at| (1..usize::MAX).contains(&number(name, at));
     let laws = [
-        ("the sum is said", text("known", 0).contains(" live are known, from ")),
+        ("the sum is said", text("known", 0).contains(", stand for ")),
         ("boxes are drawn", (5..10_000).contains(&number("boxes", 0))),
         ("one box has the focus", number("boxes", 1) == 1 && number("down", 0) == 1),
         ("a search finds boxes", is_some("search", 0) && text("search", 1).contains("login: ")),
