@@ -69,10 +69,9 @@ impl Names {
     fn find_sources(&mut self, symbols: &mut Symbols) -> Result<(), OutOfMemory> {
         let own = Self::program as *const () as usize + 1;
         let Some(number) = self.module_number(own) else { return Ok(()) };
-        let module = self.modules.get(number).copied();
-        let Some(module) = module.filter(|module| module.is_program) else { return Ok(()) };
+        let Some(module) = self.modules.get(number).copied() else { return Ok(()) };
         let mut result = Ok(());
-        symbols.open(number, None);
+        symbols.open(number, (!module.is_program).then(|| self.text(module.path)));
         symbols.resolve(number, call_of(own).wrapping_sub(module.base), |_, file, _| {
             if let Some(folder) = file.strip_suffix("report/sites/names.rs") {
                 result = self.texts.intern(folder).map(|folder| self.sources = folder);
@@ -207,12 +206,12 @@ impl Names {
         own.or_else(|| stack.innermost_first().next())
     }
 
-    /// The call in that function, by where it returns to: one line of code, on however many stacks.
+    /// The call in that function, by where it returns to: one line of code, on however many stacks. None where names
+    /// are not known.
     pub(super) fn own_call(&self, site: &Site<'_>) -> Option<usize> {
-        let is_own = |address: &&usize| {
-            self.functions_at(**address).iter().any(|function| function.origin == Origin::Program)
-        };
-        site.frames().iter().find(is_own).or(site.frames().first()).copied()
+        let is_own = |function: &Function| function.origin == Origin::Program && function.is_named;
+        let has_own = |address: &&usize| self.functions_at(**address).iter().any(is_own);
+        site.frames().iter().find(has_own).copied()
     }
 }
 

@@ -80,7 +80,7 @@ impl<'a> PageProfile<'a> {
                 requested: site.requested_bytes(),
                 oldest: site.oldest(),
                 grown: growth.map_or(0.0, |grown| grown.bytes().value()),
-                is_suspect: suspects.at(&self.names, &site).is_some(),
+                is_suspect: growth.is_some_and(|grown| suspects.at(&self.names, &grown).is_some()),
             })?;
         }
         single.items_mut().sort_unstable_by_key(|row| row.leaf);

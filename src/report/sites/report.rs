@@ -80,7 +80,7 @@ impl Groups {
             let Some(site) = grown.site() else { continue };
             let group = groups.group(names.own_function(&site).map_or(0, |own| own.name))?;
             group.add_growth(&grown);
-            group.take_suspect(suspects.at(names, &site));
+            group.take_suspect(suspects.at(names, &grown));
             if let Some(site) = grown.now() {
                 group.add(&site);
                 group.take_largest(site.number(), grown.bytes().value());

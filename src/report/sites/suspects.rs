@@ -3,7 +3,7 @@
 use super::names::Names;
 use crate::base::array::Array;
 use crate::base::os::OutOfMemory;
-use crate::profile::{Growth, Site, Suspicion};
+use crate::profile::{Growth, SiteGrowth, Suspicion};
 
 /// Where calls return to, in order, and what speaks for a leak there.
 #[derive(Debug)]
@@ -33,12 +33,14 @@ impl Suspects {
         Ok(Self(sums))
     }
 
-    /// What speaks for a leak at the call of a site, if that is one.
-    pub(super) fn at(&self, names: &Names, site: &Site<'_>) -> Option<Suspicion> {
-        let found = names.own_call(site).and_then(|call| {
-            let index = self.0.binary_search_by_key(&call, |sum| sum.0).ok()?;
-            self.0.get(index)
-        });
-        found.map(|(_, suspicion)| *suspicion).filter(Suspicion::is_of_a_leak)
+    /// What speaks for a leak at the call of a site, if that is one. Where names are not known, each stack is judged by
+    /// itself.
+    pub(super) fn at(&self, names: &Names, grown: &SiteGrowth<'_>) -> Option<Suspicion> {
+        let call = grown.site().and_then(|site| names.own_call(&site));
+        let Some(call) = call else {
+            return Some(Suspicion::of(grown)).filter(Suspicion::is_of_a_leak);
+        };
+        let index = self.0.binary_search_by_key(&call, |sum| sum.0).ok()?;
+        self.0.get(index).map(|sum| sum.1).filter(Suspicion::is_of_a_leak)
     }
 }
