@@ -20,5 +20,6 @@ pub mod os;
 pub(crate) mod commit;
 pub(crate) mod guarded;
 pub(crate) mod array;
+pub(crate) mod index;
 pub(crate) mod bump;
 pub(crate) mod weak;

@@ -2,17 +2,12 @@
 
 use super::walk::{Frames, StackEnd};
 use crate::base::array::Array;
+use crate::base::index::Index;
 use crate::base::os::OutOfMemory;
-
-/// Places of the first index.
-const FIRST_PLACES: usize = 1024;
-/// A place of the index without a stack.
-const NONE: u32 = u32::MAX;
 
 /// A stack.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stack {
-    hash: u64,
     first: usize,
     len: usize,
     /// Where the walk ended.
@@ -26,13 +21,13 @@ pub(super) struct Stack {
 pub(super) struct Stacks {
     frames: Array<usize>,
     stacks: Array<Stack>,
-    /// The numbers of stacks, each at the first free place from where its hash points to; at most half full.
-    index: Array<u32>,
+    /// The numbers of stacks.
+    index: Index,
 }
 
 impl Stacks {
     pub(super) const fn new() -> Self {
-        Self { frames: Array::new(), stacks: Array::new(), index: Array::new() }
+        Self { frames: Array::new(), stacks: Array::new(), index: Index::new() }
     }
 
     /// Forgets all of them.
@@ -60,10 +55,12 @@ impl Stacks {
     /// The number of a stack, which is noted if it is new. O(frames). Nothing has changed where there is no memory.
     pub(super) fn intern(&mut self, frames: &Frames) -> Result<u32, OutOfMemory> {
         let (addresses, hash) = (frames.addresses(), hash_of(frames.addresses()));
-        if 2 * (self.stacks.len() + 1) > self.index.len() {
-            self.grow()?;
-        }
-        let place = match self.find(hash, |stack| self.frames_of(stack) == addresses) {
+        self.index.reserve()?;
+        let is_meant = |number: u32| {
+            let stack = self.stacks.get(number as usize);
+            stack.is_some_and(|stack| self.frames_of(stack) == addresses)
+        };
+        let place = match self.index.find(hash, is_meant) {
             Ok(number) => return Ok(number),
             Err(place) => place,
         };
@@ -71,46 +68,12 @@ impl Stacks {
         for address in addresses {
             self.frames.push(*address).inspect_err(|_| self.frames.truncate(first))?;
         }
-        let number = u32::try_from(self.stacks.len()).map_err(|_| OutOfMemory)?;
-        let stack = Stack { hash, first, len, end: frames.end, allocated: [0.0; 2] };
+        let number = self.index.next();
+        let stack = Stack { first, len, end: frames.end, allocated: [0.0; 2] };
         self.stacks.push(stack).inspect_err(|_| self.frames.truncate(first))?;
-        self.index.items_mut()[place] = number;
+        self.index.enter(place, hash);
         Ok(number)
     }
-
-    /// The number of a stack with this hash, or the place for it.
-    fn find(&self, hash: u64, is_meant: impl Fn(&Stack) -> bool) -> Result<u32, usize> {
-        let mask = self.index.len() - 1;
-        let mut place = place_of(hash, mask);
-        loop {
-            let number = self.index.get(place).copied().unwrap_or(NONE);
-            match self.stacks.get(number as usize) {
-                Some(stack) if stack.hash == hash && is_meant(stack) => return Ok(number),
-                Some(_) => place = (place + 1) & mask,
-                None => return Err(place),
-            }
-        }
-    }
-
-    /// Makes the index twice as large.
-    #[cold]
-    fn grow(&mut self) -> Result<(), OutOfMemory> {
-        let places = (2 * self.index.len()).max(FIRST_PLACES);
-        let mut index = Array::new();
-        (0..places).try_for_each(|_| index.push(NONE))?;
-        self.index = index;
-        for number in 0..self.stacks.len() {
-            let hash = self.stacks.get(number).map_or(0, |stack| stack.hash);
-            if let (Err(place), Ok(number)) = (self.find(hash, |_| false), u32::try_from(number)) {
-                self.index.items_mut()[place] = number;
-            }
-        }
-        Ok(())
-    }
-}
-
-const fn place_of(hash: u64, mask: usize) -> usize {
-    (hash >> 32) as usize & mask
 }
 
 /// A number for some addresses; others have another one as a rule.

@@ -3,19 +3,14 @@
 use core::fmt::{self, Write};
 
 use crate::base::array::Array;
+use crate::base::index::Index;
 use crate::base::os::OutOfMemory;
-
-/// Places of the first index.
-const FIRST_PLACES: usize = 256;
-/// A place of the index without a text.
-const NONE: u32 = u32::MAX;
 
 /// Where a text lies.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
     first: usize,
     len: usize,
-    hash: u64,
 }
 
 /// Texts by number: that of the empty one is 0.
@@ -23,14 +18,14 @@ struct Kept {
 pub(super) struct Texts {
     bytes: Array<u8>,
     texts: Array<Kept>,
-    /// The numbers of texts, each at the first free place from where its hash points to; at most half full.
-    index: Array<u32>,
+    /// The numbers of texts.
+    index: Index,
 }
 
 impl Texts {
     /// No text but the empty one.
     pub(super) fn new() -> Result<Self, OutOfMemory> {
-        let mut texts = Self { bytes: Array::new(), texts: Array::new(), index: Array::new() };
+        let mut texts = Self { bytes: Array::new(), texts: Array::new(), index: Index::new() };
         texts.intern("").map(|_| texts)
     }
 
@@ -76,56 +71,22 @@ impl Texts {
 
     /// Keeps what lies behind the other texts, if it is new.
     fn end(&mut self, first: usize) -> Result<u32, OutOfMemory> {
-        if 2 * (self.texts.len() + 1) > self.index.len() {
-            self.grow()?;
-        }
+        self.index.reserve()?;
         let text = self.bytes.get(first..).unwrap_or_default();
         let (hash, len) = (hash_of(text), text.len());
-        let is_meant = |kept: &Kept| {
-            kept.hash == hash && self.bytes.get(kept.first..kept.first + kept.len) == Some(text)
-        };
-        match self.find(hash, is_meant) {
+        let is_meant = |number| self.get(number).as_bytes() == text;
+        match self.index.find(hash, is_meant) {
             Ok(number) => {
                 self.bytes.truncate(first);
                 Ok(number)
             }
             Err(place) => {
-                let number = u32::try_from(self.texts.len()).map_err(|_| OutOfMemory)?;
-                self.texts.push(Kept { first, len, hash })?;
-                self.index.items_mut()[place] = number;
+                let number = self.index.next();
+                self.texts.push(Kept { first, len })?;
+                self.index.enter(place, hash);
                 Ok(number)
             }
         }
-    }
-
-    /// The number of the text that is meant, or the place for it.
-    fn find(&self, hash: u64, is_meant: impl Fn(&Kept) -> bool) -> Result<u32, usize> {
-        let mask = self.index.len() - 1;
-        let mut place = (hash >> 32) as usize & mask;
-        loop {
-            let number = self.index.get(place).copied().unwrap_or(NONE);
-            match self.texts.get(number as usize) {
-                Some(kept) if is_meant(kept) => return Ok(number),
-                Some(_) => place = (place + 1) & mask,
-                None => return Err(place),
-            }
-        }
-    }
-
-    /// Makes the index twice as large.
-    #[cold]
-    fn grow(&mut self) -> Result<(), OutOfMemory> {
-        let places = (2 * self.index.len()).max(FIRST_PLACES);
-        let mut index = Array::new();
-        (0..places).try_for_each(|_| index.push(NONE))?;
-        self.index = index;
-        for (number, at) in (0_u32..).zip(0..self.texts.len()) {
-            let hash = self.texts.get(at).map_or(0, |kept| kept.hash);
-            if let Err(place) = self.find(hash, |_| false) {
-                self.index.items_mut()[place] = number;
-            }
-        }
-        Ok(())
     }
 }
 
