@@ -4,6 +4,8 @@
 //! here touches the heap, so an array may grow while a walk is under way, though not under one of the heap's locks.
 #![allow(unsafe_code, reason = "an array in a mapping of its own")]
 
+#[cfg(all(feature = "report", feature = "profile"))]
+use core::cmp::Ordering;
 use core::fmt;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
@@ -101,19 +103,34 @@ impl<T: Copy> Array<T> {
 }
 
 #[cfg(all(feature = "report", feature = "profile"))]
-impl<T: Copy + Ord> Array<T> {
-    /// Sorts the items, and keeps each one once. O(n log n).
-    pub(crate) fn sort_and_dedup(&mut self) {
-        self.items_mut().sort_unstable();
+impl<T: Copy> Array<T> {
+    /// Sorts the items, and merges those that are equal into one. O(n log n).
+    pub(crate) fn sort_and_merge(
+        &mut self,
+        compare: impl Fn(&T, &T) -> Ordering,
+        merge: impl Fn(&mut T, &T),
+    ) {
+        let items = self.items_mut();
+        items.sort_unstable_by(&compare);
         let mut kept = 0;
-        for index in 0..self.len {
-            let items = self.items_mut();
-            if kept == 0 || items[kept - 1] != items[index] {
-                items[kept] = items[index];
+        for index in 0..items.len() {
+            let item = items[index];
+            if kept > 0 && compare(&items[kept - 1], &item).is_eq() {
+                merge(&mut items[kept - 1], &item);
+            } else {
+                items[kept] = item;
                 kept += 1;
             }
         }
         self.truncate(kept);
+    }
+
+    /// Sorts the items, and keeps each one once. O(n log n).
+    pub(crate) fn sort_and_dedup(&mut self)
+    where
+        T: Ord,
+    {
+        self.sort_and_merge(T::cmp, |_, _| {});
     }
 }
 
@@ -180,6 +197,16 @@ mod tests {
         (0..1000).try_for_each(|number: usize| array.push(number * 7 % 13)).expect("memory");
         array.sort_and_dedup();
         assert!(array.iter().copied().eq(0..13));
+    }
+
+    #[test]
+    #[cfg(all(feature = "report", feature = "profile"))]
+    fn equal_items_are_merged() {
+        let mut sums = Array::new();
+        (0..1000).try_for_each(|number: usize| sums.push((number % 7, number))).expect("memory");
+        sums.sort_and_merge(|one, other| one.0.cmp(&other.0), |sum, other| sum.1 += other.1);
+        let wanted = (0..7).map(|rest| (rest, (rest..1000).step_by(7).sum()));
+        assert!(sums.iter().copied().eq(wanted));
     }
 
     #[test]

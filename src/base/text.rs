@@ -22,6 +22,12 @@ impl<const N: usize> StackText<N> {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 
+    /// The text so far, without a last letter that was cut.
+    #[cfg(feature = "report")]
+    pub(crate) fn as_str(&self) -> &str {
+        valid_text(self.as_bytes())
+    }
+
     /// Drops all text behind the first `len` bytes.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
@@ -47,6 +53,12 @@ impl<const N: usize> Write for StackText<N> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.write_bytes(text.as_bytes())
     }
+}
+
+/// Bytes as text, as far as they are text.
+pub(crate) fn valid_text(bytes: &[u8]) -> &str {
+    let len = str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+    str::from_utf8(bytes.get(..len).unwrap_or_default()).unwrap_or_default()
 }
 
 /// Writes `bytes` to a file descriptor, all of them or as many as it takes.

@@ -5,7 +5,7 @@ use core::fmt::Write;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::text::StackText;
+use super::text::{StackText, valid_text};
 
 /// Bytes of a name, the zero behind it included.
 pub(crate) const NAME_BYTES: usize = 16;
@@ -19,12 +19,9 @@ pub(crate) fn thread_name(thread_id: u32) -> [u8; NAME_BYTES] {
 pub(crate) fn name_text(name: &[u8; NAME_BYTES]) -> &str {
     let len = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
     let bytes = name.get(..len).unwrap_or_default();
-    match str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) if error.valid_up_to() > 0 => {
-            str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
-        }
-        Err(_) => "?",
+    match valid_text(bytes) {
+        "" if len > 0 => "?",
+        text => text,
     }
 }
 

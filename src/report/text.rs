@@ -41,11 +41,11 @@ impl Display for Bytes {
             let tenth = (self.0 >> (unit_bits - 10) & 1023) * 10 / 1024;
             if whole < 100 {
                 write!(text, "{whole}.{tenth} {name}")?;
-                return f.pad(str::from_utf8(text.as_bytes()).unwrap_or_default());
+                return f.pad(text.as_str());
             }
         }
         write!(text, "{whole} {name}")?;
-        f.pad(str::from_utf8(text.as_bytes()).unwrap_or_default())
+        f.pad(text.as_str())
     }
 }
 

@@ -76,21 +76,14 @@ impl Point {
 fn points(sites: &Sites, names: &Names) -> Result<Array<Point>, OutOfMemory> {
     let stack_of =
         |point: &Point| sites.site(point.site).into_iter().flat_map(|site| names.numbers(&site));
-    let mut single = Array::new();
+    let mut points = Array::new();
     for site in sites.iter() {
         let point = Point::of(&site);
         if stack_of(&point).next().is_some() {
-            single.push(point)?;
+            points.push(point)?;
         }
     }
-    single.items_mut().sort_unstable_by(|one, other| stack_of(one).cmp(stack_of(other)));
-    let mut points = Array::<Point>::new();
-    for point in single.iter() {
-        match points.items_mut().last_mut() {
-            Some(sum) if stack_of(sum).eq(stack_of(point)) => sum.add(point),
-            _ => points.push(*point)?,
-        }
-    }
+    points.sort_and_merge(|one, other| stack_of(one).cmp(stack_of(other)), Point::add);
     Ok(points)
 }
 
@@ -114,7 +107,5 @@ fn write_function<W: Write>(out: &mut W, names: &Names, function: &Function) -> 
         (0, _) => Ok(()),
         (file, line) => write!(text, " ({}:{line})", names.text(file)),
     };
-    let text = text.as_bytes();
-    let whole = str::from_utf8(text).or_else(|error| str::from_utf8(&text[..error.valid_up_to()]));
-    write!(out, "\n{}", Quoted(whole.unwrap_or_default()))
+    write!(out, "\n{}", Quoted(text.as_str()))
 }

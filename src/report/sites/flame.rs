@@ -159,11 +159,7 @@ impl<'a> Picture<'a> {
         for (number, node) in self.tree.children(number) {
             let width = self.measure.of(&node) / self.unit;
             if width >= LEAST_WIDTH {
-                let name = match self.names.text(node.name) {
-                    "" => "(unknown)",
-                    name => name,
-                };
-                self.draw(out, &node, name, (x, row))?;
+                self.draw(out, &node, self.names.called(node.name), (x, row))?;
                 self.draw_children(out, number, x, row + 1)?;
             }
             x += width;
@@ -207,7 +203,7 @@ fn write_short<W: Write>(out: &mut W, name: &str, letters: usize) -> fmt::Result
         return Escaped(out).write_str(name);
     }
     let short = short(name);
-    let short = str::from_utf8(short.as_bytes()).unwrap_or(name);
+    let short = short.as_str();
     let (all, mut rest) = (short.chars().count(), short.chars());
     for letter in rest.by_ref().take(if all <= letters { letters } else { letters - 2 }) {
         Escaped(out).write_char(letter)?;
@@ -231,7 +227,7 @@ fn short(name: &str) -> StackText<256> {
         // What does not fit is cut.
         let _ = plain.write_char(letter);
     }
-    let text = str::from_utf8(plain.as_bytes()).unwrap_or_default().trim_end_matches("::");
+    let text = plain.as_str().trim_end_matches("::");
     let first = text.rmatch_indices("::").nth(1).map_or(0, |(at, _)| at + 2);
     let mut short = StackText::new();
     let _ = short.write_str(text.get(first..).unwrap_or_default());
@@ -276,7 +272,7 @@ mod tests {
             ("server::main::{{closure}}", "main::{{closure}}"),
             ("<unfinished", "unfinished"),
         ] {
-            assert_eq!(str::from_utf8(short(name).as_bytes()), Ok(wanted), "{name}");
+            assert_eq!(short(name).as_str(), wanted, "{name}");
         }
     }
 }

@@ -125,14 +125,21 @@ impl Names {
         // No name of a file is longer.
         let path = self.text(module.path);
         let _ = file.write_bytes(path.rsplit('/').next().unwrap_or(path).as_bytes());
-        let file = str::from_utf8(file.as_bytes()).unwrap_or_default();
         let at = call_of(address).wrapping_sub(module.base);
-        self.texts.intern_displayed(format_args!("{file}+{at:#x}"))
+        self.texts.intern_displayed(format_args!("{}+{at:#x}", file.as_str()))
     }
 
     /// A text by its number.
     pub(super) fn text(&self, number: u32) -> &str {
         self.texts.get(number)
+    }
+
+    /// The name of a function, or words for none.
+    pub(super) fn called(&self, name: u32) -> &str {
+        match self.text(name) {
+            "" => "(unknown)",
+            name => name,
+        }
     }
 
     /// The module that has an address.
@@ -173,9 +180,18 @@ impl Names {
         self.frames.iter().filter(within).flat_map(functions).any(|function| function.is_named)
     }
 
+    /// The addresses of all frames, each once, in order.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = usize> {
+        self.frames.iter().map(|frame| frame.address)
+    }
+
+    /// The place of a frame among all.
+    pub(super) fn place_of(&self, address: usize) -> Option<usize> {
+        self.frames.binary_search_by_key(&address, |frame| frame.address).ok()
+    }
+
     fn frame(&self, address: usize) -> Option<&Frame> {
-        let found = self.frames.binary_search_by_key(&address, |frame| frame.address);
-        found.ok().and_then(|index| self.frames.get(index))
+        self.place_of(address).and_then(|place| self.frames.get(place))
     }
 
     /// The functions of a frame, the innermost first.

@@ -35,8 +35,8 @@ pub(in crate::report) struct PageProfile<'a> {
     growth: Option<Growth<'a>>,
     names: Names,
     tree: Tree,
-    /// The names of functions, texts, each once, in order.
-    functions: Array<u32>,
+    /// The names of functions, texts, each once, in order; and whose they are.
+    functions: Array<(u32, Origin)>,
     /// The one with the most bytes first.
     rows: Array<Row>,
     /// Leaves, in order, and the places of their rows.
@@ -53,9 +53,9 @@ impl<'a> PageProfile<'a> {
         let growth = earlier.map(|earlier| sites.growth_since(earlier)).transpose()?;
         let tree = Tree::of(sites, &names, growth.as_ref())?;
         let mut functions = Array::new();
-        functions.push(0)?;
-        tree.iter().try_for_each(|node| functions.push(node.name))?;
-        functions.sort_and_dedup();
+        functions.push((0, Origin::Library))?;
+        tree.iter().try_for_each(|node| functions.push((node.name, node.origin)))?;
+        functions.sort_and_merge(|one: &(u32, Origin), other| one.0.cmp(&other.0), |_, _| {});
         let (rows, places) = (Array::new(), Array::new());
         let mut profile = Self { sites, growth, names, tree, functions, rows, places };
         profile.fill_rows()?;
@@ -68,10 +68,9 @@ impl<'a> PageProfile<'a> {
             Some(growth) => Suspects::of(growth, &self.names)?,
             None => Suspects::none(),
         };
-        let mut single = Array::new();
         for site in self.sites.iter() {
             let growth = self.growth.as_ref().and_then(|growth| growth.site(site.number()));
-            single.push(Row {
+            self.rows.push(Row {
                 leaf: self.tree.leaf(site.number()),
                 own: self.names.own_function(&site).map_or(0, |own| own.name),
                 samples: site.samples(),
@@ -83,13 +82,7 @@ impl<'a> PageProfile<'a> {
                 is_suspect: growth.is_some_and(|grown| suspects.at(&self.names, &grown).is_some()),
             })?;
         }
-        single.items_mut().sort_unstable_by_key(|row| row.leaf);
-        for row in single.iter() {
-            match self.rows.items_mut().last_mut() {
-                Some(sum) if sum.leaf == row.leaf => sum.add(row),
-                _ => self.rows.push(*row)?,
-            }
-        }
+        self.rows.sort_and_merge(|one, other| one.leaf.cmp(&other.leaf), Row::add);
         let rows = self.rows.items_mut();
         rows.sort_unstable_by(|one, other| other.bytes.value().total_cmp(&one.bytes.value()));
         for (place, row) in self.rows.iter().enumerate() {
@@ -115,13 +108,12 @@ impl<'a> PageProfile<'a> {
         let (blocks, bytes) = sites.older();
         write!(out, ",\"older\":[{:.0},{:.0}]", blocks.value(), bytes.value())?;
         out.write_str(",\n\"names\":")?;
-        list(out, self.functions.iter(), |out, name| {
-            let name = self.names.text(*name);
-            write!(out, "{}", Quoted(if name.is_empty() { "(unknown)" } else { name }))
+        list(out, self.functions.iter(), |out, (name, _)| {
+            write!(out, "{}", Quoted(self.names.called(*name)))
         })?;
         // A letter for each name: whose the function is.
         out.write_str(",\n\"origins\":\"")?;
-        self.functions.iter().try_for_each(|name| out.write_char(self.origin_letter(*name)))?;
+        self.functions.iter().try_for_each(|(_, origin)| out.write_char(letter(*origin)))?;
         out.write_str("\",\n\"nodes\":")?;
         list(out, self.tree.iter(), |out, node| {
             let (parent, name) = (i64::from(node.parent) - 1, self.function(node.name));
@@ -136,16 +128,7 @@ impl<'a> PageProfile<'a> {
 
     /// The number of a function in the page.
     fn function(&self, name: u32) -> usize {
-        self.functions.binary_search(&name).unwrap_or(0)
-    }
-
-    fn origin_letter(&self, name: u32) -> char {
-        let origin = self.tree.iter().find(|node| node.name == name).map(|node| node.origin);
-        match origin {
-            Some(Origin::Program) | None => 'p',
-            Some(Origin::Library) => 'l',
-            Some(Origin::Allocator) => 'a',
-        }
+        self.functions.binary_search_by_key(&name, |function| function.0).unwrap_or(0)
     }
 
     fn write_row<W: Write>(&self, out: &mut W, row: &Row) -> fmt::Result {
@@ -186,5 +169,13 @@ impl Row {
         self.oldest = self.oldest.max(other.oldest);
         self.grown += other.grown;
         self.is_suspect |= other.is_suspect;
+    }
+}
+
+const fn letter(origin: Origin) -> char {
+    match origin {
+        Origin::Program => 'p',
+        Origin::Library => 'l',
+        Origin::Allocator => 'a',
     }
 }

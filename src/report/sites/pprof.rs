@@ -33,8 +33,6 @@ struct Profile<'a> {
     sites: &'a Sites,
     names: &'a Names,
     words: Words,
-    /// The addresses of all frames, each once, in order: a location's number is one more than the place here.
-    locations: Array<usize>,
     /// Names and files of functions, each pair once, in order.
     functions: Array<(u32, u32)>,
     /// Live samples by site and thread: of each the sums, and the name of the thread.
@@ -67,8 +65,7 @@ impl Sites {
         let live = live_sums(self, &mut names).map_err(no_memory)?;
         let profile = Profile {
             sites: self,
-            locations: locations(self).map_err(no_memory)?,
-            functions: functions(self, &names).map_err(no_memory)?,
+            functions: functions(&names).map_err(no_memory)?,
             names: &names,
             words,
             live,
@@ -119,44 +116,30 @@ fn live_sums(sites: &Sites, names: &mut Names) -> Result<Array<Live>, OutOfMemor
         };
         live.push(Live { site, thread_id, thread, blocks: weight, bytes: weight * bytes })?;
     }
-    live.items_mut().sort_unstable_by_key(|live| (live.site, live.thread_id));
-    let mut sums = Array::<Live>::new();
-    for one in live.iter() {
-        match sums.items_mut().last_mut() {
-            Some(sum) if (sum.site, sum.thread_id) == (one.site, one.thread_id) => {
-                sum.blocks += one.blocks;
-                sum.bytes += one.bytes;
-            }
-            _ => sums.push(*one)?,
-        }
-    }
-    Ok(sums)
+    let key = |live: &Live| (live.site, live.thread_id);
+    live.sort_and_merge(
+        |one, other| key(one).cmp(&key(other)),
+        |sum, other| {
+            sum.blocks += other.blocks;
+            sum.bytes += other.bytes;
+        },
+    );
+    Ok(live)
 }
 
-fn locations(sites: &Sites) -> Result<Array<usize>, OutOfMemory> {
-    let mut addresses = Array::new();
-    for site in sites.iter() {
-        site.frames().iter().try_for_each(|frame| addresses.push(*frame))?;
-    }
-    addresses.sort_and_dedup();
-    Ok(addresses)
-}
-
-fn functions(sites: &Sites, names: &Names) -> Result<Array<(u32, u32)>, OutOfMemory> {
+/// Names and files, each pair once.
+fn functions(names: &Names) -> Result<Array<(u32, u32)>, OutOfMemory> {
     let mut functions = Array::new();
-    for site in sites.iter() {
-        for function in site.frames().iter().flat_map(|frame| names.functions_at(*frame)) {
-            functions.push((function.name, function.file))?;
-        }
-    }
+    let mut all = names.all_functions();
+    all.try_for_each(|function| functions.push((function.name, function.file)))?;
     functions.sort_and_dedup();
     Ok(functions)
 }
 
 impl Profile<'_> {
-    /// The number of a location.
+    /// The number of a location: one more than the place of its frame.
     fn location(&self, address: usize) -> u64 {
-        self.locations.binary_search(&address).map_or(0, |place| place as u64 + 1)
+        self.names.place_of(address).map_or(0, |place| place as u64 + 1)
     }
 
     /// The locations of a site, the innermost first, without those that are the allocator's alone.
@@ -199,8 +182,8 @@ impl Fields for Profile<'_> {
                 message.message(3, &Mapping { number, module, has_names })?;
             }
         }
-        for (number, address) in (1..).zip(self.locations.iter()) {
-            message.message(4, &Location { number, address: *address, profile: self })?;
+        for (number, address) in (1..).zip(self.names.addresses()) {
+            message.message(4, &Location { number, address, profile: self })?;
         }
         for (number, (name, file)) in (1..).zip(self.functions.iter()) {
             message.message(5, &FunctionFields { number, name: *name, file: *file })?;

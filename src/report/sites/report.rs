@@ -28,14 +28,13 @@ is counted each time or never";
 struct Group {
     /// Its name, a text.
     name: u32,
-    samples: usize,
     blocks: Estimate,
     bytes: Estimate,
     requested: Estimate,
     oldest: Duration,
     grown: Change,
-    /// Blocks and bytes a second.
-    rate: (f64, f64),
+    /// Bytes that are allocated a second.
+    rate: f64,
     /// The call that is most suspected of a leak.
     suspect: Option<Suspicion>,
     /// The site that has, or has grown by, the most.
@@ -98,13 +97,12 @@ impl Group {
     const fn new(name: u32) -> Self {
         Self {
             name,
-            samples: 0,
             blocks: Estimate::NONE,
             bytes: Estimate::NONE,
             requested: Estimate::NONE,
             oldest: Duration::ZERO,
             grown: Change::NONE,
-            rate: (0.0, 0.0),
+            rate: 0.0,
             suspect: None,
             largest: usize::MAX,
             most: f64::MIN,
@@ -114,7 +112,6 @@ impl Group {
 
     fn add(&mut self, site: &Site<'_>) {
         self.sites += 1;
-        self.samples += site.samples();
         self.blocks += site.blocks();
         self.bytes += site.bytes();
         self.requested += site.requested_bytes();
@@ -123,8 +120,7 @@ impl Group {
 
     fn add_growth(&mut self, grown: &SiteGrowth<'_>) {
         self.grown += grown.bytes();
-        let (blocks, bytes) = grown.allocated_per_second().unwrap_or_default();
-        self.rate = (self.rate.0 + blocks, self.rate.1 + bytes);
+        self.rate += grown.allocated_per_second().unwrap_or_default().1;
     }
 
     fn take_suspect(&mut self, other: Option<Suspicion>) {
@@ -184,7 +180,7 @@ impl Sites {
                 group.blocks.value(),
                 lost * 100.0
             )?;
-            writeln!(out, "{}", Called(names.text(group.name)))?;
+            writeln!(out, "{}", names.called(group.name))?;
             write_stack(out, &names, self.site(group.largest), group)?;
         }
         write_rest(out, groups.0.len())?;
@@ -222,8 +218,8 @@ impl Growth<'_> {
             )?;
             let (came, went) = (group.grown.came.value(), group.grown.went.value());
             write!(out, "{:>10} {:>10}  ", Bytes::about(came), Bytes::about(went))?;
-            write!(out, "{:>19}  ", Bytes::about(group.rate.1))?;
-            writeln!(out, "{}", Called(names.text(group.name)))?;
+            write!(out, "{:>19}  ", Bytes::about(group.rate))?;
+            writeln!(out, "{}", names.called(group.name))?;
             if let Some(suspect) = group.suspect {
                 let (stayed, had) = suspect.stayed_of();
                 write!(
@@ -264,7 +260,7 @@ fn write_stack<W: Write>(
     let own = stack.innermost_first().position(|function| function.name == group.name);
     let most = MOST_FUNCTIONS.max(own.map_or(0, |own| own + 2));
     for function in stack.innermost_first().take(most) {
-        write!(out, "            {}", Called(names.text(function.name)))?;
+        write!(out, "            {}", names.called(function.name))?;
         // Lines of libraries would hide those that can be changed.
         match (function.line, function.origin) {
             (1.., Origin::Program) => {
@@ -328,15 +324,6 @@ fn falling(one: f64, other: f64) -> Ordering {
     other.total_cmp(&one)
 }
 
-/// A name, or words for none.
-struct Called<'name>(&'name str);
-
-impl Display for Called<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "(unknown)" } else { self.0 })
-    }
-}
-
 /// An estimate of bytes with its interval.
 struct About(Estimate);
 
@@ -370,6 +357,6 @@ impl Display for Signed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = StackText::<40>::new();
         write!(text, "{}{}", if self.0 < 0.0 { '-' } else { '+' }, Bytes::about(self.0.abs()))?;
-        f.pad(str::from_utf8(text.as_bytes()).unwrap_or_default())
+        f.pad(text.as_str())
     }
 }

@@ -22,15 +22,11 @@ impl Suspects {
             let call = grown.site().and_then(|site| names.own_call(&site));
             call.map_or(Ok(()), |call| calls.push((call, Suspicion::of(&grown))))?;
         }
-        calls.items_mut().sort_unstable_by_key(|call| call.0);
-        let mut sums = Array::<(usize, Suspicion)>::new();
-        for (call, suspicion) in calls.iter() {
-            match sums.items_mut().last_mut() {
-                Some(sum) if sum.0 == *call => sum.1 += *suspicion,
-                _ => sums.push((*call, *suspicion))?,
-            }
-        }
-        Ok(Self(sums))
+        calls.sort_and_merge(
+            |one: &(usize, Suspicion), other| one.0.cmp(&other.0),
+            |sum, other| sum.1 += other.1,
+        );
+        Ok(Self(calls))
     }
 
     /// What speaks for a leak at the call of a site, if that is one. Where names are not known, each stack is judged by

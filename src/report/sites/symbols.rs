@@ -62,7 +62,7 @@ mod on {
             let mut next = || frames.as_mut().and_then(|frames| frames.next().ok().flatten());
             let mut frame = next();
             if let (None, Some(symbol)) = (&frame, &symbol) {
-                take(text(symbol), "", 0);
+                take(symbol.as_str(), "", 0);
             }
             while let Some(now) = frame {
                 frame = next();
@@ -71,12 +71,12 @@ mod on {
                     Some(demangled(&raw))
                 });
                 // The outermost one is what the table of symbols knows, by its whole name.
-                let has_path = name.as_ref().is_some_and(|name| text(name).contains("::"));
+                let has_path = name.as_ref().is_some_and(|name| name.as_str().contains("::"));
                 let whole = if frame.is_none() && !has_path { symbol.as_ref() } else { None };
                 let Some(name) = whole.or(name.as_ref()).or(symbol.as_ref()) else { continue };
                 let (file, line) =
                     now.location.as_ref().map_or((None, None), |at| (at.file, at.line));
-                take(text(name), file.unwrap_or_default(), line.unwrap_or(0));
+                take(name.as_str(), file.unwrap_or_default(), line.unwrap_or(0));
             }
         }
     }
@@ -87,14 +87,6 @@ mod on {
         // What does not fit is cut.
         let _ = text.write_str(&addr2line::demangle_auto(Cow::from(name), None));
         text
-    }
-
-    /// The text, whose last letter may have been cut.
-    fn text(name: &Name) -> &str {
-        let bytes = name.as_bytes();
-        let valid =
-            str::from_utf8(bytes).or_else(|error| str::from_utf8(&bytes[..error.valid_up_to()]));
-        valid.unwrap_or_default()
     }
 }
 
