@@ -93,6 +93,8 @@ pub use mems::{
     MemsSpans, MemsStats, VirtAddr,
 };
 pub use process::walk::{ProcessBlocks, ProcessSegments};
+#[cfg(feature = "profile")]
+pub use profile::{Label, LabelScope, Labelled, label, with_label};
 #[cfg(feature = "std")]
 pub use report::IoText;
 #[cfg(feature = "report")]

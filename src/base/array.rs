@@ -4,7 +4,7 @@
 //! here touches the heap, so an array may grow while a walk is under way, though not under one of the heap's locks.
 #![allow(unsafe_code, reason = "an array in a mapping of its own")]
 
-#[cfg(all(feature = "report", feature = "profile"))]
+#[cfg(feature = "profile")]
 use core::cmp::Ordering;
 use core::fmt;
 use core::ops::Deref;
@@ -102,7 +102,7 @@ impl<T: Copy> Array<T> {
     }
 }
 
-#[cfg(all(feature = "report", feature = "profile"))]
+#[cfg(feature = "profile")]
 impl<T: Copy> Array<T> {
     /// Sorts the items, and merges those that are equal into one. O(n log n).
     pub(crate) fn sort_and_merge(
@@ -126,6 +126,7 @@ impl<T: Copy> Array<T> {
     }
 
     /// Sorts the items, and keeps each one once. O(n log n).
+    #[cfg(feature = "report")]
     pub(crate) fn sort_and_dedup(&mut self)
     where
         T: Ord,

@@ -21,5 +21,6 @@ pub(crate) mod commit;
 pub(crate) mod guarded;
 pub(crate) mod array;
 pub(crate) mod index;
+pub(crate) mod texts;
 pub(crate) mod bump;
 pub(crate) mod weak;

@@ -7,8 +7,9 @@
 //!
 //! From the ground up: `objects` which library has an address, and `rules` how to find a function's caller, from the
 //! unwind tables of that; `bounds` where a thread's stack ends; `walk` the frames of a stack; `stacks` each one once;
-//! `records` the blocks; `estimate` what samples say of all; `profiler` the profile of the process heap; `threads`,
-//! `sites` and `samples` what it knows; `growth` what changed since an earlier look.
+//! `records` the blocks; `estimate` what samples say of all; `label_word` the label of a thread; `profiler` the profile
+//! of the process heap; `labels` and `labelled` a program's own words for its work; `threads`, `label_sums`, `sites`
+//! and `samples` what the profile knows; `growth` what changed since an earlier look.
 
 #[cfg(target_arch = "x86_64")]
 mod objects;
@@ -19,8 +20,12 @@ mod walk;
 mod stacks;
 mod records;
 mod estimate;
+mod label_word;
 pub(crate) mod profiler;
+mod labels;
+mod labelled;
 mod threads;
+mod label_sums;
 mod sites;
 mod samples;
 mod growth;
@@ -29,6 +34,9 @@ pub use estimate::{Change, Estimate};
 #[cfg(feature = "report")]
 pub(crate) use growth::Suspicion;
 pub use growth::{Growth, SiteGrowth};
+pub use label_sums::LabelSum;
+pub use labelled::Labelled;
+pub use labels::{Label, LabelScope, label, with_label};
 pub use samples::Sample;
 pub use sites::{Site, Sites, StackEnd};
 pub use threads::ThreadSum;

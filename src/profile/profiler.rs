@@ -3,12 +3,14 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::estimate::chance_of;
+use super::label_word;
 use super::records::{Record, Records};
 use super::stacks::Stacks;
 use super::walk::{Frames, walk};
 use crate::base::clock;
 use crate::base::lock::Lock;
 use crate::base::random::Random;
+use crate::base::texts::Texts;
 use crate::heap::block_size;
 use crate::slabs::class::Class;
 use crate::slabs::sync::Cell;
@@ -37,6 +39,8 @@ pub(crate) struct Profiler {
     drawn: AtomicU64,
     pub(super) records: Records,
     pub(super) stacks: Lock<Stacks>,
+    /// The names of labels. They stay.
+    pub(super) labels: Lock<Texts>,
     /// Who asks the loader for all libraries: it has a lock that some versions of glibc leave locked in the child of a
     /// fork.
     loader: Lock<()>,
@@ -63,6 +67,7 @@ impl Profiler {
             drawn: AtomicU64::new(0),
             records: Records::new(),
             stacks: Lock::new(Stacks::new()),
+            labels: Lock::new(Texts::new()),
             loader: Lock::new(()),
         }
     }
@@ -157,6 +162,7 @@ impl Profiler {
             profile: turn,
             stack,
             thread: heap.thread_id.load(Ordering::Relaxed),
+            label: label_word::get(),
         });
     }
 
@@ -242,6 +248,7 @@ impl Profiler {
                     record.stack = before.stack;
                     record.at = before.at;
                     record.thread = before.thread;
+                    record.label = before.label;
                 }
             });
         }
@@ -282,17 +289,19 @@ impl Profiler {
     pub(crate) fn hold_for_fork(&self, is_interrupted: bool) {
         self.stacks.hold_for_fork(is_interrupted);
         self.records.hold_for_fork(is_interrupted);
+        self.labels.hold_for_fork(is_interrupted);
     }
 
     /// Ends [`Profiler::hold_for_fork`].
     pub(crate) fn release_after_fork(&self, is_child: bool) {
+        self.labels.release_after_fork(is_child);
         self.records.release_after_fork(is_child);
         self.stacks.release_after_fork(is_child);
     }
 
     /// Whether the calling thread holds one of the locks.
     pub(crate) fn is_mine(&self) -> bool {
-        self.stacks.is_mine() || self.records.is_mine()
+        self.stacks.is_mine() || self.records.is_mine() || self.labels.is_mine()
     }
 }
 
@@ -329,5 +338,6 @@ fn older(profile: u32, address: usize, block_bytes: usize, chance: f64) -> Recor
         profile,
         stack: OLDER,
         thread: 0,
+        label: 0,
     }
 }

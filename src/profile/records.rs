@@ -30,6 +30,8 @@ pub(super) struct Record {
     pub(super) stack: u32,
     /// What the system calls the thread that asked for it; 0 if nobody knows.
     pub(super) thread: u32,
+    /// The number of the label that the thread had; 0 for none.
+    pub(super) label: u32,
 }
 
 // SAFETY: numbers.
@@ -206,6 +208,7 @@ mod tests {
             profile: 1,
             stack: 0,
             thread: 0,
+            label: 0,
         }
     }
 

@@ -64,6 +64,12 @@ impl<'a> Sample<'a> {
         self.record.thread
     }
 
+    /// The name of the label that the thread had; empty if it had none. Names are as in [`Sites::labels`].
+    #[must_use]
+    pub fn label(&self) -> &'a str {
+        self.sites.labels.name(self.record.label)
+    }
+
     /// The name of that thread; empty if it has ended.
     #[must_use]
     pub fn thread_name(&self) -> &'a str {

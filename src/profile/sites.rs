@@ -4,6 +4,7 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use super::estimate::Estimate;
+use super::label_sums::{LabelSum, LabelSums};
 use super::profiler::{OLDER, PROFILER, UNKNOWN};
 use super::records::Record;
 use super::threads::{ThreadSum, Threads};
@@ -55,6 +56,7 @@ pub struct Sites {
     /// Samples in address order. Their stacks are numbers of sites.
     pub(super) samples: Array<Record>,
     pub(super) threads: Threads,
+    pub(super) labels: LabelSums,
     older: Sums,
     mean: usize,
     pub(super) at: u64,
@@ -80,6 +82,7 @@ impl Sites {
             if let Some(mut sites) = Self::of_one_profile()? {
                 sites.sum_up();
                 sites.threads.name_all(&sites.samples)?;
+                sites.labels.sum_up(&sites.samples)?;
                 return Ok(sites);
             }
         }
@@ -101,6 +104,7 @@ impl Sites {
             sites: Array::new(),
             samples,
             threads: Threads::new(),
+            labels: LabelSums::new(),
             older: Sums::default(),
             mean: profiler.mean(),
             at: clock::milliseconds(),
@@ -172,6 +176,12 @@ impl Sites {
     /// The threads that asked for live blocks, by the numbers that the system has for them. O(threads samples).
     pub fn threads(&self) -> impl Iterator<Item = ThreadSum<'_>> {
         self.threads.iter(&self.samples)
+    }
+
+    /// What was asked for under each [label](crate::label), and under none. Blocks that are older than the profile are
+    /// left out.
+    pub fn labels(&self) -> impl Iterator<Item = LabelSum<'_>> {
+        self.labels.iter()
     }
 
     /// Live blocks that were allocated before the profile began: how many, and the bytes they have.

@@ -1,11 +1,10 @@
 //! What a profile knows, as text, pictures, and in the forms that other tools read.
 //!
-//! From the ground up: `texts` each text once; `modules` the program and its libraries; `origins` whose a function is;
-//! `symbols` what files say of functions; `names` functions by their addresses; `tree` all stacks as one tree;
-//! `suspects` of a leak. Then a file for each form: `report` for people, `collapsed` a line for each stack, `flame` a
-//! picture, `json`, `dhat`, `pprof` with its `protobuf` and `gzip`; `page` what the heap map's page draws.
+//! From the ground up: `modules` the program and its libraries; `origins` whose a function is; `symbols` what files say
+//! of functions; `names` functions by their addresses; `tree` all stacks as one tree; `suspects` of a leak. Then a file
+//! for each form: `report` for people, `collapsed` a line for each stack, `flame` a picture, `json`, `dhat`, `pprof`
+//! with its `protobuf` and `gzip`; `page` what the heap map's page draws.
 
-mod texts;
 mod modules;
 mod origins;
 mod symbols;

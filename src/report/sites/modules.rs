@@ -5,11 +5,11 @@ use core::ffi::{CStr, c_int, c_void};
 use core::fmt;
 use core::slice;
 
-use super::texts::Texts;
 use crate::base::addr;
 use crate::base::array::Array;
 use crate::base::os::{Os, OutOfMemory, System};
 use crate::base::path::PATH_BYTES;
+use crate::base::texts::Texts;
 use crate::profile::profiler::PROFILER;
 
 /// Code of a program or library, where it is mapped.
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_program_and_libc_are_listed() {
-        let mut texts = Texts::new().expect("memory");
+        let mut texts = Texts::new();
         let modules = modules(&mut texts).expect("memory");
         let with = |address: usize| {
             let found = modules.iter().find(|module| (module.start..module.end).contains(&address));

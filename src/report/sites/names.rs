@@ -7,10 +7,10 @@
 use super::modules::{Module, modules};
 use super::origins::{self, Origin};
 use super::symbols::Symbols;
-use super::texts::Texts;
 use crate::base::array::Array;
 use crate::base::os::OutOfMemory;
 use crate::base::text::StackText;
+use crate::base::texts::Texts;
 use crate::profile::{Site, Sites};
 
 /// A function at a frame.
@@ -48,7 +48,7 @@ pub(super) struct Names {
 impl Names {
     /// Looks all frames of these sites up. That reads the program's file, and allocates.
     pub(super) fn of<'a>(looks: impl IntoIterator<Item = &'a Sites>) -> Result<Self, OutOfMemory> {
-        let mut texts = Texts::new()?;
+        let mut texts = Texts::new();
         let modules = modules(&mut texts)?;
         let (frames, functions) = (Array::new(), Array::new());
         let mut names = Self { texts, modules, frames, functions, sources: 0 };

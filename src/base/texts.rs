@@ -1,10 +1,17 @@
 //! Texts, each kept once, in mappings of their own.
+#![cfg_attr(
+    not(all(feature = "profile", feature = "report")),
+    allow(
+        dead_code,
+        reason = "only a profile has texts, and only what is written of it all of them"
+    )
+)]
 
 use core::fmt::{self, Write};
 
-use crate::base::array::Array;
-use crate::base::index::Index;
-use crate::base::os::OutOfMemory;
+use super::array::Array;
+use super::index::Index;
+use super::os::OutOfMemory;
 
 /// Where a text lies.
 #[derive(Clone, Copy, Debug)]
@@ -15,42 +22,46 @@ struct Kept {
 
 /// Texts by number: that of the empty one is 0.
 #[derive(Debug)]
-pub(super) struct Texts {
+pub(crate) struct Texts {
     bytes: Array<u8>,
+    /// All but the empty one.
     texts: Array<Kept>,
-    /// The numbers of texts.
+    /// Their places there.
     index: Index,
 }
 
 impl Texts {
     /// No text but the empty one.
-    pub(super) fn new() -> Result<Self, OutOfMemory> {
-        let mut texts = Self { bytes: Array::new(), texts: Array::new(), index: Index::new() };
-        texts.intern("").map(|_| texts)
+    pub(crate) const fn new() -> Self {
+        Self { bytes: Array::new(), texts: Array::new(), index: Index::new() }
     }
 
     /// The text with this number.
-    pub(super) fn get(&self, number: u32) -> &str {
-        self.texts.get(number as usize).map_or("", |kept| {
+    pub(crate) fn get(&self, number: u32) -> &str {
+        number.checked_sub(1).map_or("", |place| self.at(place))
+    }
+
+    fn at(&self, place: u32) -> &str {
+        self.texts.get(place as usize).map_or("", |kept| {
             let bytes = self.bytes.get(kept.first..kept.first + kept.len).unwrap_or_default();
             str::from_utf8(bytes).unwrap_or_default()
         })
     }
 
     /// All of them, by their numbers.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
-        (0..).take(self.texts.len()).map(|number| self.get(number))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..).take(self.texts.len() + 1).map(|number| self.get(number))
     }
 
     /// The number of a text, which is kept if it is new.
-    pub(super) fn intern(&mut self, text: &str) -> Result<u32, OutOfMemory> {
+    pub(crate) fn intern(&mut self, text: &str) -> Result<u32, OutOfMemory> {
         let first = self.bytes.len();
         self.append(text)?;
         self.end(first)
     }
 
     /// The number of what is displayed so.
-    pub(super) fn intern_displayed(
+    pub(crate) fn intern_displayed(
         &mut self,
         text: fmt::Arguments<'_>,
     ) -> Result<u32, OutOfMemory> {
@@ -71,20 +82,23 @@ impl Texts {
 
     /// Keeps what lies behind the other texts, if it is new.
     fn end(&mut self, first: usize) -> Result<u32, OutOfMemory> {
-        self.index.reserve()?;
         let text = self.bytes.get(first..).unwrap_or_default();
+        if text.is_empty() {
+            return Ok(0);
+        }
+        self.index.reserve()?;
         let (hash, len) = (hash_of(text), text.len());
-        let is_meant = |number| self.get(number).as_bytes() == text;
+        let is_meant = |place| self.at(place).as_bytes() == text;
         match self.index.find(hash, is_meant) {
-            Ok(number) => {
+            Ok(place) => {
                 self.bytes.truncate(first);
-                Ok(number)
+                Ok(place + 1)
             }
-            Err(place) => {
-                let number = self.index.next();
+            Err(free) => {
+                let place = self.index.next();
                 self.texts.push(Kept { first, len })?;
-                self.index.enter(place, hash);
-                Ok(number)
+                self.index.enter(free, hash);
+                Ok(place + 1)
             }
         }
     }
@@ -114,7 +128,7 @@ mod tests {
 
     #[test]
     fn each_text_is_kept_once() {
-        let mut texts = Texts::new().expect("memory");
+        let mut texts = Texts::new();
         let mut numbers = Vec::new();
         for number in (0..3000).chain(0..3000) {
             let interned = texts.intern_displayed(format_args!("{number:x} of these"));
