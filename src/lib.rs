@@ -80,11 +80,15 @@ pub use chain::segment::SegmentKind;
 pub use global::Profile;
 #[cfg(feature = "std")]
 pub use global::Scavenger;
+#[cfg(all(feature = "report", feature = "profile"))]
+pub use global::{Budget, BudgetError};
 pub use global::{Builder, MemsAlloc};
 pub use heap::{
     Block, Found, Heap, HeapBlocks, HeapSegment, HeapSegments, HeapSpan, HeapSpans, HeapStats,
     Misuse, MisuseCall, MisuseKind,
 };
+#[cfg(feature = "profile")]
+pub use inspect::region_with_threads;
 #[cfg(feature = "std")]
 pub use inspect::{RegionError, Remains, region};
 pub use inspect::{Snapshot, snapshot};

@@ -29,6 +29,8 @@ pub use records::{
     ClassTotals, Place, PlaceState, SegmentState, SnapshotSegment, SnapshotSpan, SnapshotThread,
     ThreadState,
 };
+#[cfg(feature = "profile")]
+pub use region::region_with_threads;
 #[cfg(feature = "std")]
 pub use region::{Remains, region};
 pub use slab::SnapshotSlab;

@@ -195,7 +195,7 @@ impl Held {
     /// Says that it has another class now, and serves `new_size` bytes.
     #[inline]
     fn reclassed(self, classes: [Class; 2], new_size: usize) -> Self {
-        if sampling::is_on() { self.reclassed_in_profile(classes, new_size) } else { self }
+        if sampling::has_records() { self.reclassed_in_profile(classes, new_size) } else { self }
     }
 
     #[cold]
@@ -213,7 +213,7 @@ impl Held {
         let may_be_sampled = match &self.how {
             How::Own => false,
             How::Slot(busy) => busy.is_sampled,
-            How::Run => sampling::is_on(),
+            How::Run => sampling::has_records(),
         };
         if may_be_sampled {
             sampling::follow(self.address, to);

@@ -4,15 +4,17 @@
 //! ([`settings::is_plain`](crate::settings::is_plain)). It fails as long as settings are not fixed, and for good where
 //! they concern every call.
 //!
-//! From the ground up: [`image`] the program or library that has all of it; [`sampling`] what a profile is told;
-//! [`word`] and [`thread`] which heap is the calling thread's; [`plain`] the heap without settings; [`begin`] settings
-//! come into force; [`walk`] looking inside; [`hardened`] programs with more checks; [`trim`] memory that goes back;
-//! `background` a thread that gives it back; [`fork`] what a child needs; [`malloc`] and [`free`] the calls; [`held`] a
-//! block whose bytes are moved; [`realloc`] the third call; [`question`] what else can be asked of a block; `profiling`
-//! a profile begins and ends; `region` what a closure leaves behind; [`c`] the fast paths for C.
+//! From the ground up: [`image`] the program or library that has all of it; [`word`] the thread's own; [`counting`]
+//! what regions count; [`sampling`] what a profile is told; [`thread`] which heap is the calling thread's; [`plain`]
+//! the heap without settings; [`begin`] settings come into force; [`walk`] looking inside; [`hardened`] programs with
+//! more checks; [`trim`] memory that goes back; `background` a thread that gives it back; [`fork`] what a child needs;
+//! [`malloc`] and [`free`] the calls; [`held`] a block whose bytes are moved; [`realloc`] the third call; [`question`]
+//! what else can be asked of a block; `profiling` a profile begins and ends; `region` what a closure leaves behind;
+//! [`c`] the fast paths for C.
 
 mod image;
 mod word;
+pub(crate) mod counting;
 mod sampling;
 mod thread;
 pub(crate) mod plain;

@@ -7,6 +7,7 @@
 
 use core::alloc::Layout;
 
+use super::counting;
 use super::sampling;
 use super::thread;
 use crate::base::addr;
@@ -58,7 +59,7 @@ impl ProcessHeap {
         let allocation = DEPOT.heap.allocate(layout)?;
         let (heap, address) = (thread::current(), allocation.start.addr().get());
         heap.notes.note_block(address);
-        if sampling::is_on() {
+        if sampling::is_on() || counting::is_on_for(heap) {
             thread::inside(heap, |heap| sampling::sample_run(heap, address, layout.size()));
         }
         Some(allocation)
@@ -67,6 +68,7 @@ impl ProcessHeap {
     /// A slot of the layout's class, or where there is no memory for a slab perhaps a block of the free list.
     pub(super) fn allocate_slot(&self, class: Class, layout: Layout) -> Option<Allocation> {
         let take = |heap: &'static ThreadHeap| {
+            counting::leave_if_over(heap);
             sampling::draw_if_due(heap);
             if let Some(slot) = heap.hand_out(class) {
                 return Some((slot, false));

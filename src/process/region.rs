@@ -4,7 +4,8 @@
 //! every slot the thread is handed out lies in a slab that began in the region, and what is live there at the end was
 //! left behind. Nobody else's slots are among them: what other threads free of it comes home first.
 //!
-//! Blocks of the free list belong to no thread: see [`notes`](crate::slabs::notes).
+//! Blocks of the free list belong to no thread: see [`notes`](crate::slabs::notes). What is handed out meanwhile, and
+//! what other threads leave that start there, is [`counting`](super::counting)'s.
 //!
 //! Regions nest: the heap of an inner one that left something stays with the outer one, and is counted with it.
 
@@ -14,6 +15,7 @@ use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
 use super::begin::begin;
+use super::counting::{Counting, Wishes};
 use super::sampling;
 use super::thread;
 use crate::base::os::OutOfMemory;
@@ -34,6 +36,9 @@ pub enum RegionError {
     NoThreadHeaps,
     /// The thread is ending, and has given its heap away; or a signal handler has interrupted it inside of that.
     ThreadEnds,
+    /// The system does not let a region follow threads: `prctl` is not permitted, or the thread runs in real time and
+    /// so has no timer slack.
+    NoFollowing,
 }
 
 impl fmt::Display for RegionError {
@@ -45,6 +50,7 @@ impl fmt::Display for RegionError {
                  without MEMS_HARDEN, its parts, and MEMS_MISUSE=report"
             }
             Self::ThreadEnds => "the thread is ending, or was interrupted inside of its heap",
+            Self::NoFollowing => "threads cannot be followed: the system keeps no timer slack for them",
         })
     }
 }
@@ -63,13 +69,14 @@ impl From<RegionError> for OutOfMemory {
 pub(crate) struct Region {
     heap: &'static ThreadHeap,
     outer: &'static ThreadHeap,
+    counting: Counting,
     /// It begins and ends on one thread.
     not_send: PhantomData<*const ()>,
 }
 
 impl Region {
     /// Begins a region.
-    pub(crate) fn begin() -> Result<Self, RegionError> {
+    pub(crate) fn begin(wishes: Wishes) -> Result<Self, RegionError> {
         // A program whose allocator is another one may not have used the heap yet.
         begin(&Settings::DEFAULT);
         if !settings::is_plain() {
@@ -80,23 +87,37 @@ impl Region {
             None if thread::is_gone() => return Err(RegionError::ThreadEnds),
             None => return Err(RegionError::OutOfMemory),
         };
-        let heap = thread::inside(outer, |outer| {
+        let begun = thread::inside(outer, |outer| {
             // Slots of ended regions go home, so that their heaps are empty and serve again.
             outer.flush();
             let heap = DEPOT.acquire_empty_heap()?;
             heap.thread_id.store(outer.thread_id.load(Ordering::Relaxed), Ordering::Relaxed);
+            let Ok(counting) = Counting::begin(heap, outer, wishes) else {
+                sampling::retire(heap);
+                return None;
+            };
             heap.outer.set(Some(outer));
             heap.notes.begin();
-            Some(heap)
+            Some((heap, counting))
         });
-        let heap = heap.ok_or(RegionError::OutOfMemory)?;
+        let (heap, counting) = begun.ok_or(RegionError::OutOfMemory)?;
         thread::replace(heap);
-        Ok(Self { heap, outer, not_send: PhantomData })
+        let mut region = Self { heap, outer, counting, not_send: PhantomData };
+        if wishes.threads && !region.counting.follow_threads() {
+            return Err(RegionError::NoFollowing);
+        }
+        Ok(region)
     }
 
-    /// Ends it, and shows every block that is left of it to `each`, with the bytes of its slot if it has one. O(map) if
-    /// there are any.
-    pub(crate) fn end(self, mut each: impl FnMut(Block, bool)) {
+    /// What it counts.
+    #[cfg(feature = "profile")]
+    pub(crate) const fn counting(&self) -> &Counting {
+        &self.counting
+    }
+
+    /// Shows every block that is left of it to `each`, and whether that has a slot. The thread uses its own heap again.
+    /// O(map) if there are any.
+    pub(crate) fn for_each_left(&self, mut each: impl FnMut(Block, bool)) {
         self.leave();
         let heap = self.heap;
         let has_slabs = heap.has_slabs() || heap.inner().any(ThreadHeap::has_slabs);
@@ -115,7 +136,9 @@ impl Region {
                 each(block, false);
             }
         });
-        // What is left to do is done by `drop`.
+        self.counting.for_each_of_threads(|start, size| {
+            each(Block { start, size }, DEPOT.map.find(start).is_some());
+        });
     }
 
     /// Lets the thread use its own heap again, and sends home what the region has cached.
@@ -127,8 +150,9 @@ impl Region {
     }
 
     /// Retires its heap, and those of inner regions, or leaves them to the outer region.
-    fn retire(&self) {
+    fn retire(&mut self) {
         let (heap, outer) = (self.heap, self.outer);
+        self.counting.end(heap);
         heap.outer.set(None);
         let notes = heap.notes.end();
         let has_left = heap.inner.get().is_some() || heap.has_slabs();
@@ -153,6 +177,7 @@ impl Region {
 impl Drop for Region {
     fn drop(&mut self) {
         self.leave();
-        thread::inside(self.outer, |_| self.retire());
+        let outer = self.outer;
+        thread::inside(outer, |_| self.retire());
     }
 }

@@ -30,6 +30,12 @@ mod on {
         PROFILER.mean() > 0
     }
 
+    /// Whether blocks may be noted: some are sampled, or were, or were counted by a region.
+    #[inline]
+    pub(in crate::process) fn has_records() -> bool {
+        PROFILER.has_records()
+    }
+
     /// Lets a heap hear of a profile that has begun or ended. Its thread is inside of it.
     #[inline]
     pub(in crate::process) fn draw_if_due(heap: &'static ThreadHeap) {
@@ -68,8 +74,9 @@ mod on {
         PROFILER.sample(heap, Extent::of_run(address, requested), requested);
     }
 
-    /// Ends what is noted of a sampled block that is being freed. Whether the next one in its slot is sampled.
-    pub(in crate::process) fn end(address: usize) -> bool {
+    /// Ends what is noted of a sampled block that is being freed. Whether the next one in its slot is sampled, if that
+    /// is known.
+    pub(in crate::process) fn end(address: usize) -> Option<bool> {
         PROFILER.end(address)
     }
 
@@ -155,6 +162,10 @@ mod off {
         false
     }
 
+    pub(in crate::process) const fn has_records() -> bool {
+        false
+    }
+
     pub(in crate::process) const fn draw_if_due(_: &'static ThreadHeap) {}
 
     #[cfg(feature = "std")]
@@ -166,8 +177,8 @@ mod off {
 
     pub(in crate::process) const fn sample_run(_: &ThreadHeap, _: usize, _: usize) {}
 
-    pub(in crate::process) const fn end(_: usize) -> bool {
-        false
+    pub(in crate::process) const fn end(_: usize) -> Option<bool> {
+        Some(false)
     }
 
     pub(in crate::process) const fn end_run(_: usize) -> Option<()> {

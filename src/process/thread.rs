@@ -58,8 +58,8 @@ mod own {
 
     use once_cell::race::OnceNonZeroUsize;
 
-    use super::super::sampling;
     use super::super::word::{self, GONE, NOBODY};
+    use super::super::{counting, sampling};
     use super::{ThreadHeap, current};
     use crate::settings;
     use crate::slabs::depot::DEPOT;
@@ -73,6 +73,7 @@ mod own {
         // SAFETY: the key's value is a heap that `leave_with_thread` gave it, and heaps stay for ever.
         if let Some(heap) = unsafe { heap.cast::<ThreadHeap>().as_ref() } {
             heap.flush_and_end_slabs();
+            counting::leave(heap);
             sampling::retire(heap);
         }
     }
@@ -152,7 +153,7 @@ mod own {
             // Every call has to take the slow way.
             return None;
         }
-        let heap = inside(heap, |_| DEPOT.acquire_heap())?;
+        let heap = inside(heap, |_| counting::heap_of_followed().or_else(|| DEPOT.acquire_heap()))?;
         note_thread(heap);
         word::set(heap);
         leave_with_thread(heap);

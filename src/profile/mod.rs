@@ -7,9 +7,10 @@
 //!
 //! From the ground up: `objects` which library has an address, and `rules` how to find a function's caller, from the
 //! unwind tables of that; `bounds` where a thread's stack ends; `walk` the frames of a stack; `stacks` each one once;
-//! `records` the blocks; `estimate` what samples say of all; `label_word` the label of a thread; `profiler` the profile
-//! of the process heap; `labels` and `labelled` a program's own words for its work; `threads`, `label_sums`, `sites`
-//! and `samples` what the profile knows; `growth` what changed since an earlier look.
+//! `records` the blocks; `accounts` what regions count; `estimate` what samples say of all; `label_word` the label of a
+//! thread; `profiler` the profile of the process heap; `regions` which of its blocks are noted one by one; `labels` and
+//! `labelled` a program's own words for its work; `threads`, `label_sums`, `sites` and `samples` what the profile
+//! knows; `growth` what changed since an earlier look.
 
 #[cfg(target_arch = "x86_64")]
 mod objects;
@@ -19,9 +20,11 @@ mod bounds;
 mod walk;
 mod stacks;
 mod records;
+mod accounts;
 mod estimate;
 mod label_word;
 pub(crate) mod profiler;
+mod regions;
 mod labels;
 mod labelled;
 mod threads;
@@ -30,6 +33,7 @@ mod sites;
 mod samples;
 mod growth;
 
+pub(crate) use accounts::RegionSums;
 pub use estimate::{Change, Estimate};
 #[cfg(feature = "report")]
 pub(crate) use growth::Suspicion;

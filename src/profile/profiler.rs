@@ -1,7 +1,8 @@
 //! The profile of the process heap: whether there is one, and what is noted for it.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::accounts::Accounts;
 use super::estimate::chance_of;
 use super::label_word;
 use super::records::{Record, Records};
@@ -21,6 +22,9 @@ pub(super) const OLDER: u32 = u32::MAX;
 /// The same where there was no memory for the stack.
 pub(super) const UNKNOWN: u32 = u32::MAX - 1;
 
+/// The number of no profile: a region alone has noted the block.
+const NO_PROFILE: u32 = u32::MAX;
+
 /// The profile of the process heap.
 pub(crate) static PROFILER: Profiler = Profiler::new();
 
@@ -37,8 +41,12 @@ pub(crate) struct Profiler {
     seed: AtomicU64,
     /// Numbers drawn so far.
     drawn: AtomicU64,
+    /// Whether there may be records: there was a profile, or a region.
+    pub(super) has_records: AtomicBool,
     pub(super) records: Records,
     pub(super) stacks: Lock<Stacks>,
+    /// What regions are counted by.
+    pub(super) accounts: Lock<Accounts>,
     /// The names of labels. They stay.
     pub(super) labels: Lock<Texts>,
     /// Who asks the loader for all libraries: it has a lock that some versions of glibc leave locked in the child of a
@@ -65,8 +73,10 @@ impl Profiler {
             mean: AtomicUsize::new(0),
             seed: AtomicU64::new(0),
             drawn: AtomicU64::new(0),
+            has_records: AtomicBool::new(false),
             records: Records::new(),
             stacks: Lock::new(Stacks::new()),
+            accounts: Lock::new(Accounts::new()),
             labels: Lock::new(Texts::new()),
             loader: Lock::new(()),
         }
@@ -77,6 +87,7 @@ impl Profiler {
     pub(crate) fn start(&self, mean: usize, seed: u64) {
         let mut stacks = self.stacks.lock();
         stacks.clear();
+        self.has_records.store(true, Ordering::Relaxed);
         self.mean.store(mean.max(1), Ordering::Relaxed);
         self.seed.store(seed, Ordering::Relaxed);
         // Those of two seeds have none in common.
@@ -94,6 +105,11 @@ impl Profiler {
         self.mean.store(0, Ordering::Relaxed);
         let turn = self.turn.load(Ordering::Relaxed).wrapping_add(1).max(1);
         self.turn.store(turn, Ordering::Release);
+    }
+
+    /// The number of the newest profile, which has the stacks; 0 for none.
+    pub(crate) fn newest(&self) -> u32 {
+        self.newest.load(Ordering::Acquire)
     }
 
     /// The mean distance of samples, in bytes; 0 while nothing is sampled.
@@ -116,8 +132,10 @@ impl Profiler {
         let turn = self.turn.load(Ordering::Acquire);
         let mean = self.mean();
         let seed = Random::with_seed(self.seed.load(Ordering::Relaxed) ^ heap.number).next();
+        let is_counted = heap.marks.region() > 0;
         let note = |address, block_bytes, was_sampled| {
-            let record = older(turn, address, block_bytes, chance_of(block_bytes, mean));
+            let chance = if is_counted { 1.0 } else { chance_of(block_bytes, mean) };
+            let record = older(turn, address, block_bytes, chance);
             if was_sampled {
                 self.records.change(address, |before| *before = record)
             } else {
@@ -125,35 +143,53 @@ impl Profiler {
             }
         };
         let forget = |address| {
-            self.records.remove(address);
+            self.forget(address);
         };
-        heap.begin_marks(turn, mean, seed, note, forget);
+        heap.begin_marks(turn, mean, seed, note, forget, |address| self.keeps(turn, address));
+    }
+
+    /// Whether a block was noted by a region, and stays so for the profile of a turn.
+    fn keeps(&self, turn: u32, address: usize) -> bool {
+        let mut is_kept = false;
+        self.records.change(address, |record| {
+            is_kept = record.chance == 1.0 && (record.profile == turn || record.region > 0);
+            if is_kept && record.profile != turn {
+                *record = Record { profile: turn, stack: OLDER, at: 0, ..*record };
+            }
+        });
+        is_kept
     }
 
     /// Notes a block of a run of its own that is older than the profile.
     pub(crate) fn note_older_run(&self, address: usize, bytes: usize) {
-        self.records.insert(older(self.newest.load(Ordering::Relaxed), address, bytes, 1.0));
+        let turn = self.newest.load(Ordering::Relaxed);
+        if !self.keeps(turn, address) {
+            self.records.insert(older(turn, address, bytes, 1.0));
+        }
     }
 
     /// Notes a block that is about to be handed out by a heap, in a slot that is marked, or in a run of its own.
     #[cold]
     #[inline(never)]
     pub(crate) fn sample(&self, heap: &ThreadHeap, block: Extent, requested: usize) {
-        if self.mean() == 0 {
-            return;
-        }
-        let (turn, mean) = if block.is_run || heap.is_nobody() {
+        let region = heap.marks.region();
+        let (turn, mean) = if self.mean() == 0 {
+            (NO_PROFILE, 0)
+        } else if block.is_run || heap.is_nobody() {
             (self.newest.load(Ordering::Relaxed), self.mean())
         } else {
             (heap.marks.profile(), heap.marks.mean())
         };
+        if mean == 0 && region == 0 {
+            return;
+        }
         let mut frames = Frames::new();
         let unknown = Cell::new([0; 3]);
         let seen = if heap.is_nobody() { &unknown } else { &heap.marks.stack };
         walk(&mut frames, seen);
-        let chance = block.chance(mean);
+        let chance = if region > 0 { 1.0 } else { block.chance(mean) };
         let stack = self.intern(&frames, chance, block.block_bytes);
-        self.records.insert(Record {
+        let is_noted = self.records.insert(Record {
             address: block.address,
             requested,
             block_bytes: block.block_bytes,
@@ -163,7 +199,11 @@ impl Profiler {
             stack,
             thread: heap.thread_id.load(Ordering::Relaxed),
             label: label_word::get(),
+            region,
         });
+        if is_noted && region > 0 {
+            self.enter(|accounts| accounts.allocated(region, stack, block.block_bytes));
+        }
     }
 
     fn intern(&self, frames: &Frames, chance: f64, block_bytes: usize) -> u32 {
@@ -173,35 +213,63 @@ impl Profiler {
         number
     }
 
-    /// Ends what is noted of a block in a slot. Whether the next one there is to be sampled.
-    pub(crate) fn end(&self, address: usize) -> bool {
-        self.records.remove(address).is_some() && self.mean() > 0
+    /// Ends what is noted of a block in a slot. Whether the next one there is to be sampled; that is drawn anew behind
+    /// a block that was noted whatever its slot's mark was.
+    pub(crate) fn end(&self, address: usize) -> Option<bool> {
+        match self.forget(address) {
+            Some(record) if record.chance == 1.0 => None,
+            record => Some(record.is_some() && self.mean() > 0),
+        }
     }
 
     /// Ends what is noted of a block in a run of its own: to be [put back](Profiler::put_back) if its free is refused.
     pub(crate) fn end_run(&self, address: usize) -> Option<Ended> {
-        if self.has_begun() { self.records.remove(address).map(Ended) } else { None }
+        if self.has_records() { self.forget(address).map(Ended) } else { None }
     }
 
     /// Notes again what [`Profiler::end_run`] has ended.
     pub(crate) fn put_back(&self, ended: Ended) {
         self.records.insert(ended.0);
+        self.enter_resized(&ended.0, 0, ended.0.block_bytes);
+    }
+
+    /// Ends what is noted of a block, and enters that where it is counted.
+    fn forget(&self, address: usize) -> Option<Record> {
+        self.records.remove(address, |record| self.enter_resized(record, record.block_bytes, 0))
+    }
+
+    /// Enters that a block has other bytes, where it is counted. The caller has the lock of its record, so that no
+    /// region ends in between.
+    fn enter_resized(&self, record: &Record, from: usize, to: usize) {
+        if record.region > 0 {
+            self.enter(|accounts| accounts.resized(record.region, from, to));
+        }
+    }
+
+    fn enter(&self, enter: impl FnOnce(&mut Accounts)) {
+        if let Some(mut accounts) = self.accounts.lock_unless_mine() {
+            enter(&mut accounts);
+        }
     }
 
     /// Notes that a block has another size, where it is.
     pub(crate) fn resize(&self, block: Extent, requested: usize) {
-        if self.has_begun() {
-            self.records.change(block.address, |record| {
-                record.requested = requested;
-                record.block_bytes = block.block_bytes;
-            });
+        if self.has_records() {
+            self.records.change(block.address, |record| self.change_size(record, block, requested));
         }
     }
 
-    /// Whether there ever was a profile: else no block has a record, and who has one of the free list need not ask.
+    fn change_size(&self, record: &mut Record, block: Extent, requested: usize) {
+        self.enter_resized(record, record.block_bytes, block.block_bytes);
+        record.requested = requested;
+        record.block_bytes = block.block_bytes;
+    }
+
+    /// Whether there ever was a profile or a region: else no block has a record, and who has one of the free list need
+    /// not ask.
     #[inline]
-    fn has_begun(&self) -> bool {
-        self.newest.load(Ordering::Relaxed) > 0
+    pub(crate) fn has_records(&self) -> bool {
+        self.has_records.load(Ordering::Relaxed)
     }
 
     /// Decides whether a block is sampled that got another size class where it is, and notes that: with the probability
@@ -214,25 +282,26 @@ impl Profiler {
         was_sampled: bool,
     ) -> bool {
         let mean = self.mean();
-        if mean == 0 {
-            return was_sampled;
-        }
         let [old, new] = [before, after].map(|block| block.chance(mean));
-        let change = |record: &mut Record| {
-            record.requested = requested;
-            record.block_bytes = after.block_bytes;
-            record.chance = new;
-        };
         if !was_sampled {
-            let begins = old < new && self.draws((new - old) / (1.0 - old));
+            let begins = mean > 0 && old < new && self.draws((new - old) / (1.0 - old));
             if begins {
                 self.sample(heap, after, requested);
             }
             return begins;
         }
-        let stays = self.draws(new / old) && self.records.change(after.address, change);
+        let mut stays = mean == 0;
+        self.records.change(after.address, |record| {
+            // What a region counts is noted whatever it has become.
+            let is_counted = record.region > 0;
+            stays = stays || is_counted || self.draws(new / record.chance);
+            if stays {
+                self.change_size(record, after, requested);
+                record.chance = if is_counted || mean == 0 { record.chance } else { new };
+            }
+        });
         if !stays {
-            self.records.remove(after.address);
+            self.forget(after.address);
         }
         stays
     }
@@ -289,19 +358,24 @@ impl Profiler {
     pub(crate) fn hold_for_fork(&self, is_interrupted: bool) {
         self.stacks.hold_for_fork(is_interrupted);
         self.records.hold_for_fork(is_interrupted);
+        self.accounts.hold_for_fork(is_interrupted);
         self.labels.hold_for_fork(is_interrupted);
     }
 
     /// Ends [`Profiler::hold_for_fork`].
     pub(crate) fn release_after_fork(&self, is_child: bool) {
         self.labels.release_after_fork(is_child);
+        self.accounts.release_after_fork(is_child);
         self.records.release_after_fork(is_child);
         self.stacks.release_after_fork(is_child);
     }
 
     /// Whether the calling thread holds one of the locks.
     pub(crate) fn is_mine(&self) -> bool {
-        self.stacks.is_mine() || self.records.is_mine() || self.labels.is_mine()
+        self.stacks.is_mine()
+            || self.records.is_mine()
+            || self.accounts.is_mine()
+            || self.labels.is_mine()
     }
 }
 
@@ -339,5 +413,6 @@ fn older(profile: u32, address: usize, block_bytes: usize, chance: f64) -> Recor
         stack: OLDER,
         thread: 0,
         label: 0,
+        region: 0,
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Record {
     pub(super) thread: u32,
     /// The number of the label that the thread had; 0 for none.
     pub(super) label: u32,
+    /// In which account of a region it is; 0 for none.
+    pub(super) region: u32,
 }
 
 // SAFETY: numbers.
@@ -141,9 +143,13 @@ impl Records {
         self.shard(record.address).is_some_and(|mut shard| shard.insert(record).is_ok())
     }
 
-    /// Ends what is noted of the block that starts at an address.
-    pub(super) fn remove(&self, address: usize) -> Option<Record> {
-        self.shard(address)?.remove(address)
+    /// Ends what is noted of the block that starts at an address, and shows that to `seen` while nobody else changes
+    /// it.
+    pub(super) fn remove(&self, address: usize, seen: impl FnOnce(&Record)) -> Option<Record> {
+        let mut shard = self.shard(address)?;
+        let removed = shard.remove(address)?;
+        seen(&removed);
+        Some(removed)
     }
 
     /// Changes what is noted of the block that starts at an address. Whether there is anything.
@@ -158,6 +164,15 @@ impl Records {
     pub(super) fn for_each(&self, mut each: impl FnMut(&Record)) {
         for shard in &self.0 {
             shard.lock().iter().for_each(&mut each);
+        }
+    }
+
+    /// Changes all records, table by table. O(records).
+    pub(super) fn change_all(&self, mut change: impl FnMut(&mut Record)) {
+        for shard in &self.0 {
+            let mut shard = shard.lock();
+            let noted = shard.places.items_mut().iter_mut().filter(|record| record.address != 0);
+            noted.for_each(&mut change);
         }
     }
 
@@ -209,6 +224,7 @@ mod tests {
             stack: 0,
             thread: 0,
             label: 0,
+            region: 0,
         }
     }
 
@@ -224,7 +240,7 @@ mod tests {
                     model.insert(address, step);
                 }
                 2 => {
-                    let removed = records.remove(address).map(|record| record.requested);
+                    let removed = records.remove(address, |_| ()).map(|record| record.requested);
                     assert_eq!(removed, model.remove(&address));
                 }
                 _ => {

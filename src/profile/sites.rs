@@ -88,18 +88,46 @@ impl Sites {
         }
     }
 
-    /// Samples first, so that all of their stacks are there; none where another profile began in between.
-    fn of_one_profile() -> Result<Option<Self>, OutOfMemory> {
+    /// What is live of a region's accounts, and what was asked for in the region; of a profile's number that there was
+    /// when it began. Where another one has begun since, it is not known who has asked for anything.
+    #[cfg(feature = "report")]
+    pub(crate) fn of_region(accounts: [u32; 2], profile: u32) -> Result<Self, OutOfMemory> {
+        let is_ours = |record: &Record| record.region > 0 && accounts.contains(&record.region);
+        let mut sites = Self::with_samples(is_ours)?;
+        let stacks = PROFILER.stacks.lock();
+        let are_known = PROFILER.newest() == profile;
+        if are_known {
+            for (stack, frames) in stacks.iter() {
+                sites.push(frames, stack.end, [0.0; 2])?;
+            }
+        }
+        drop(stacks);
+        sites.push(&[], StackEnd::Lost, [0.0; 2])?;
+        if !are_known {
+            sites.samples.items_mut().iter_mut().for_each(|sample| sample.stack = UNKNOWN);
+        }
+        let kept = sites.sites.items_mut();
+        PROFILER.accounts.lock().for_each_stack(accounts[0], |stack, sum| {
+            let place = if are_known { stack as usize } else { usize::MAX };
+            let place = place.min(kept.len() - 1);
+            kept[place].allocated =
+                [kept[place].allocated[0] + sum[0], kept[place].allocated[1] + sum[1]];
+        });
+        sites.sum_up();
+        Ok(sites)
+    }
+
+    /// The samples that are wanted, and no site yet.
+    fn with_samples(is_wanted: impl Fn(&Record) -> bool) -> Result<Self, OutOfMemory> {
         let profiler = &PROFILER;
-        let profile = profiler.newest.load(Ordering::Acquire);
         let (mut samples, mut kept) = (Array::new(), Ok(()));
         profiler.records.for_each(|record| {
-            if record.profile == profile && kept.is_ok() {
+            if is_wanted(record) && kept.is_ok() {
                 kept = samples.push(*record);
             }
         });
         kept?;
-        let mut sites = Self {
+        Ok(Self {
             frames: Array::new(),
             sites: Array::new(),
             samples,
@@ -109,10 +137,17 @@ impl Sites {
             mean: profiler.mean(),
             at: clock::milliseconds(),
             began_at: profiler.began_at.load(Ordering::Relaxed),
-            profile,
-        };
-        let stacks = profiler.stacks.lock();
-        if profiler.newest.load(Ordering::Acquire) != profile {
+            profile: 0,
+        })
+    }
+
+    /// Samples first, so that all of their stacks are there; none where another profile began in between.
+    fn of_one_profile() -> Result<Option<Self>, OutOfMemory> {
+        let profile = PROFILER.newest();
+        let mut sites = Self::with_samples(|record| record.profile == profile)?;
+        sites.profile = profile;
+        let stacks = PROFILER.stacks.lock();
+        if PROFILER.newest() != profile {
             return Ok(None);
         }
         for (stack, frames) in stacks.iter() {

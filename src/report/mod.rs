@@ -27,6 +27,8 @@ pub(crate) mod files;
 
 #[cfg(feature = "std")]
 pub use io_text::IoText;
+#[cfg(all(feature = "report", feature = "profile"))]
+pub(crate) use sites::budget::Told;
 
 pub(crate) use original::{
     FEW_SEGMENTS, FOOT, HEAD, write_lengths, write_process_heap, write_span,

@@ -7,7 +7,7 @@
 //! slots under its floor: the fast paths never meet one, and have no instruction for this.
 //!
 //! The draws are those of a Poisson process over the bytes of the slots that come by: a heap counts down the bytes to
-//! the next mark, so a refill without a mark costs a subtraction.
+//! the next mark, so a refill without a mark costs a subtraction. The heap of a region marks every slot.
 //!
 //! **What must not depend on marks**: which slot is handed out next, and when slots are drawn. If a slot could lose its
 //! mark by being used, those without would become all. So the way of a marked slot does nothing else that a slow way
@@ -30,6 +30,9 @@ pub(crate) struct Marks {
     /// Bytes of slots that come by before the next mark.
     until: Cell<usize>,
     random: Cell<Random>,
+    /// The number of the region for which every slot is marked; 0 for none.
+    #[cfg(feature = "profile")]
+    region: Cell<u32>,
     /// Which thread's stack was found last, and between which addresses.
     #[cfg(feature = "profile")]
     pub(crate) stack: Cell<[usize; 3]>,
@@ -44,6 +47,8 @@ impl Marks {
             mean: Cell::new(0),
             until: Cell::new(0),
             random: Cell::new(Random::with_seed(0)),
+            #[cfg(feature = "profile")]
+            region: Cell::new(0),
             #[cfg(feature = "profile")]
             stack: Cell::new([0; 3]),
         }
@@ -64,7 +69,35 @@ impl Marks {
 
     /// Whether any are drawn.
     pub(super) fn is_on(&self) -> bool {
-        self.mean.get() > 0
+        self.mean.get() > 0 || self.is_every()
+    }
+
+    /// Whether every slot is marked.
+    #[cfg(feature = "profile")]
+    pub(super) fn is_every(&self) -> bool {
+        self.region.get() > 0
+    }
+
+    /// No region can be counted.
+    #[cfg(not(feature = "profile"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub(super) const fn is_every(&self) -> bool {
+        false
+    }
+
+    /// The number of the region that the heap serves, if that is counted; 0 for none.
+    #[cfg(feature = "profile")]
+    pub(crate) fn region(&self) -> u32 {
+        self.region.get()
+    }
+
+    /// Marks every slot from now on, for a region, or with 0 none, as long as the heap hears of no profile.
+    #[cfg(feature = "profile")]
+    pub(super) fn set_region(&self, region: u32) {
+        self.region.set(region);
+        self.mean.set(0);
+        self.until.set(0);
+        self.profile.store(0, Ordering::Relaxed);
     }
 
     #[cfg(feature = "profile")]
@@ -77,6 +110,9 @@ impl Marks {
 
     /// Bytes to the next mark.
     fn next(&self) -> usize {
+        if self.is_every() {
+            return 0;
+        }
         let mut random = self.random.get();
         let until = distance(random.fraction(), self.mean.get());
         self.random.set(random);
@@ -108,7 +144,6 @@ impl Marks {
     }
 
     /// Whether the next slot, of this many bytes, is to be marked.
-    #[cfg(feature = "profile")]
     pub(super) fn draw_one(&self, slot_bytes: usize) -> bool {
         let mut is_marked = false;
         self.draw(slot_bytes, 1, |_| is_marked = true);
@@ -163,5 +198,18 @@ mod tests {
             assert!((marked - expected).powi(2) <= 9.0 * variance, "{slot_bytes}: {marked}");
         }
         assert_eq!(drawn(64, 0, 1000, 10).0, 0.0, "off");
+    }
+
+    #[test]
+    fn a_region_has_all_of_them() {
+        let marks = Marks::new();
+        marks.begin(1, 512 << 10, 7);
+        marks.set_region(3);
+        marks.begin(2, 512 << 10, 7);
+        let mut marked = Vec::new();
+        marks.draw(8, 100, |index| marked.push(index));
+        assert!(marked.into_iter().eq(0..100) && marks.draw_one(1));
+        marks.set_region(0);
+        assert!(!marks.draw_one(1 << 20), "before it hears of a profile");
     }
 }

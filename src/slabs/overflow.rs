@@ -65,13 +65,15 @@ impl ThreadHeap {
     }
 
     /// Takes in a slot that was freed as one that the profile knows, of another heap's slab or an own one. In a
-    /// magazine the next block there is sampled as well if it `is_marked`.
-    pub(crate) fn take_in_sampled(&'static self, slot: SentSlot, is_marked: bool) {
+    /// magazine the next block there is sampled as well if it `is_marked`; that is drawn where nobody knows.
+    pub(crate) fn take_in_sampled(&'static self, slot: SentSlot, is_marked: Option<bool>) {
         let (class, address) = (slot.slab().class(), slot.address());
         if slot.slab().key() != self.key(class) {
             return self.post(class, slot);
         }
         let Some(slot) = slot.come_home() else { return stop_raced(address) };
+        let draw = || self.marks.draw_one(class.shape().slot_bytes);
+        let is_marked = self.marks.is_every() || is_marked.unwrap_or_else(draw);
         match self.push(class, slot.marked(is_marked)) {
             Ok(()) if is_marked => self.stack(class).count_newest_marked(),
             Ok(()) => {}

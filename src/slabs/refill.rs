@@ -67,7 +67,8 @@ impl ThreadHeap {
     #[cold]
     fn another_slab(&'static self, class: Class) -> Option<&'static Slab> {
         // What a region is handed out lies in slabs that began in it.
-        let adopted = if self.notes.is_on() { None } else { self.depot().adopt(self, class) };
+        let is_apart = self.notes.is_on() || self.marks.is_every();
+        let adopted = if is_apart { None } else { self.depot().adopt(self, class) };
         let slab = adopted.or_else(|| self.new_slab(class))?;
         self.list_new(slab);
         Some(slab)

@@ -67,7 +67,7 @@ fn free_sampled(heap: &'static ThreadHeap, address: usize) -> bool {
     let slab = slab_of(heap, address);
     let ending = slab.end_sampled(address, slab.class());
     let sent = ending.ok().and_then(EndingSlot::send);
-    sent.map(|slot| heap.take_in_sampled(slot, true)).is_some()
+    sent.map(|slot| heap.take_in_sampled(slot, Some(true))).is_some()
 }
 
 /// The slab of a block.

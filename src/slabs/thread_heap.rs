@@ -332,6 +332,8 @@ impl ThreadHeap {
         self.small_place_bytes.set(0);
         self.is_armed.set(false);
         self.notes.forget();
+        #[cfg(feature = "profile")]
+        self.marks.set_region(0);
         self.outer.set(None);
         self.inner.set(None);
         self.next_inner.set(None);

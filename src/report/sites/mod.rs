@@ -2,8 +2,8 @@
 //!
 //! From the ground up: `modules` the program and its libraries; `origins` whose a function is; `symbols` what files say
 //! of functions; `names` functions by their addresses; `tree` all stacks as one tree; `suspects` of a leak. Then a file
-//! for each form: `report` for people, `collapsed` a line for each stack, `flame` a picture, `json`, `dhat`, `pprof`
-//! with its `protobuf` and `gzip`; `page` what the heap map's page draws.
+//! for each form: `report` for people, `budget` for a test, `collapsed` a line for each stack, `flame` a picture,
+//! `json`, `dhat`, `pprof` with its `protobuf` and `gzip`; `page` what the heap map's page draws.
 
 mod modules;
 mod origins;
@@ -12,6 +12,7 @@ mod names;
 mod tree;
 mod suspects;
 mod report;
+pub(super) mod budget;
 mod collapsed;
 mod flame;
 mod json;
