@@ -63,9 +63,14 @@ impl LabelSums {
         Ok(())
     }
 
+    /// The place of a label among those of [`LabelSums::iter`].
+    pub(super) fn place(&self, label: u32) -> Option<usize> {
+        self.kept.binary_search_by_key(&label, |kept| kept.label).ok()
+    }
+
     pub(super) fn name(&self, label: u32) -> &str {
-        let found = self.kept.binary_search_by_key(&label, |kept| kept.label).ok();
-        found.and_then(|place| self.kept.get(place)).map_or("", |kept| self.names.get(kept.name))
+        let kept = self.place(label).and_then(|place| self.kept.get(place));
+        kept.map_or("", |kept| self.names.get(kept.name))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = LabelSum<'_>> {

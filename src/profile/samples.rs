@@ -70,6 +70,13 @@ impl<'a> Sample<'a> {
         self.sites.labels.name(self.record.label)
     }
 
+    /// The place of that label among [`Sites::labels`]; none if the block is older than the profile.
+    #[cfg(feature = "report")]
+    pub(crate) fn label_place(&self) -> Option<usize> {
+        let place = self.sites.labels.place(self.record.label);
+        place.filter(|_| self.record.stack != OLDER)
+    }
+
     /// The name of that thread; empty if it has ended.
     #[must_use]
     pub fn thread_name(&self) -> &'a str {

@@ -8,6 +8,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+use mems::{Label, label, with_label};
+
 use super::Rng;
 
 /// What leaks, by the name that its function has.
@@ -101,9 +103,10 @@ impl Server {
         }
     }
 
-    fn handle(&mut self, random: &mut Rng) {
+    fn handle(&mut self, random: &mut Rng, labels: [Label; 2]) {
+        let [sessions, pages] = labels;
         match random.below(4) {
-            0 => {
+            0 => with_label(sessions, || {
                 // The user is a new one, or comes back, and then the session before is dropped.
                 let user = random.below(1_000_000);
                 login(self, random, user);
@@ -112,14 +115,14 @@ impl Server {
                     let first = self.users.pop_front().expect("a user");
                     logout(self, first);
                 }
-            }
+            }),
             1 => {
                 search(self, random);
             }
-            2 => {
+            2 => with_label(pages, || {
                 let found = search(self, random);
                 render(self, found);
-            }
+            }),
             _ => cache_put(self, random),
         }
     }
@@ -140,8 +143,9 @@ pub(crate) fn serve(time: Duration, leaks: bool, look: impl FnOnce()) -> Vec<Ser
         let work = move || {
             let (start, mut random) = (Instant::now(), Rng::quiet(seed));
             let mut server = Server::new(leaks);
+            let labels = [label("sessions"), label("pages")];
             for round in 0..rounds {
-                (0..REQUESTS).for_each(|_| server.handle(&mut random));
+                (0..REQUESTS).for_each(|_| server.handle(&mut random, labels));
                 if round == rounds / 4 {
                     send.send(()).expect("somebody looks");
                 }

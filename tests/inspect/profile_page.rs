@@ -80,6 +80,12 @@ say("mode", before, colourSums().size, $("legend").textContent);
 const one = sampled.find((sample) => sample.site === P.sites.indexOf(leaking));
 goTo(one.start);
 say("block", countMarked(), $("found").textContent);
+const labels = [...$("labels").tBodies[0].rows].map((row) => row.cells[0].textContent);
+say("labels", $("labelled").hidden, labels.join(" and "));
+$("labels").tBodies[0].rows[labels.indexOf("sessions")].querySelector("button").click();
+say("label", litSamples(), $("found").textContent, $("labels").querySelectorAll(".lit").length);
+const sessions = P.labels.findIndex((label) => label[0] === "sessions");
+say("under", sampled.filter((sample) => sample.label === sessions).length);
 document.querySelector("input[value=growth]").click();
 say("growth", frames().length, $("known").textContent, frameOf(own) !== undefined);
 document.querySelector("input[value=live]").click();
@@ -163,6 +169,15 @@ fn judge(said: &Said) -> Result<(), String> {
         ("all rows are shown", number("table", 0) == number("table", 1)),
         ("sites have colours", is_some("mode", 1) && text("mode", 2).contains("login")),
         ("a block shows its stack", is_some("block", 0) && text("block", 1).contains("live")),
+        (
+            "labels are listed",
+            text("labels", 0) == "false" && text("labels", 1).contains("sessions"),
+        ),
+        ("a label lights samples", is_some("label", 0) && number("label", 0) == number("under", 0)),
+        (
+            "and says how many",
+            text("label", 1).starts_with("sessions: ") && number("label", 2) == 1,
+        ),
         ("growth is drawn", is_some("growth", 0) && text("growth", 2) == "true"),
         ("growth is summed up", text("growth", 1).contains(" were added where memory grew")),
         ("libraries are folded", number("own", 0) == 0 && is_some("own", 1)),

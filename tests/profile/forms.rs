@@ -18,6 +18,7 @@ use helpers::Rng;
 use helpers::child::output_of;
 use helpers::trials::{Answer, Case, Trials, ensure, shown};
 use mems::profile::Sites;
+use mems::with_label;
 use pprof::{ALLOCATED_BYTES, BLOCKS, BYTES, Profile};
 use serde_json::Value;
 
@@ -88,19 +89,26 @@ fn work(seed: u64) -> Blocks {
     kept
 }
 
+/// The label under which a thread of this name works.
+fn work_of(name: &str) -> String {
+    format!("work of {name}")
+}
+
 /// A look at threads of these names, that live while it is taken.
 fn look_at(names: &[&str]) -> (Sites, Vec<Blocks>) {
     GLOBAL.profile().start_with_seed(MEAN, SEED);
     let (ready, wait) = mpsc::channel();
     let start = |(name, seed): (&&str, u64)| {
         let (ready, (end, ended)) = (ready.clone(), mpsc::channel::<()>());
+        let name = (*name).to_owned();
+        let builder = thread::Builder::new().name(name.clone());
         let life = move || {
-            let kept = work(seed);
+            let kept = with_label(&*work_of(&name), || work(seed));
             ready.send(()).unwrap();
             let _ = ended.recv();
             kept
         };
-        (end, thread::Builder::new().name((*name).to_owned()).spawn(life).unwrap())
+        (end, builder.spawn(life).unwrap())
     };
     let threads: Vec<_> = names.iter().zip(1..).map(start).collect();
     threads.iter().for_each(|_| wait.recv().unwrap());
@@ -135,6 +143,8 @@ fn sums_agree() -> Result<Answer, String> {
     agrees("JSON's older", written["older"]["bytes"][0].as_f64().unwrap(), older.1.value(), 1)?;
     let threads = sum(&written["threads"], |thread| &thread["bytes"][0]);
     agrees("JSON's threads", threads, bytes + older.1.value(), count)?;
+    let labels = sum(&written["labels"], |label| &label["bytes"][0]);
+    agrees("JSON's labels", labels, bytes, count)?;
     let samples_written = written["samples"].as_array().unwrap();
     assert_eq!(samples_written.len(), samples, "JSON's samples");
     for (site, number) in sites.iter().zip(0..) {
@@ -233,17 +243,21 @@ fn pprof_is_whole() -> Result<Answer, String> {
         let functions = 1..=profile.function.len() as u64;
         assert!(location.line.iter().all(|line| functions.contains(&line.function_id)));
     }
-    let mut threads = BTreeSet::new();
+    let (mut threads, mut labels) = (BTreeSet::new(), BTreeSet::new());
     for sample in &profile.sample {
         assert_eq!(sample.value.len(), 4);
         let locations = 1..=profile.location.len() as u64;
         assert!(sample.location_id.iter().all(|id| locations.contains(id)), "{sample:?}");
         for label in &sample.label {
-            assert_eq!(profile.text(label.key), "thread");
-            threads.insert(profile.text(label.text));
+            match profile.text(label.key) {
+                "thread" => threads.insert(profile.text(label.text)),
+                "label" => labels.insert(profile.text(label.text)),
+                other => panic!("a label {other}"),
+            };
         }
     }
     assert!(threads.is_superset(&["one", "two"].into()), "{threads:?}");
+    assert_eq!(labels, ["work of one", "work of two"].into());
     let own = std::env::current_exe().unwrap().display().to_string();
     let mapping = profile.mapping.iter().find(|one| profile.text(one.filename) == own);
     let found = profile.text(mapping.ok_or("not in the program")?.build_id);
@@ -270,6 +284,9 @@ fn odd_names_are_names() -> Result<Answer, String> {
     assert!(names.iter().any(|one| one["name"] == thread), "{names:?}");
     let profile = Profile::of(&sites);
     assert!(profile.string_table.iter().any(|text| text == thread));
+    let label = work_of(thread);
+    assert!(profile.string_table.iter().any(|text| *text == label));
+    assert!(written["samples"].as_array().unwrap().iter().any(|sample| sample["label"] == label));
     GLOBAL.profile().start_with_seed(MEAN, SEED);
     let mut kept = Blocks::with_capacity(1000);
     odd(&mut kept);

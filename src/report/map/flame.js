@@ -207,7 +207,8 @@ function choose(node) {
     picked(null);
   } else {
     pathOf(focus).forEach((frame) => marked.add(frame));
-    light(fullName(focus), sitesBelow(focus), focus.bytes);
+    const sites = sitesBelow(focus);
+    light(fullName(focus), (sample) => sites.has(sample.site), focus.bytes);
     picked(focus);
   }
   drawFlame();
@@ -255,6 +256,7 @@ function startProfile() {
   focus = current = whole;
   $("widths").hidden = P.growth === null;
   siteTable(TOP_SITES);
+  labelTable();
   sentence();
   picked(null);
   drawFlame();

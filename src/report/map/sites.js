@@ -1,5 +1,5 @@
 // The profile in the map: which sampled block lies where, the colours of sites, the blocks of a site lit up, and the
-// table of sites.
+// tables of sites and labels.
 
 // ---- samples, each put to the item that it lies in
 
@@ -8,11 +8,11 @@ const sampled = [];
 const ownOf = (site) => (site < 0 ? -1 : P.sites[site][1]);
 function placeSamples() {
   let at = 0;
-  for (const [address, size, site, age] of P.samples) {
+  for (const [address, size, site, age, , label] of P.samples) {
     while (at < stretches.length && stretches[at].end <= address) at += 1;
     const s = stretches[at];
     if (!s || s.start > address) continue;
-    const sample = { s, start: address, size, site, age };
+    const sample = { s, start: address, size, site, age, label };
     for (let i = itemAt(s, address); i < s.kinds.length && s.starts[i] < address + size; i++) {
       const who = s.who.get(i) || { sums: new Map(), slots: new Map(), own: -1, bytes: 0 };
       const part = Math.min(s.starts[i + 1], address + size) - Math.max(s.starts[i], address);
@@ -80,7 +80,10 @@ function withSample(shown, who, slot) {
   const sample = who && who.slots.get(slot);
   if (!sample) return shown;
   const name = sample.site < 0 ? "a site that is not known" : P.names[ownOf(sample.site)];
-  return { ...shown, site: sample.site, text: `${shown.text}\nallocated by ${name} ${ageText(sample.age)} ago` };
+  const label = sample.label >= 0 ? P.labels[sample.label][0] : "";
+  const under = label ? `, label ${label}` : "";
+  const text = `${shown.text}\nallocated by ${name} ${ageText(sample.age)} ago${under}`;
+  return { ...shown, site: sample.site, text };
 }
 
 // ---- light up
@@ -122,13 +125,14 @@ function drawLit(context) {
     }
   }
 }
-// Lights up the sampled blocks of sites, or nothing.
-function light(name, sites, sum) {
-  const blocks = sites ? sampled.filter((sample) => sites.has(sample.site)) : [];
-  lit = sites && { blocks, at: -1 };
+// Lights up the sampled blocks that are meant, or nothing.
+function light(name, isMeant, sum) {
+  const blocks = isMeant ? sampled.filter(isMeant) : [];
+  lit = isMeant && { blocks, at: -1 };
+  for (const row of $("labels").tBodies[0].rows) row.classList.remove("lit");
   marks.dataset.lit = blocks.length;
   $("next").hidden = !blocks.length;
-  if (sites) {
+  if (isMeant) {
     const homes = new Set();
     let large = 0;
     for (const { s, start } of blocks) {
@@ -205,9 +209,33 @@ function siteTable(most) {
 }
 function chooseSite(index) {
   const [node, own, sum] = P.sites[index];
-  light(P.names[own], new Set([index]), sum);
+  light(P.names[own], (sample) => sample.site === index, sum);
   markPath(node);
   picked(tree[node]);
   for (const row of $("sites").tBodies[0].rows) row.classList.toggle("lit", row.rowIndex - 1 === index);
+}
+
+// ---- the table of labels
+
+function labelTable() {
+  $("labelled").hidden = !P.labels.some(([name]) => name);
+  const head = document.createElement("tr");
+  head.append(cell("th", "label"), cell("th", "live"), cell("th", "95% interval", true), cell("th", "blocks", true));
+  $("labels").tHead.replaceChildren(head);
+  const rows = P.labels.map(([name, sum, low, high, blocks], index) => {
+    const row = document.createElement("tr"), button = document.createElement("button");
+    button.type = "button";
+    button.append(name || "(none)");
+    button.addEventListener("click", () => chooseLabel(index, row));
+    row.append(cell("td", button), cell("td", bytes(sum)), cell("td", interval(sum, low, high), true),
+      cell("td", blocks.toLocaleString("en"), true));
+    return { row, sum };
+  });
+  $("labels").tBodies[0].replaceChildren(...rows.sort((a, b) => b.sum - a.sum).map(({ row }) => row));
+}
+function chooseLabel(index, row) {
+  markPath(null);
+  light(P.labels[index][0] || "no label", (sample) => sample.label === index, P.labels[index][1]);
+  row.classList.add("lit");
 }
 $("next").addEventListener("click", goToNext);

@@ -18,8 +18,8 @@ impl fmt::Display for Three {
 
 impl Sites {
     /// Writes all that the profile knows as one JSON object: modules with build ids, sites with their functions, live
-    /// samples, threads. Addresses are decimal numbers below 2^53; an estimate is an array of what is most likely and
-    /// its interval of 95%.
+    /// samples, threads, labels. Addresses are decimal numbers below 2^53; an estimate is an array of what is most
+    /// likely and its interval of 95%.
     ///
     /// # Errors
     ///
@@ -38,6 +38,11 @@ impl Sites {
         list(out, self.threads(), |out, thread| {
             write!(out, "{{\"thread_id\":{},\"name\":{},", thread.thread_id, Quoted(thread.name))?;
             write!(out, "\"blocks\":{},\"bytes\":{}}}", Three(thread.blocks), Three(thread.bytes))
+        })?;
+        out.write_str(",\n\"labels\":")?;
+        list(out, self.labels(), |out, label| {
+            write!(out, "{{\"name\":{},", Quoted(label.name))?;
+            write!(out, "\"blocks\":{},\"bytes\":{}}}", Three(label.blocks), Three(label.bytes))
         })?;
         out.write_str(",\n\"modules\":")?;
         list(out, names.modules.iter(), |out, module| {
@@ -101,5 +106,5 @@ fn write_sample<W: Write>(out: &mut W, sample: &Sample<'_>) -> fmt::Result {
         }
         _ => out.write_str("\"site\":null,\"seconds\":null,")?,
     }
-    write!(out, "\"thread_id\":{}}}", sample.thread_id())
+    write!(out, "\"thread_id\":{},\"label\":{}}}", sample.thread_id(), Quoted(sample.label()))
 }

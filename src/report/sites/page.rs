@@ -123,6 +123,12 @@ impl<'a> PageProfile<'a> {
         list(out, self.rows.iter(), |out, row| self.write_row(out, row))?;
         out.write_str(",\n\"samples\":")?;
         list(out, sites.samples(), |out, sample| self.write_sample(out, &sample))?;
+        out.write_str(",\n\"labels\":")?;
+        list(out, sites.labels(), |out, label| {
+            let ((low, high), bytes) = (label.bytes.interval(), label.bytes.value());
+            write!(out, "[{},{bytes:.0},{low:.0},{high:.0},", Quoted(label.name))?;
+            write!(out, "{:.0}]", label.blocks.value())
+        })?;
         out.write_char('}')
     }
 
@@ -156,7 +162,11 @@ impl<'a> PageProfile<'a> {
             }
             _ => out.write_str("-1,0")?,
         }
-        write!(out, ",{:.1}]", sample.weight())
+        write!(out, ",{:.1}", sample.weight())?;
+        match sample.label_place() {
+            Some(place) => write!(out, ",{place}]"),
+            None => out.write_str(",-1]"),
+        }
     }
 }
 

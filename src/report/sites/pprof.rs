@@ -25,6 +25,7 @@ struct Words {
     space: u32,
     bytes: u32,
     thread: u32,
+    label: u32,
     comment: u32,
 }
 
@@ -35,16 +36,17 @@ struct Profile<'a> {
     words: Words,
     /// Names and files of functions, each pair once, in order.
     functions: Array<(u32, u32)>,
-    /// Live samples by site and thread: of each the sums, and the name of the thread.
+    /// Live samples by site, thread and label: of each the sums, and the names.
     live: Array<Live>,
 }
 
-/// What is live of a site and a thread.
+/// What is live of a site, a thread, and a label.
 #[derive(Clone, Copy, Debug)]
 struct Live {
     site: usize,
     thread_id: u32,
     thread: u32,
+    label: u32,
     blocks: f64,
     bytes: f64,
 }
@@ -52,7 +54,8 @@ struct Live {
 impl Sites {
     /// Writes the profile in the form of [pprof](https://github.com/google/pprof), gzipped: `go tool pprof`, Pyroscope,
     /// Parca, speedscope and others read it. Values are `alloc_objects`, `alloc_space`, `inuse_objects` and
-    /// `inuse_space` (the default); live ones have the label `thread`. Modules have their build ids, so what has no
+    /// `inuse_space` (the default); live ones have the label `thread`, and `label` where the
+    /// thread had [one](crate::label). Modules have their build ids, so what has no
     /// name here can get one elsewhere. Blocks that are older than the profile are not in it.
     ///
     /// # Errors
@@ -98,12 +101,13 @@ impl Words {
             space: texts.intern("space")?,
             bytes,
             thread: texts.intern("thread")?,
+            label: texts.intern("label")?,
             comment: texts.intern(COMMENT)?,
         })
     }
 }
 
-/// Sums of live samples by site and thread. O(samples log samples).
+/// Sums of live samples by site, thread and label. O(samples log samples).
 fn live_sums(sites: &Sites, names: &mut Names) -> Result<Array<Live>, OutOfMemory> {
     let mut live = Array::new();
     for sample in sites.samples() {
@@ -114,9 +118,11 @@ fn live_sums(sites: &Sites, names: &mut Names) -> Result<Array<Live>, OutOfMemor
             "" => names.texts.intern("(ended)")?,
             name => names.texts.intern(name)?,
         };
-        live.push(Live { site, thread_id, thread, blocks: weight, bytes: weight * bytes })?;
+        let label = names.texts.intern(sample.label())?;
+        let (blocks, bytes) = (weight, weight * bytes);
+        live.push(Live { site, thread_id, thread, label, blocks, bytes })?;
     }
-    let key = |live: &Live| (live.site, live.thread_id);
+    let key = |live: &Live| (live.site, live.thread_id, live.label);
     live.sort_and_merge(
         |one, other| key(one).cmp(&key(other)),
         |sum, other| {
@@ -166,13 +172,12 @@ impl Fields for Profile<'_> {
             // The live ones were allocated, too.
             let blocks = blocks.max(site.blocks().value());
             let values = [blocks, bytes.max(site.bytes().value()), 0.0, 0.0];
-            message.message(2, &Value { profile: self, site, values, thread: None })?;
+            message.message(2, &Value { profile: self, site, values, live: None })?;
         }
         for live in self.live.iter() {
             let Some(site) = self.sites.site(live.site) else { continue };
             let values = [0.0, 0.0, live.blocks, live.bytes];
-            message
-                .message(2, &Value { profile: self, site, values, thread: Some(live.thread) })?;
+            message.message(2, &Value { profile: self, site, values, live: Some(live) })?;
         }
         // Who reads this takes the first one for the program.
         for is_program in [true, false] {
@@ -217,16 +222,19 @@ struct Value<'a> {
     profile: &'a Profile<'a>,
     site: Site<'a>,
     values: [f64; 4],
-    thread: Option<u32>,
+    live: Option<&'a Live>,
 }
 
 impl Fields for Value<'_> {
     fn write<S: Sink>(&self, message: &mut Message<'_, S>) -> Result<(), S::Error> {
         message.numbers(1, self.profile.locations_of(&self.site))?;
         message.numbers(2, self.values.into_iter().map(whole))?;
-        match self.thread {
-            Some(thread) => message.message(3, &Pair(self.profile.words.thread, thread)),
-            None => Ok(()),
+        let Some(live) = self.live else { return Ok(()) };
+        let words = &self.profile.words;
+        message.message(3, &Pair(words.thread, live.thread))?;
+        match live.label {
+            0 => Ok(()),
+            label => message.message(3, &Pair(words.label, label)),
         }
     }
 }

@@ -16,8 +16,9 @@ use crate::profile::{Change, Estimate, Growth, Site, SiteGrowth, Sites, StackEnd
 /// Functions that a report names, and those of a stack.
 const MOST_GROUPS: usize = 12;
 const MOST_FUNCTIONS: usize = 12;
-/// Threads that it names.
+/// Threads, and labels, that it names.
 const MOST_THREADS: usize = 8;
+const MOST_LABELS: usize = 16;
 
 /// What it says of rates.
 const CLUSTERS: &str = "* rates are cluster samples: right on average, but a loop that uses one slot again and again \
@@ -139,7 +140,7 @@ impl Group {
 
 impl Sites {
     /// Writes who has what is live, the largest first: the program's own functions, each with the stack that has most
-    /// of it, and the threads. About 200 lines at the most.
+    /// of it, the threads, and the [labels](crate::label). About 200 lines at the most.
     ///
     /// # Errors
     ///
@@ -184,7 +185,8 @@ impl Sites {
             write_stack(out, &names, self.site(group.largest), group)?;
         }
         write_rest(out, groups.0.len())?;
-        write_threads(out, self)
+        write_threads(out, self)?;
+        write_labels(out, self)
     }
 }
 
@@ -316,6 +318,31 @@ fn write_threads<W: Write>(out: &mut W, sites: &Sites) -> fmt::Result {
     match threads.len().saturating_sub(MOST_THREADS) {
         0 => Ok(()),
         rest => writeln!(out, "and {rest} more threads"),
+    }
+}
+
+fn write_labels<W: Write>(out: &mut W, sites: &Sites) -> fmt::Result {
+    if sites.labels().all(|label| label.name.is_empty()) {
+        return Ok(());
+    }
+    let mut labels = Array::new();
+    for label in sites.labels() {
+        labels.push(label).map_err(|_| fmt::Error)?;
+    }
+    labels
+        .items_mut()
+        .sort_unstable_by(|one, other| falling(one.bytes.value(), other.bytes.value()));
+    writeln!(out, "\n      live  of 95% between            blocks  asked for under label")?;
+    for label in labels.iter().take(MOST_LABELS) {
+        let (low, high) = label.bytes.interval();
+        let bytes = [label.bytes.value(), low, high].map(Bytes::about);
+        write!(out, "{:>10}  {:>9} {:>9}  ", bytes[0], bytes[1], bytes[2])?;
+        let name = if label.name.is_empty() { "(none)" } else { label.name };
+        writeln!(out, "{:>11.0}  {name}", label.blocks.value())?;
+    }
+    match labels.len().saturating_sub(MOST_LABELS) {
+        0 => Ok(()),
+        rest => writeln!(out, "and {rest} more labels"),
     }
 }
 
