@@ -370,7 +370,7 @@ fn main() -> ExitCode {
     let mut trials = Trials::alone();
     trials.case("handlers_that_allocate", handlers_case);
     trials.case("slots_that_a_vanished_thread_had_cached", vanished_caches_case);
-    let count = scaled(CHILDREN / 2, CHILDREN);
+    let count = scaled(CHILDREN / 4, CHILDREN);
     trials.case("fork_from_main_while_others_allocate", move || fork_case(0, count, churn));
     trials.case("fork_from_threads_while_others_allocate", move || fork_case(2, count, churn));
     #[cfg(feature = "std")]
