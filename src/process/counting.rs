@@ -91,16 +91,15 @@ mod on {
             let Ok(slack) = current_timer_slack() else { return false };
             let number = FOLLOWED.fetch_add(1, Ordering::Relaxed);
             let token = FIRST_SLACK + number % SLACKS;
-            if !set_slack(token) {
-                return false;
+            let opened = PROFILER.open_for_threads(self.account, token);
+            if let (true, Ok(account)) = (set_slack(token), opened) {
+                FOLLOWING.fetch_add(1, Ordering::Relaxed);
+                self.threads = Some(Threads { account, slack });
+                return true;
             }
-            let Ok(account) = PROFILER.open_for_threads(self.account, token) else {
-                set_slack(slack);
-                return false;
-            };
-            FOLLOWING.fetch_add(1, Ordering::Relaxed);
-            self.threads = Some(Threads { account, slack });
-            true
+            set_slack(slack);
+            opened.into_iter().for_each(|account| PROFILER.close_region(account));
+            false
         }
 
         /// What was counted so far.
