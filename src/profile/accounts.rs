@@ -104,8 +104,10 @@ impl Accounts {
     fn outer_for_threads(&self, region: u32) -> u32 {
         let mut outer = self.find(region).map_or(0, |account| account.outer);
         while outer > 0 {
-            let threads = self.accounts.iter().find(|one| one.summed_by == outer && one.token > 0);
-            if let Some(threads) = threads {
+            // The region is that of a thread that is followed, or one that follows threads is around it.
+            let is_meant = |one: &&Account| one.number == outer || one.summed_by == outer;
+            let mut threads = self.accounts.iter().filter(|one| one.token > 0);
+            if let Some(threads) = threads.find(is_meant) {
                 return threads.number;
             }
             outer = self.find(outer).map_or(0, |account| account.outer);

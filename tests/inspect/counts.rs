@@ -265,6 +265,31 @@ fn regions_that_follow_threads_nest() {
     assert!(outer.peak_bytes() >= 62 * size_for(1) && middle.peak_bytes() < 4 * size_for(1));
 }
 
+/// What a thread leaves in a region of its own is left by it.
+#[test]
+fn a_followed_thread_has_regions() {
+    let pieces = |count| (0..count).map(|_| Piece::new(size_for(5), 8, 1).unwrap()).collect();
+    let (kept, left) = region_with_threads(|| {
+        let life = move || {
+            let first: Vec<_> = pieces(2);
+            let (second, inner) = measured(|| pieces(3));
+            assert_eq!((left_of(&inner, 5), inner.allocations()), (3, 4), "{inner}");
+            let (third, inner) =
+                region_with_threads(|| thread::spawn(move || pieces(4)).join()).unwrap();
+            assert_eq!(left_of(&inner, 5), 4, "{inner}");
+            first.into_iter().for_each(Piece::free);
+            let third: Vec<_> = third.unwrap();
+            second.into_iter().chain(third).collect::<Vec<_>>()
+        };
+        thread::spawn(life).join().unwrap()
+    })
+    .unwrap();
+    assert_eq!(left_of(&left, 5), 7, "{left}");
+    assert!(left.peak_bytes() >= 9 * size_for(5) && left.allocations() >= 9);
+    kept.into_iter().for_each(Piece::free);
+    assert_eq!(MEMS.check(), Ok(()));
+}
+
 #[test]
 fn a_thread_that_goes_on_counts_no_more() {
     let (send, receive) = mpsc::channel::<usize>();
