@@ -20,6 +20,8 @@ pub mod os;
 pub(crate) mod commit;
 pub(crate) mod guarded;
 pub(crate) mod array;
+#[cfg(feature = "symbols")]
+pub(crate) mod symbol_table;
 pub(crate) mod index;
 pub(crate) mod texts;
 pub(crate) mod bump;
