@@ -67,7 +67,6 @@ impl Found {
 /// Shows `each` which function has an address, of `addresses` in ascending order, as the file counts them: the place of
 /// the address among all, the function's name as the file has it, and how far behind its start the address lies.
 /// Those that no function has are left out. O(symbols log addresses).
-#[cfg_attr(not(test), expect(dead_code, reason = "the next change names profiles by it"))]
 pub(crate) fn find_functions(
     file: BorrowedFd<'_>,
     addresses: &[usize],
@@ -100,7 +99,6 @@ pub(crate) fn find_functions(
 }
 
 /// A function's name as it is written in Rust, without its hash; one of another language as it is.
-#[cfg_attr(not(test), expect(dead_code, reason = "the next change names profiles by it"))]
 pub(crate) fn demangled(name: &[u8]) -> impl fmt::Display {
     let name = valid_text(name);
     fmt::from_fn(move |f| match rustc_demangle::try_demangle(name) {

@@ -8,6 +8,10 @@ use core::fmt::{self, Write};
 use super::super::json::{Quoted, list};
 use super::super::markup::Escaped;
 #[cfg(feature = "profile")]
+use super::super::sites::debug_info::debug_info;
+#[cfg(feature = "profile")]
+use super::super::sites::names::Source;
+#[cfg(feature = "profile")]
 use super::super::sites::page::PageProfile;
 use super::super::text::Bytes;
 use super::cells::{Cell, Cells, cell_bytes_for, stretches};
@@ -62,7 +66,19 @@ impl Snapshot {
         sites: &Sites,
         earlier: Option<&Sites>,
     ) -> fmt::Result {
-        let profile = PageProfile::new(sites, earlier).map_err(|_| fmt::Error)?;
+        self.write_html_by(out, sites, earlier, debug_info)
+    }
+
+    /// The same with names from somewhere else.
+    #[cfg(feature = "profile")]
+    pub(crate) fn write_html_by<W: Write>(
+        &self,
+        out: &mut W,
+        sites: &Sites,
+        earlier: Option<&Sites>,
+        source: Source,
+    ) -> fmt::Result {
+        let profile = PageProfile::new(sites, earlier, source).map_err(|_| fmt::Error)?;
         let write_data = |out: &mut W| {
             out.write_str(",\n\"profile\":")?;
             profile.write(out)

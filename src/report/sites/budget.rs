@@ -3,6 +3,7 @@
 use core::fmt::{self, Write};
 
 use super::super::text::Bytes;
+use super::debug_info::debug_info;
 use super::names::Names;
 use super::origins::Origin;
 use crate::base::array::Array;
@@ -38,7 +39,7 @@ impl Sites {
     /// Writes a heading, and who has asked for the blocks that are told, the most bytes first: a line for each call of
     /// the program's own, and its callers.
     pub(crate) fn write_told<W: Write>(&self, out: &mut W, told: Told, head: &str) -> fmt::Result {
-        let names = Names::of([self]).map_err(|_| fmt::Error)?;
+        let names = Names::of([self], debug_info).map_err(|_| fmt::Error)?;
         let calls = calls(self, &names, told).map_err(|_| fmt::Error)?;
         if calls.is_empty() {
             return write!(out, "\n{head} calls that are not known");

@@ -2,7 +2,8 @@
 
 use core::fmt::{self, Write};
 
-use super::names::Names;
+use super::debug_info::debug_info;
+use super::names::{Names, Source};
 use crate::profile::Sites;
 
 /// A name without what has a meaning in such a line.
@@ -27,7 +28,12 @@ impl Sites {
     ///
     /// Those of `out`, and if there is no memory for the names.
     pub fn write_collapsed<W: Write>(&self, out: &mut W) -> fmt::Result {
-        let names = Names::of([self]).map_err(|_| fmt::Error)?;
+        self.write_collapsed_by(out, debug_info)
+    }
+
+    /// The same with names from somewhere else.
+    pub(crate) fn write_collapsed_by<W: Write>(&self, out: &mut W, source: Source) -> fmt::Result {
+        let names = Names::of([self], source).map_err(|_| fmt::Error)?;
         for site in self.iter().filter(|site| site.samples() > 0) {
             let mut is_first = true;
             for function in names.functions(&site).outermost_first() {

@@ -6,7 +6,8 @@
 use core::fmt::{self, Write};
 
 use super::super::json::{Quoted, list};
-use super::names::{Function, Names};
+use super::debug_info::debug_info;
+use super::names::{Function, Names, Source};
 use crate::base::array::Array;
 use crate::base::os::OutOfMemory;
 use crate::base::path::this_process;
@@ -22,7 +23,12 @@ impl Sites {
     ///
     /// Those of `out`, and if there is no memory for the names.
     pub fn write_dhat<W: Write>(&self, out: &mut W) -> fmt::Result {
-        let names = Names::of([self]).map_err(|_| fmt::Error)?;
+        self.write_dhat_by(out, debug_info)
+    }
+
+    /// The same with names from somewhere else.
+    pub(crate) fn write_dhat_by<W: Write>(&self, out: &mut W, source: Source) -> fmt::Result {
+        let names = Names::of([self], source).map_err(|_| fmt::Error)?;
         let milliseconds = self.age().as_millis();
         out.write_str("{\"dhatFileVersion\":2,\"mode\":\"mems\",\"verb\":\"Allocated\"")?;
         out.write_str(",\"bklt\":true,\"bkacc\":false,\"tu\":\"ms\",\"Mtu\":\"s\",\"tuth\":1000")?;

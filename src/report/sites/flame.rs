@@ -4,7 +4,8 @@ use core::fmt::{self, Write};
 
 use super::super::markup::Escaped;
 use super::super::text::Bytes;
-use super::names::Names;
+use super::debug_info::debug_info;
+use super::names::{Names, Source};
 use super::origins::Origin;
 use super::tree::{Node, ROOT, Tree};
 use crate::base::text::StackText;
@@ -75,7 +76,12 @@ impl Sites {
     ///
     /// Those of `out`, and if there is no memory for the names.
     pub fn write_flame_svg<W: Write>(&self, out: &mut W) -> fmt::Result {
-        let names = Names::of([self]).map_err(|_| fmt::Error)?;
+        self.write_flame_svg_by(out, debug_info)
+    }
+
+    /// The same with names from somewhere else.
+    pub(crate) fn write_flame_svg_by<W: Write>(&self, out: &mut W, source: Source) -> fmt::Result {
+        let names = Names::of([self], source).map_err(|_| fmt::Error)?;
         let tree = Tree::of(self, &names, None).map_err(|_| fmt::Error)?;
         let picture = Picture::new(&tree, &names, Measure::Live);
         picture.begin(out)?;
@@ -100,7 +106,12 @@ impl Growth<'_> {
     ///
     /// Those of `out`, and if there is no memory for the names.
     pub fn write_flame_svg<W: Write>(&self, out: &mut W) -> fmt::Result {
-        let names = Names::of([self.before(), self.after()]).map_err(|_| fmt::Error)?;
+        self.write_flame_svg_by(out, debug_info)
+    }
+
+    /// The same with names from somewhere else.
+    pub(crate) fn write_flame_svg_by<W: Write>(&self, out: &mut W, source: Source) -> fmt::Result {
+        let names = Names::of([self.before(), self.after()], source).map_err(|_| fmt::Error)?;
         let tree = Tree::of(self.after(), &names, Some(self)).map_err(|_| fmt::Error)?;
         let picture = Picture::new(&tree, &names, Measure::Risen);
         picture.begin(out)?;

@@ -3,7 +3,8 @@
 use core::fmt::{self, Write};
 
 use super::super::json::{Quoted, list};
-use super::names::{Function, Names};
+use super::debug_info::debug_info;
+use super::names::{Function, Names, Source};
 use crate::profile::{Estimate, Sample, Site, Sites, StackEnd};
 
 /// An estimate: what is most likely, and the interval.
@@ -25,7 +26,12 @@ impl Sites {
     ///
     /// Those of `out`, and if there is no memory for the names.
     pub fn write_json<W: Write>(&self, out: &mut W) -> fmt::Result {
-        let names = Names::of([self]).map_err(|_| fmt::Error)?;
+        self.write_json_by(out, debug_info)
+    }
+
+    /// The same with names from somewhere else.
+    pub(crate) fn write_json_by<W: Write>(&self, out: &mut W, source: Source) -> fmt::Result {
+        let names = Names::of([self], source).map_err(|_| fmt::Error)?;
         let (blocks, bytes) = self.older();
         write!(
             out,

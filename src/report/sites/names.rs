@@ -4,11 +4,13 @@
 //! that were inlined have theirs, too, and all have lines. Elsewhere a frame is called by its module and the address in
 //! the file of that, which tools understand that have the file with that build id.
 
+use core::fmt::Write;
+
 use super::modules::{Module, modules};
 use super::origins::{self, Origin};
-use super::symbols::Symbols;
 use crate::base::array::Array;
 use crate::base::os::OutOfMemory;
+use crate::base::path::PATH_BYTES;
 use crate::base::text::StackText;
 use crate::base::texts::Texts;
 use crate::profile::{Site, Sites};
@@ -26,6 +28,11 @@ pub(super) struct Function {
     pub(super) is_named: bool,
 }
 
+impl Function {
+    const UNKNOWN: Self =
+        Self { name: 0, file: 0, line: 0, origin: Origin::Program, is_named: false };
+}
+
 /// A frame's functions, of which there are several where some were inlined: the innermost first.
 #[derive(Clone, Copy, Debug)]
 struct Frame {
@@ -41,75 +48,137 @@ pub(super) struct Names {
     pub(super) modules: Array<Module>,
     frames: Array<Frame>,
     functions: Array<Function>,
-    /// The folder of the allocator's own files, a text; empty if that is not known.
-    sources: u32,
 }
 
+/// The program's own file, also where another one has taken its place since.
+#[cfg(feature = "symbols")]
+pub(super) const OWN_FILE: &str = "/proc/self/exe";
+
+/// Where names come from: of the file of a library, or of the program itself where there is no path, and addresses
+/// there in ascending order. Hands the place of an address among those, and name, file and line of each function there
+/// on: by places, and of one the innermost function first.
+pub(in crate::report) type Source = fn(Option<&str>, &[usize], &mut Take<'_>);
+
+/// Takes the place of an address, and the name, the file and the line of a function.
+pub(in crate::report) type Take<'a> = dyn FnMut(usize, &str, &str, u32) + 'a;
+
 impl Names {
-    /// Looks all frames of these sites up. That reads the program's file, and allocates.
-    pub(super) fn of<'a>(looks: impl IntoIterator<Item = &'a Sites>) -> Result<Self, OutOfMemory> {
+    /// Looks all frames of these sites up. That reads the program's file.
+    pub(super) fn of<'a>(
+        looks: impl IntoIterator<Item = &'a Sites>,
+        source: Source,
+    ) -> Result<Self, OutOfMemory> {
         let mut texts = Texts::new();
         let modules = modules(&mut texts)?;
         let (frames, functions) = (Array::new(), Array::new());
-        let mut names = Self { texts, modules, frames, functions, sources: 0 };
+        let mut names = Self { texts, modules, frames, functions };
         let mut addresses = Array::new();
         for look in looks {
             for site in look.iter() {
                 site.frames().iter().try_for_each(|frame| addresses.push(*frame))?;
             }
         }
-        let mut symbols = Symbols::new();
-        names.find_sources(&mut symbols)?;
         addresses.sort_and_dedup();
-        addresses.iter().try_for_each(|address| names.look_up(&mut symbols, *address))?;
+        let mut sources = 0;
+        let mut rest: &[usize] = &addresses;
+        while let Some(first) = rest.first() {
+            let number = names.module_number(*first);
+            let is_there = |address: &&usize| names.module_number(**address) == number;
+            let (group, behind) = rest.split_at(rest.iter().take_while(is_there).count());
+            sources = names.look_up(group, source)?.unwrap_or(sources);
+            rest = behind;
+        }
+        names.find_origins(sources);
         Ok(names)
     }
 
-    /// Notes the folder that has the allocator's own files, if debug info says where this one is.
-    fn find_sources(&mut self, symbols: &mut Symbols) -> Result<(), OutOfMemory> {
-        let own = Self::program as *const () as usize + 1;
-        let Some(number) = self.module_number(own) else { return Ok(()) };
-        let Some(module) = self.modules.get(number).copied() else { return Ok(()) };
-        let mut result = Ok(());
-        symbols.open(number, (!module.is_program).then(|| self.text(module.path)));
-        symbols.resolve(number, call_of(own).wrapping_sub(module.base), |_, file, _| {
-            if let Some(folder) = file.strip_suffix("report/sites/names.rs") {
-                result = self.texts.intern(folder).map(|folder| self.sources = folder);
+    /// Looks frames of one module up, which are in order. The folder of the allocator's own files, a text, if this is
+    /// the module that has it, and says where its files are.
+    fn look_up(&mut self, group: &[usize], source: Source) -> Result<Option<u32>, OutOfMemory> {
+        let module = group.first().and_then(|address| self.module_with(*address));
+        let mut found = Array::new();
+        let (mut sources, mut result) = (None, Ok(()));
+        if let Some(module) = module {
+            let own = Self::program as *const () as usize + 1;
+            let is_own = (module.start..module.end).contains(&own);
+            let own_place = is_own.then(|| group.partition_point(|address| *address < own));
+            let mut addresses = Array::new();
+            let (before, behind) = group.split_at(own_place.unwrap_or(group.len()));
+            let all = before.iter().copied().chain(own_place.map(|_| own));
+            for address in all.chain(behind.iter().copied()) {
+                addresses.push(call_of(address).wrapping_sub(module.base))?;
             }
-        });
-        result
-    }
-
-    fn look_up(&mut self, symbols: &mut Symbols, address: usize) -> Result<(), OutOfMemory> {
-        let first = self.functions.len();
-        let number = self.module_number(address);
-        let module = number.and_then(|number| self.modules.get(number).copied());
-        let base = module.map_or(0, |module| module.base);
-        let library = module.filter(|module| !module.is_program);
-        let path = library.map(|library| self.text(library.path));
-        let of_module = path.and_then(origins::of_library);
-        number.into_iter().for_each(|number| symbols.open(number, path));
-        let mut result = Ok(());
-        let (texts, functions, sources) = (&mut self.texts, &mut self.functions, self.sources);
-        let take = |name: &str, file: &str, line| {
-            let mut note = || {
-                let by_name = || origins::of_function(name, file, texts.get(sources));
-                let origin = of_module.unwrap_or_else(by_name);
-                let (name, file) = (texts.intern(name)?, texts.intern(file)?);
-                functions.push(Function { name, file, line, origin, is_named: true })
-            };
-            result = result.and_then(|()| note());
-        };
-        if let Some(number) = number {
-            symbols.resolve(number, call_of(address).wrapping_sub(base), take);
+            let mut path = StackText::<PATH_BYTES>::new();
+            // No path of the system's is longer.
+            let _ = path.write_str(self.text(module.path));
+            let path = (!module.is_program).then(|| path.as_str());
+            let texts = &mut self.texts;
+            source(path, &addresses, &mut |place, name, file, line| {
+                let mut note = || {
+                    if own_place == Some(place) {
+                        if let Some(folder) = file.strip_suffix("report/sites/names.rs") {
+                            sources = Some(texts.intern(folder)?);
+                        }
+                        return Ok(());
+                    }
+                    let is_behind = own_place.is_some_and(|own| place > own);
+                    let (name, file) = (texts.intern(name)?, texts.intern(file)?);
+                    let function = Function { name, file, line, ..Function::UNKNOWN };
+                    found.push((place - usize::from(is_behind), function))
+                };
+                result = result.and_then(|()| note());
+            });
         }
         result?;
-        if self.functions.len() == first {
-            let name = self.name_by_module(module, address)?;
-            let origin = of_module.unwrap_or(Origin::Program);
-            self.functions.push(Function { name, file: 0, line: 0, origin, is_named: false })?;
+        self.enter(group, module, &found)?;
+        Ok(sources)
+    }
+
+    /// Enters frames with the functions that were found, by their places, or with a name for each other one.
+    fn enter(
+        &mut self,
+        group: &[usize],
+        module: Option<Module>,
+        found: &[(usize, Function)],
+    ) -> Result<(), OutOfMemory> {
+        let mut rest = found.iter().peekable();
+        for (place, address) in group.iter().enumerate() {
+            let first = self.functions.len();
+            while let Some((_, function)) = rest.next_if(|(at, _)| *at <= place) {
+                self.functions.push(Function { is_named: true, ..*function })?;
+            }
+            if self.functions.len() == first {
+                let name = self.name_by_module(module, *address)?;
+                self.functions.push(Function { name, ..Function::UNKNOWN })?;
+            }
+            let len = self.functions.len() - first;
+            self.frames.push(Frame { address: *address, first, len })?;
         }
-        self.frames.push(Frame { address, first, len: self.functions.len() - first })
+        Ok(())
+    }
+
+    /// Says whose each function is. `sources` is the folder of the allocator's own files.
+    fn find_origins(&mut self, sources: u32) {
+        for place in 0..self.frames.len() {
+            let frame = self.frames[place];
+            let library = self.module_with(frame.address).filter(|module| !module.is_program);
+            let of_module =
+                library.and_then(|library| origins::of_library(self.texts.get(library.path)));
+            let texts = &self.texts;
+            let functions =
+                self.functions.items_mut().get_mut(frame.first..frame.first + frame.len);
+            for function in functions.unwrap_or_default() {
+                let text = |number| texts.get(number);
+                let by_name = || {
+                    origins::of_function(text(function.name), text(function.file), text(sources))
+                };
+                function.origin = match of_module {
+                    Some(origin) => origin,
+                    None if function.is_named => by_name(),
+                    None => Origin::Program,
+                };
+            }
+        }
     }
 
     /// A name for a frame of which nothing else is known.

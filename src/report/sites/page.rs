@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 use core::time::Duration;
 
 use super::super::json::{Quoted, list};
-use super::names::Names;
+use super::names::{Names, Source};
 use super::origins::Origin;
 use super::suspects::Suspects;
 use super::tree::Tree;
@@ -48,8 +48,9 @@ impl<'a> PageProfile<'a> {
     pub(in crate::report) fn new(
         sites: &'a Sites,
         earlier: Option<&'a Sites>,
+        source: Source,
     ) -> Result<Self, OutOfMemory> {
-        let names = Names::of(core::iter::once(sites).chain(earlier))?;
+        let names = Names::of(core::iter::once(sites).chain(earlier), source)?;
         let growth = earlier.map(|earlier| sites.growth_since(earlier)).transpose()?;
         let tree = Tree::of(sites, &names, growth.as_ref())?;
         let mut functions = Array::new();

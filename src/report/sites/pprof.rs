@@ -6,9 +6,10 @@ use std::io::{self, Write};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::debug_info::debug_info;
 use super::gzip::Gzip;
 use super::modules::Module;
-use super::names::{Function, Names, call_of};
+use super::names::{Function, Names, Source, call_of};
 use super::protobuf::{Fields, Message, Sink};
 use crate::base::array::Array;
 use crate::base::os::OutOfMemory;
@@ -62,8 +63,13 @@ impl Sites {
     ///
     /// Those of `out`, and if there is no memory for the names.
     pub fn write_pprof<W: Write>(&self, out: &mut W) -> io::Result<()> {
+        self.write_pprof_by(out, debug_info)
+    }
+
+    /// The same with names from somewhere else.
+    pub(crate) fn write_pprof_by<W: Write>(&self, out: &mut W, source: Source) -> io::Result<()> {
         let no_memory = |_| io::Error::from(io::ErrorKind::OutOfMemory);
-        let mut names = Names::of([self]).map_err(no_memory)?;
+        let mut names = Names::of([self], source).map_err(no_memory)?;
         let words = Words::new(&mut names).map_err(no_memory)?;
         let live = live_sums(self, &mut names).map_err(no_memory)?;
         let profile = Profile {

@@ -5,7 +5,8 @@ use core::fmt::{self, Display, Write};
 use core::time::Duration;
 
 use super::super::text::Bytes;
-use super::names::Names;
+use super::debug_info::debug_info;
+use super::names::{Names, Source};
 use super::origins::Origin;
 use super::suspects::Suspects;
 use crate::base::array::Array;
@@ -146,7 +147,12 @@ impl Sites {
     ///
     /// Those of `out`, and if there is no memory for the names.
     pub fn write_report<W: Write>(&self, out: &mut W) -> fmt::Result {
-        let names = Names::of([self]).map_err(|_| fmt::Error)?;
+        self.write_report_by(out, debug_info)
+    }
+
+    /// The same with names from somewhere else.
+    pub(crate) fn write_report_by<W: Write>(&self, out: &mut W, source: Source) -> fmt::Result {
+        let names = Names::of([self], source).map_err(|_| fmt::Error)?;
         let groups = Groups::of_sites(self, &names).map_err(|_| fmt::Error)?;
         let known = groups.0.iter().fold((Estimate::NONE, Estimate::NONE), |mut sum, group| {
             sum.0 += group.bytes;
@@ -198,7 +204,12 @@ impl Growth<'_> {
     ///
     /// Those of `out`, and if there is no memory for the names.
     pub fn write_report<W: Write>(&self, out: &mut W) -> fmt::Result {
-        let names = Names::of([self.before(), self.after()]).map_err(|_| fmt::Error)?;
+        self.write_report_by(out, debug_info)
+    }
+
+    /// The same with names from somewhere else.
+    pub(crate) fn write_report_by<W: Write>(&self, out: &mut W, source: Source) -> fmt::Result {
+        let names = Names::of([self.before(), self.after()], source).map_err(|_| fmt::Error)?;
         let groups = Groups::of_growth(self, &names).map_err(|_| fmt::Error)?;
         let mut all = Change::NONE;
         groups.0.iter().for_each(|group| all += group.grown);
