@@ -251,7 +251,7 @@ impl Held {
             }),
             How::Run => {
                 thread::current().notes.note_free(address);
-                sampling::end_run(address);
+                sampling::settle_run(sampling::end_run(address), true);
                 DEPOT.heap.release_held(address, layout.size())
             }
         };

@@ -126,9 +126,7 @@ impl ProcessHeap {
         thread::current().notes.note_free(address);
         let ended = sampling::end_run(address);
         let released = DEPOT.heap.release(address, size_of_layout(layout));
-        if released.is_err() {
-            sampling::put_back(ended);
-        }
+        sampling::settle_run(ended, released.is_ok());
         released
     }
 

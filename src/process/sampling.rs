@@ -85,9 +85,13 @@ mod on {
         PROFILER.end_run(address)
     }
 
-    /// Notes that again, as its free was refused.
-    pub(in crate::process) fn put_back(ended: Option<Ended>) {
-        ended.into_iter().for_each(|ended| PROFILER.put_back(ended));
+    /// Notes that again, if its free was refused.
+    pub(in crate::process) fn settle_run(ended: Option<Ended>, is_freed: bool) {
+        match ended {
+            Some(ended) if is_freed => ended.tell(),
+            Some(ended) => PROFILER.put_back(ended),
+            None => {}
+        }
     }
 
     /// Notes that a sampled block serves another size in the same slot.
@@ -185,7 +189,7 @@ mod off {
         None
     }
 
-    pub(in crate::process) const fn put_back(_: Option<()>) {}
+    pub(in crate::process) const fn settle_run(_: Option<()>, _: bool) {}
 
     pub(in crate::process) const fn resize_slot(_: usize, _: Class, _: usize) {}
 

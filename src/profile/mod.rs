@@ -8,9 +8,9 @@
 //! From the ground up: `objects` which library has an address, and `rules` how to find a function's caller, from the
 //! unwind tables of that; `bounds` where a thread's stack ends; `walk` the frames of a stack; `stacks` each one once;
 //! `records` the blocks; `accounts` what regions count; `estimate` what samples say of all; `label_word` the label of a
-//! thread; `profiler` the profile of the process heap; `regions` which of its blocks are noted one by one; `labels` and
-//! `labelled` a program's own words for its work; `threads`, `label_sums`, `sites` and `samples` what the profile
-//! knows; `growth` what changed since an earlier look.
+//! thread; `probes` what tracers hear; `profiler` the profile of the process heap; `regions` which of its blocks are
+//! noted one by one; `labels` and `labelled` a program's own words for its work; `threads`, `label_sums`, `sites` and
+//! `samples` what the profile knows; `growth` what changed since an earlier look.
 
 #[cfg(target_arch = "x86_64")]
 mod objects;
@@ -23,6 +23,7 @@ mod records;
 mod accounts;
 mod estimate;
 mod label_word;
+mod probes;
 pub(crate) mod profiler;
 mod regions;
 mod labels;

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 use super::accounts::Accounts;
 use super::estimate::chance_of;
 use super::label_word;
+use super::probes;
 use super::records::{Record, Records};
 use super::stacks::Stacks;
 use super::walk::{Frames, walk};
@@ -189,6 +190,9 @@ impl Profiler {
         walk(&mut frames, seen);
         let chance = if region > 0 { 1.0 } else { block.chance(mean) };
         let stack = self.intern(&frames, chance, block.block_bytes);
+        if mean > 0 {
+            probes::allocated(block.address, requested, block.block_bytes as f64 / chance);
+        }
         let is_noted = self.records.insert(Record {
             address: block.address,
             requested,
@@ -216,15 +220,23 @@ impl Profiler {
     /// Ends what is noted of a block in a slot. Whether the next one there is to be sampled; that is drawn anew behind
     /// a block that was noted whatever its slot's mark was.
     pub(crate) fn end(&self, address: usize) -> Option<bool> {
-        match self.forget(address) {
+        match self.free(address) {
             Some(record) if record.chance == 1.0 => None,
             record => Some(record.is_some() && self.mean() > 0),
         }
     }
 
-    /// Ends what is noted of a block in a run of its own: to be [put back](Profiler::put_back) if its free is refused.
+    /// Ends what is noted of a block in a run of its own: to be [put back](Profiler::put_back) if its free
+    /// is refused, else [told](Ended::tell).
     pub(crate) fn end_run(&self, address: usize) -> Option<Ended> {
         if self.has_records() { self.forget(address).map(Ended) } else { None }
+    }
+
+    /// Ends a record, as its block is freed, or is no sample any more.
+    fn free(&self, address: usize) -> Option<Record> {
+        let record = self.forget(address)?;
+        record.tell_freed();
+        Some(record)
     }
 
     /// Notes again what [`Profiler::end_run`] has ended.
@@ -301,7 +313,7 @@ impl Profiler {
             }
         });
         if !stays {
-            self.forget(after.address);
+            self.free(after.address);
         }
         stays
     }
@@ -399,6 +411,22 @@ impl Extent {
 /// What was noted of a block.
 #[derive(Debug)]
 pub(crate) struct Ended(Record);
+
+impl Ended {
+    /// The block is freed.
+    pub(crate) fn tell(self) {
+        self.0.tell_freed();
+    }
+}
+
+impl Record {
+    /// Lets tracers hear that the block is freed, if they have heard of it.
+    fn tell_freed(&self) {
+        if self.profile != NO_PROFILE {
+            probes::freed(self.address);
+        }
+    }
+}
 
 /// The record of a block that is older than the profile of a turn.
 fn older(profile: u32, address: usize, block_bytes: usize, chance: f64) -> Record {

@@ -8,6 +8,7 @@ mod helpers;
 
 use core::hint::black_box;
 use std::alloc::System;
+use std::fs;
 use std::process::ExitCode;
 use std::thread;
 
@@ -272,11 +273,39 @@ fn settings_begin_it() -> Result<Answer, String> {
     Ok(Answer::Passed(String::new()))
 }
 
+/// The bytes of a section of this program's file.
+fn section(name: &str) -> Option<Vec<u8>> {
+    let file = fs::read(std::env::current_exe().ok()?).ok()?;
+    let number = |at: usize, bytes: usize| {
+        let bytes = file.get(at..at + bytes)?.iter().rev();
+        Some(bytes.fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+    };
+    // Of the file's header: where the headers of sections are, how many, and which one has their names.
+    let (start, size, count) = (number(0x28, 8)?, number(0x3a, 2)?, number(0x3c, 2)?);
+    let bytes_of = |index: usize| {
+        let header = start + index * size;
+        file.get(number(header + 0x18, 8)?..)?.get(..number(header + 0x20, 8)?)
+    };
+    let names = bytes_of(number(0x3e, 2)?)?;
+    (0..count).find_map(|index| {
+        let own = names.get(number(start + index * size, 4)?..)?;
+        let is_meant = own.strip_prefix(name.as_bytes())?.first() == Some(&0);
+        if is_meant { bytes_of(index).map(<[u8]>::to_vec) } else { None }
+    })
+}
+
+fn tracers_find_both_ends() -> Result<Answer, String> {
+    let notes = section(".note.stapsdt").ok_or("no section of notes")?;
+    let count = |words: &[u8]| notes.windows(words.len()).filter(|window| *window == words).count();
+    let (begins, ends) = (count(b"otel_memory\0alloc\0"), count(b"otel_memory\0free\0"));
+    ensure(begins > 0 && ends > 0 && count(b"stapsdt\0") >= begins + ends, (begins, ends))
+}
+
 fn main() -> ExitCode {
     if child::role().is_some() {
         return show();
     }
-    let cases: [(&str, Case); 11] = [
+    let cases: [(&str, Case); 12] = [
         ("settings_begin_it", settings_begin_it),
         ("every_size_and_alignment", every_size_and_alignment),
         ("a_realloc_keeps_the_record", a_realloc_keeps_the_record),
@@ -288,6 +317,7 @@ fn main() -> ExitCode {
         ("another_profile_begins", another_profile_begins),
         ("a_child_goes_on", a_child_goes_on),
         ("mistakes_are_recognised", mistakes_are_recognised),
+        ("tracers_find_both_ends", tracers_find_both_ends),
     ];
     let mut trials = Trials::alone();
     trials.cases(cases);
