@@ -103,7 +103,7 @@ pub use profile::{Label, LabelScope, Labelled, label, with_label};
 pub use report::IoText;
 #[cfg(feature = "report")]
 pub use report::files::{WriteError, write_heap_map_to, write_heap_picture_to, write_snapshot_to};
-pub use settings::{OnMisuse, Settings};
+pub use settings::{Occasions, OnMisuse, Settings};
 
 /// The unit tests themselves run on MeMS.
 #[cfg(test)]

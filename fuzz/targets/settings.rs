@@ -6,10 +6,10 @@ use std::ffi::CString;
 
 use libfuzzer_sys::fuzz_target;
 use mems::internal::set_variable;
-use mems::{MemsAlloc, OnMisuse, Settings};
+use mems::{MemsAlloc, Occasions, OnMisuse, Settings};
 
 /// The variables whose values are no paths: each path that is set stays mapped for ever.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "MEMS_HARDEN",
     "MEMS_RETAINED_BYTES",
     "MEMS_DECAY_MS",
@@ -21,6 +21,7 @@ const NAMES: [&str; 17] = [
     "MEMS_NO_HUGE_PAGES",
     "MEMS_HUGE_PAGES",
     "MEMS_PROFILE",
+    "MEMS_SNAPSHOT_ON",
     "MEMS_STATS_AT_EXIT",
     "MEMS_ZERO_ON_FREE",
     "MEMS_CHECK",
@@ -28,6 +29,24 @@ const NAMES: [&str; 17] = [
     "MEMS_CANARY",
     "MEMS_QUARANTINE",
 ];
+
+/// The occasions that a text names.
+fn occasions(text: &str) -> Option<Occasions> {
+    text.split(',').try_fold(Occasions::NONE, |found, word| {
+        let occasion = match word {
+            "HUP" | "SIGHUP" => Occasions::HUP,
+            "USR1" | "SIGUSR1" => Occasions::USR1,
+            "USR2" | "SIGUSR2" => Occasions::USR2,
+            "URG" | "SIGURG" => Occasions::URG,
+            "IO" | "SIGIO" => Occasions::IO,
+            "PWR" | "SIGPWR" => Occasions::PWR,
+            "peak" => Occasions::PEAK,
+            "limit" => Occasions::LIMIT,
+            _ => return None,
+        };
+        Some(found.and(occasion))
+    })
+}
 
 /// A number of bytes, read in a wider type.
 fn bytes(text: &str) -> Option<usize> {
@@ -72,6 +91,7 @@ fn expected(mut settings: Settings, name: &str, text: &str) -> Option<Settings> 
         "MEMS_HUGE_PAGES" => settings.want_huge_pages = flag(text)?,
         "MEMS_PROFILE" if text.trim_start_matches('0') == "1" => settings.profile_bytes = 512 << 10,
         "MEMS_PROFILE" => settings.profile_bytes = bytes(text)?,
+        "MEMS_SNAPSHOT_ON" => settings.snapshot_on = occasions(text)?,
         "MEMS_STATS_AT_EXIT" => settings.stats_at_exit = flag(text)?,
         "MEMS_ZERO_ON_FREE" => settings.zero_on_free = flag(text)?,
         "MEMS_CHECK" => settings.check_every = number(text)?,

@@ -20,14 +20,29 @@ impl<const N: usize> PathText<N> {
     /// The path that `pattern` stands for: `%p` is the number of this process, and `%%` a `%`. `None` if it is too
     /// long.
     pub(crate) fn expanded(pattern: &CStr) -> Option<Self> {
-        Self::ended(expand(pattern)?.0)
+        Self::ended(expand(pattern.to_bytes(), None)?.0)
     }
 
-    /// The path that `pattern` stands for, with the number of this process behind it if it is not in it.
-    pub(crate) fn numbered(pattern: &CStr) -> Option<Self> {
-        let (mut path, has_number) = expand(pattern)?;
-        if !has_number {
+    /// The path that `pattern` stands for, with the number of this process before its ending if it is not in it.
+    pub(crate) fn numbered_before(pattern: &CStr, ending: &str) -> Option<Self> {
+        let (mut path, found) = expand(pattern.to_bytes().strip_suffix(ending.as_bytes())?, None)?;
+        if !found.process {
             write!(path, ".{}", this_process()).ok()?;
+        }
+        path.write_str(ending).ok()?;
+        Self::ended(path)
+    }
+
+    /// The path that `pattern` stands for, where `%n` is the number of a look as well: those of the process and of the
+    /// look behind it if they are not in it.
+    #[cfg(all(feature = "std", feature = "report"))]
+    pub(crate) fn of_look(pattern: &CStr, number: u32) -> Option<Self> {
+        let (mut path, found) = expand(pattern.to_bytes(), Some(number))?;
+        if !found.process {
+            write!(path, ".{}", this_process()).ok()?;
+        }
+        if !found.look {
+            write!(path, ".{number}").ok()?;
         }
         Self::ended(path)
     }
@@ -52,23 +67,34 @@ impl<const N: usize> PathText<N> {
     }
 }
 
-/// What a pattern stands for, and whether the number of this process is in it.
-fn expand<const N: usize>(pattern: &CStr) -> Option<(StackText<N>, bool)> {
-    let (mut path, mut has_number) = (StackText::new(), false);
-    let mut rest = pattern.to_bytes();
+/// Which numbers are in a path.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    process: bool,
+    look: bool,
+}
+
+/// What a pattern stands for, where `%n` is a number if there is one.
+fn expand<const N: usize>(pattern: &[u8], look: Option<u32>) -> Option<(StackText<N>, Found)> {
+    let (mut path, mut found) = (StackText::new(), Found::default());
+    let mut rest = pattern;
     while let Some((first, behind)) = rest.split_first() {
         let taken;
-        (taken, rest) = match (first, behind) {
-            (b'%', [b'p', behind @ ..]) => {
-                has_number = true;
+        (taken, rest) = match (first, behind, look) {
+            (b'%', [b'p', behind @ ..], _) => {
+                found.process = true;
                 (write!(path, "{}", this_process()), behind)
             }
-            (b'%', [b'%', behind @ ..]) => (path.write_bytes(b"%"), behind),
+            (b'%', [b'n', behind @ ..], Some(number)) => {
+                found.look = true;
+                (write!(path, "{number}"), behind)
+            }
+            (b'%', [b'%', behind @ ..], _) => (path.write_bytes(b"%"), behind),
             _ => (path.write_bytes(&[*first]), behind),
         };
         taken.ok()?;
     }
-    Some((path, has_number))
+    Some((path, found))
 }
 
 /// The number of this process.
@@ -86,7 +112,7 @@ mod tests {
     }
 
     fn numbered(pattern: &CStr) -> Option<String> {
-        let path = PathText::<40>::numbered(pattern)?;
+        let path = PathText::<40>::numbered_before(pattern, "")?;
         Some(path.as_c_str().to_str().expect("text").to_owned())
     }
 
@@ -105,6 +131,33 @@ mod tests {
         assert_eq!(numbered(c"a/b"), Some(format!("a/b.{pid}")));
         assert_eq!(numbered(c"%p"), Some(pid.to_string()));
         assert_eq!(numbered(c"%%p"), Some(format!("%p.{pid}")));
+    }
+
+    #[test]
+    fn the_number_stands_before_an_ending() {
+        let pid = std::process::id();
+        let before = |pattern, ending| {
+            let path = PathText::<40>::numbered_before(pattern, ending)?;
+            Some(path.as_c_str().to_str().expect("text").to_owned())
+        };
+        assert_eq!(before(c"a/b.pb.gz", ".pb.gz"), Some(format!("a/b.{pid}.pb.gz")));
+        assert_eq!(before(c"%p.txt", ".txt"), Some(format!("{pid}.txt")));
+        assert_eq!(before(c"a.txt", ".json"), None);
+    }
+
+    #[test]
+    #[cfg(all(feature = "std", feature = "report"))]
+    fn a_look_has_two_numbers() {
+        let pid = std::process::id();
+        let of_look = |pattern| {
+            let path = PathText::<40>::of_look(pattern, 7)?;
+            Some(path.as_c_str().to_str().expect("text").to_owned())
+        };
+        assert_eq!(of_look(c"mems"), Some(format!("mems.{pid}.7")));
+        assert_eq!(of_look(c"%n-%p"), Some(format!("7-{pid}")));
+        assert_eq!(of_look(c"a%p"), Some(format!("a{pid}.7")));
+        assert_eq!(of_look(c"%n"), Some(format!("7.{pid}")));
+        assert_eq!(expanded(c"%n"), Some("%n".to_owned()));
     }
 
     #[test]

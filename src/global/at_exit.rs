@@ -4,6 +4,8 @@
 //! may allocate. Handlers run in reverse order, so this one sees what those of the program have left.
 #![allow(unsafe_code, reason = "registers a handler with libc")]
 
+#[cfg(all(feature = "report", feature = "profile"))]
+use super::files_at_exit::write_profile;
 #[cfg(feature = "report")]
 use super::files_at_exit::{write_heap_map, write_snapshot};
 use crate::base::fatal;
@@ -23,6 +25,8 @@ const ACTIONS: &[Action] = &[
     write_heap_map,
     #[cfg(feature = "report")]
     write_snapshot,
+    #[cfg(all(feature = "report", feature = "profile"))]
+    write_profile,
 ];
 
 /// Checks the whole heap, where calls are checked as well.

@@ -3,6 +3,8 @@
 use core::ffi::CStr;
 
 use super::allocator::MemsAlloc;
+#[cfg(all(feature = "std", feature = "report"))]
+use crate::settings::Occasions;
 use crate::settings::{OnMisuse, Settings};
 
 /// Builds a [`MemsAlloc`] with settings of your own. Settings you do not name keep their defaults, and environment
@@ -125,6 +127,41 @@ impl Builder {
     #[cfg(feature = "report")]
     pub const fn snapshot_at_exit(mut self, path: &'static CStr) -> Self {
         self.0.snapshot_at_exit = Some(path);
+        self
+    }
+
+    /// Sets [`Settings::profile_at_exit`]. The path's ending says what is written: `.txt` a line for each stack with
+    /// its live bytes, `.pb.gz` the form of pprof, `.json` that of DHAT, `.html` the heap map's page; another one costs
+    /// a line on standard error at exit. `%p` is the number of the process; where there is none, a dot and the number
+    /// are put before the ending. Functions have the names that the files' symbol tables have. Where
+    /// [`profile`](Builder::profile) is not set, the profile has a sample for every 512 KiB.
+    #[cfg(all(feature = "report", feature = "profile"))]
+    pub const fn profile_at_exit(mut self, path: &'static CStr) -> Self {
+        self.0.profile_at_exit = Some(path);
+        self
+    }
+
+    /// Sets [`Settings::snapshot_on`]: on these occasions MeMS looks at the heap by itself, and writes a snapshot, the
+    /// heap map's page, and the profile for pprof if there is one. The [background](Builder::background) thread does
+    /// it, within a tenth of a second, and says so in a line on standard error. Occasions that come meanwhile are one
+    /// look.
+    ///
+    /// A signal is taken only if the program has its default action when the heap is first used; a handler that the
+    /// program installs later replaces MeMS's. System calls are restarted, but for those that never are, such as
+    /// poll(2). A thread whose request is refused by the limit waits for that look, at most 3 s, as many a program ends
+    /// over it.
+    #[cfg(all(feature = "std", feature = "report"))]
+    pub const fn snapshot_on(mut self, occasions: Occasions) -> Self {
+        self.0.snapshot_on = occasions;
+        self
+    }
+
+    /// Sets [`Settings::snapshot_path`]: the files are the path with `.mems`, `.html` and `.pb.gz` behind it. `%p`
+    /// is the number of the process, `%n` that of the look, from 1 on; those that are missing are appended, each behind
+    /// a dot. The files have mode 0600, and appear as a whole.
+    #[cfg(all(feature = "std", feature = "report"))]
+    pub const fn snapshot_path(mut self, path: &'static CStr) -> Self {
+        self.0.snapshot_path = Some(path);
         self
     }
 

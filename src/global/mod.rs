@@ -9,6 +9,8 @@ mod profile;
 mod budget;
 #[cfg(feature = "report")]
 mod files_at_exit;
+#[cfg(all(feature = "std", feature = "report"))]
+mod look;
 mod at_exit;
 #[cfg(feature = "std")]
 mod scavenger;

@@ -103,6 +103,18 @@ impl<O: Os> Heap<O> {
         }
     }
 
+    /// Bytes that may still be mapped under the limit of the heap, if it has one.
+    #[cfg(all(feature = "std", feature = "report"))]
+    pub(crate) fn room_below_limit(&self) -> Option<usize> {
+        self.root().and_then(|root| root.zones.lock().room_below_limit())
+    }
+
+    /// Bytes that the free list has handed out, to slabs, too. O(1), under the lock.
+    #[cfg(all(feature = "std", feature = "report"))]
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        self.root().map_or(0, |root| root.chains.lock().list.totals().block_bytes)
+    }
+
     /// Says how many bytes of addresses are reserved at first. Ignored once the first block was handed out.
     pub(crate) fn set_reservation(&self, bytes: usize) {
         let mut bounds = self.starting.lock();

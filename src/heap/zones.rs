@@ -230,6 +230,13 @@ impl Zones {
         if need > most { Err(OutOfMemory) } else { Ok((need, most)) }
     }
 
+    /// Bytes that may still be committed under the limit that the heap was given, if it was given one.
+    #[cfg(all(feature = "std", feature = "report"))]
+    pub(super) fn room_below_limit(&self) -> Option<usize> {
+        let room = self.limit_bytes.saturating_sub(self.sums().0);
+        (self.limit_bytes < usize::MAX).then_some(room)
+    }
+
     /// Commits `need` bytes or, if that is cheap, up to `most`.
     fn commit_once(
         &mut self,

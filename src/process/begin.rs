@@ -8,6 +8,8 @@ use crate::settings::{self, OnMisuse, Settings};
 use crate::slabs::depot::DEPOT;
 
 use super::image;
+#[cfg(all(feature = "std", feature = "report"))]
+use super::occasions;
 use super::plain::PROCESS_HEAP;
 use super::sampling;
 
@@ -34,6 +36,8 @@ pub(crate) fn begin(built: &Settings) -> &'static Settings {
         DEPOT.heap.set_policy(Policy { decay_ms, retained_bytes });
         PROCESS_HEAP.set_limit(settings.limit_bytes);
         sampling::begin(settings.profile_bytes);
+        #[cfg(all(feature = "std", feature = "report"))]
+        occasions::begin(settings);
     })
 }
 

@@ -73,6 +73,9 @@ extern "C" fn malloc_slot_slow(layout: Layout, class: Class, built: &Settings) -
     let slot = slot.or_else(|| PROCESS_HEAP.allocate_after_flush(layout));
     #[cfg(feature = "std")]
     background::start_if_due();
+    if slot.is_none() {
+        note_refusal(layout);
+    }
     start_of(slot)
 }
 
@@ -91,11 +94,24 @@ extern "C" fn malloc_large(layout: Layout, built: &Settings, heap: &'static Thre
 #[cold]
 #[inline(never)]
 extern "C" fn malloc_slow(layout: Layout, built: &Settings) -> *mut u8 {
-    start_of(if settings::is_plain() {
-        PROCESS_HEAP.allocate(layout)
-    } else {
-        allocate(layout, built)
-    })
+    if !settings::is_plain() {
+        return start_of(allocate(layout, built));
+    }
+    let allocation = PROCESS_HEAP.allocate(layout);
+    if allocation.is_none() {
+        note_refusal(layout);
+    }
+    start_of(allocation)
+}
+
+/// Notes that a request was refused. The caller has no lock.
+#[cold]
+pub(super) fn note_refusal(layout: Layout) {
+    #[cfg(all(feature = "std", feature = "report"))]
+    super::occasions::note_refusal(layout.size());
+    // Nobody looks.
+    #[cfg(not(all(feature = "std", feature = "report")))]
+    let _ = layout;
 }
 
 fn start_of(allocation: Option<Allocation>) -> *mut u8 {
@@ -114,5 +130,8 @@ pub(crate) fn allocate(layout: Layout, built: &Settings) -> Option<Allocation> {
     image::pin_once();
     #[cfg(feature = "std")]
     background::start_once();
+    if allocation.is_none() {
+        note_refusal(layout);
+    }
     allocation
 }

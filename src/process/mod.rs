@@ -6,11 +6,11 @@
 //!
 //! From the ground up: [`image`] the program or library that has all of it; [`word`] the thread's own; [`counting`]
 //! what regions count; [`sampling`] what a profile is told; [`thread`] which heap is the calling thread's; [`plain`]
-//! the heap without settings; [`begin`] settings come into force; [`walk`] looking inside; [`hardened`] programs with
-//! more checks; [`trim`] memory that goes back; `background` a thread that gives it back; [`fork`] what a child needs;
-//! [`malloc`] and [`free`] the calls; [`held`] a block whose bytes are moved; [`realloc`] the third call; [`question`]
-//! what else can be asked of a block; `profiling` a profile begins and ends; `region` what a closure leaves behind;
-//! [`c`] the fast paths for C.
+//! the heap without settings; `occasions` when it is looked at; [`begin`] settings come into force; [`walk`] looking
+//! inside; [`hardened`] programs with more checks; [`trim`] memory that goes back; `background` a thread that gives it
+//! back; [`fork`] what a child needs; [`malloc`] and [`free`] the calls; [`held`] a block whose bytes are moved;
+//! [`realloc`] the third call; [`question`] what else can be asked of a block; `profiling` a profile begins and ends;
+//! `region` what a closure leaves behind; [`c`] the fast paths for C.
 
 mod image;
 mod word;
@@ -18,6 +18,8 @@ pub(crate) mod counting;
 mod sampling;
 mod thread;
 pub(crate) mod plain;
+#[cfg(all(feature = "std", feature = "report"))]
+pub(crate) mod occasions;
 pub(crate) mod begin;
 pub(crate) mod walk;
 mod hardened;

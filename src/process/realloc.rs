@@ -12,7 +12,7 @@ use super::begin::refuse;
 use super::free::free_other;
 use super::hardened::hardened;
 use super::held::{Held, Resized};
-use super::malloc::malloc;
+use super::malloc::{malloc, note_refusal};
 use super::plain::PROCESS_HEAP;
 use super::thread;
 use crate::base::addr;
@@ -145,6 +145,9 @@ unsafe fn move_hardened(start: *mut u8, old: Layout, new: Layout) -> Option<*mut
     // SAFETY: by the caller's contract.
     let moved = unsafe { heap.reallocate(start, old, new, settings) };
     drop(heap);
+    if matches!(moved, Ok(None)) {
+        note_refusal(new);
+    }
     Some(or_refuse(moved.map(|moved| moved.map_or(ptr::null_mut(), ptr::NonNull::as_ptr))))
 }
 

@@ -44,7 +44,7 @@ const DRAFT_TRIES: u32 = 100;
 
 /// Makes the file at `path` anew, for its owner only, with what `write` writes. It appears as a whole, in the place of
 /// one that was there. What is no file, such as a terminal or a pipe, is written to; a symbolic link is refused.
-fn write_file(
+pub(super) fn write_file(
     path: &CStr,
     write: impl FnOnce(BorrowedFd<'_>) -> fmt::Result,
 ) -> Result<(), WriteError> {
@@ -80,16 +80,24 @@ fn create_draft(path: &CStr) -> Result<(OwnedFd, PathText<PATH_BYTES>), Errno> {
     Err(Errno::EXIST)
 }
 
-/// Writes what `write` writes to a file.
+/// Writes the text that `write` writes to a file.
+pub(super) fn write_text_file(
+    path: &CStr,
+    write: impl FnOnce(&mut FdText<'_>) -> fmt::Result,
+) -> Result<(), WriteError> {
+    write_file(path, |file| {
+        let mut out = FdText::new(file);
+        write(&mut out).and_then(|()| out.flush())
+    })
+}
+
+/// Writes what `write` makes of a new snapshot to a file.
 fn write_text_to(
     path: &CStr,
     write: impl FnOnce(&Snapshot, &mut FdText<'_>) -> fmt::Result,
 ) -> Result<(), WriteError> {
     let snapshot = snapshot().map_err(|_| WriteError::OutOfMemory)?;
-    write_file(path, |file| {
-        let mut out = FdText::new(file);
-        write(&snapshot, &mut out).and_then(|()| out.flush())
-    })
+    write_text_file(path, |out| write(&snapshot, out))
 }
 
 /// Takes a snapshot and writes it as a page ([`Snapshot::write_html`]) to the file at `path`, made anew with mode 0600.
@@ -117,6 +125,16 @@ pub fn write_heap_picture_to(path: &CStr) -> Result<(), WriteError> {
 ///
 /// See [`write_heap_map_to`].
 pub fn write_snapshot_to(path: &CStr) -> Result<(), WriteError> {
-    let snapshot = snapshot().map_err(|_| WriteError::OutOfMemory)?;
+    write_snapshot_of(path, &snapshot().map_err(|_| WriteError::OutOfMemory)?)
+}
+
+/// Writes a snapshot to a file.
+pub(crate) fn write_snapshot_of(path: &CStr, snapshot: &Snapshot) -> Result<(), WriteError> {
     write_file(path, |file| snapshot.write_bytes(|bytes| write_all(file, bytes)))
+}
+
+/// Writes a snapshot as a page.
+#[cfg(feature = "std")]
+pub(crate) fn write_page_of(path: &CStr, snapshot: &Snapshot) -> Result<(), WriteError> {
+    write_text_file(path, |out| snapshot.write_html(out))
 }

@@ -4,7 +4,8 @@
 //! From the ground up: [`mod@print`] standard output; [`original`] the chains as the original prints them; `io_text`
 //! text to what `std` writes to. Behind the feature `report`, as a setting may ask for it in any program: `metrics`
 //! sums for Prometheus; `json` and `text` a snapshot in words, `markup` text in pages; `sites` a profile in all its
-//! forms; `map` a snapshot as a picture and as a page; `files` all of it as files.
+//! forms; `map` a snapshot as a picture and as a page; `files` all of it as files, and
+//! `profile_files` a profile.
 
 mod print;
 mod original;
@@ -24,6 +25,8 @@ mod sites;
 mod map;
 #[cfg(feature = "report")]
 pub(crate) mod files;
+#[cfg(all(feature = "report", feature = "profile"))]
+pub(crate) mod profile_files;
 
 #[cfg(feature = "std")]
 pub use io_text::IoText;

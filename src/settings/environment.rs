@@ -10,6 +10,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use super::misspelling;
+use super::profile_form::ProfileForm;
 use super::record::Settings;
 use super::value;
 use crate::base::fatal;
@@ -19,7 +20,7 @@ use crate::base::os::System;
 /// Changes settings by a variable's value, or says what kind of value was expected.
 type Apply = fn(&mut Settings, &CStr) -> Result<(), &'static str>;
 
-const VARIABLE_COUNT: usize = 20;
+const VARIABLE_COUNT: usize = 23;
 /// All variables. `MEMS_HARDEN` comes first, so that the others make exceptions from it.
 const VARIABLES: [(&str, Apply); VARIABLE_COUNT] = [
     ("MEMS_HARDEN", |settings, text| {
@@ -63,6 +64,24 @@ const VARIABLES: [(&str, Apply); VARIABLE_COUNT] = [
     }),
     ("MEMS_SNAPSHOT_AT_EXIT", |settings, text| {
         settings.snapshot_at_exit = Some(path_of_report(text)?);
+        Ok(())
+    }),
+    ("MEMS_PROFILE_AT_EXIT", |settings, text| {
+        if !cfg!(all(feature = "report", feature = "profile")) {
+            return Err("possible without MeMS's features `report` and `profile`");
+        }
+        ProfileForm::of(text.to_bytes()).ok_or(ProfileForm::EXPECTED)?;
+        settings.profile_at_exit = Some(kept_path(text).map_err(|_| ProfileForm::EXPECTED)?);
+        Ok(())
+    }),
+    ("MEMS_SNAPSHOT_ON", |settings, text| {
+        if !cfg!(all(feature = "std", feature = "report")) {
+            return Err("possible without MeMS's features `std` and `report`");
+        }
+        set(&mut settings.snapshot_on, value::occasions, text)
+    }),
+    ("MEMS_SNAPSHOT_PATH", |settings, text| {
+        settings.snapshot_path = Some(path_of_report(text)?);
         Ok(())
     }),
     ("MEMS_ZERO_ON_FREE", |settings, text| set(&mut settings.zero_on_free, value::flag, text)),

@@ -28,6 +28,7 @@ pub(crate) fn fix(built: &Settings, put_in_force: impl FnOnce(&Settings)) -> &'s
         let _fixing = FIXING.lock();
         IN_FORCE.call_once(|| {
             let (settings, mistakes) = environment::override_by_environment(*built);
+            let settings = settings.completed();
             put_in_force(&settings);
             mistakes.complain();
             settings

@@ -2,6 +2,11 @@
 
 use core::ffi::CStr;
 
+use super::occasions::Occasions;
+
+/// The mean distance of samples that serves in production, in bytes.
+pub(super) const PROFILE_MEAN: usize = 512 << 10;
+
 /// What happens when a free or realloc names no live block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -50,6 +55,13 @@ pub struct Settings {
     pub heapmap_at_exit: Option<&'static CStr>,
     /// Where a snapshot of the heap is written at exit, as [`heapmap_at_exit`](Settings::heapmap_at_exit) is.
     pub snapshot_at_exit: Option<&'static CStr>,
+    /// Where the profile is written at exit, if the features `report` and `profile` are on: a path as
+    /// `Builder::profile_at_exit` takes it.
+    pub profile_at_exit: Option<&'static CStr>,
+    /// When the heap is looked at, if the features `std` and `report` are on; see `Builder::snapshot_on`.
+    pub snapshot_on: Occasions,
+    /// Where such looks are written; `None` for `mems` in the working folder. See `Builder::snapshot_path`.
+    pub snapshot_path: Option<&'static CStr>,
     /// Whether the bytes of a block are cleared when it is freed.
     pub zero_on_free: bool,
     /// The whole heap is checked at exit, and each time after this number of calls; 0 for never.
@@ -81,6 +93,9 @@ impl Settings {
         stats_at_exit: false,
         heapmap_at_exit: None,
         snapshot_at_exit: None,
+        profile_at_exit: None,
+        snapshot_on: Occasions::NONE,
+        snapshot_path: None,
         zero_on_free: false,
         check_every: 0,
         guard: false,
@@ -100,6 +115,15 @@ impl Settings {
             random_slots: true,
             ..self
         }
+    }
+
+    /// These, with what they imply: a profile that is written begins, and looks need the background thread.
+    pub(super) const fn completed(mut self) -> Self {
+        if self.profile_at_exit.is_some() && self.profile_bytes == 0 {
+            self.profile_bytes = PROFILE_MEAN;
+        }
+        self.background |= !self.snapshot_on.is_none();
+        self
     }
 
     /// Whether something is on for which each block has to be known beside the heap.

@@ -1,9 +1,7 @@
 //! Values of settings as text. An `Err` says what was expected.
 
-use super::record::OnMisuse;
-
-/// The mean distance of samples that serves in production, in bytes.
-const PROFILE_MEAN: usize = 512 << 10;
+use super::occasions::Occasions;
+use super::record::{OnMisuse, PROFILE_MEAN};
 
 /// A number of bytes, with `K`, `M` or `G` behind it for KiB, MiB or GiB.
 pub(super) fn bytes(text: &[u8]) -> Result<usize, &'static str> {
@@ -47,6 +45,13 @@ pub(super) fn on_misuse(text: &[u8]) -> Result<OnMisuse, &'static str> {
         b"report" => Ok(OnMisuse::Report),
         _ => Err("abort or report"),
     }
+}
+
+/// When to look.
+pub(super) fn occasions(text: &[u8]) -> Result<Occasions, &'static str> {
+    Occasions::parse(text).ok_or(
+        "a list with commas of the signals HUP, USR1, USR2, URG, IO and PWR, peak, and limit",
+    )
 }
 
 fn decimal(digits: &[u8]) -> Option<usize> {

@@ -6,6 +6,7 @@
 
 #[path = "../helpers/mod.rs"]
 mod helpers;
+mod in_force;
 
 use core::alloc::GlobalAlloc;
 use core::hint::black_box;
@@ -298,94 +299,6 @@ fn stopped(name: &str, variables: &[(&str, &str)], words: &str) -> Result<Answer
     ensure(outcome.aborted_with(words) && outcome.stderr.contains(named), &outcome)
 }
 
-/// What is in force.
-fn what_is_in_force(trials: &mut Trials) {
-    trials.case("built_in", || {
-        says("show", &[], &["decay_ms: 77", "retained_bytes: Some(5242880)", "on_misuse: Abort"])
-    });
-    trials.case("the_environment_overrides", || {
-        let variables = [
-            ("MEMS_DECAY_MS", "5"),
-            ("MEMS_RETAINED_BYTES", "1G"),
-            ("MEMS_BACKGROUND", "1"),
-            ("MEMS_CACHE_BYTES", "64K"),
-            ("MEMS_LIMIT", "512M"),
-            ("MEMS_RESERVE", "2G"),
-            ("MEMS_MISUSE", "report"),
-            ("MEMS_LOG", "/dev/null"),
-        ];
-        let words = [
-            "decay_ms: 5,",
-            "retained_bytes: Some(1073741824)",
-            "background: true",
-            "cache_bytes: 65536",
-            "limit_bytes: 536870912",
-            "reserve_bytes: Some(2147483648)",
-            "on_misuse: Report",
-            "log: Some(\"/dev/null\")",
-        ];
-        says("show", &variables, &words)
-    });
-    trials.case("files_at_exit", || {
-        let variables =
-            ["MEMS_SNAPSHOT_AT_EXIT", "MEMS_HEAPMAP_AT_EXIT"].map(|name| (name, "/dev/null"));
-        if cfg!(feature = "report") {
-            let words =
-                ["snapshot_at_exit: Some(\"/dev/null\")", "heapmap_at_exit: Some(\"/dev/null\")"];
-            says("show", &variables, &words)
-        } else {
-            let outcome = run("show", &variables);
-            let lines = outcome.stderr.matches("not possible without MeMS's feature `report`");
-            ensure(lines.count() == 2 && outcome.stdout.contains("snapshot_at_exit: None"), outcome)
-        }
-    });
-    trials.case("harden_with_an_exception", || {
-        let words = ["guard: false", "canary: true", "zero_on_free: true", "random_slots: true"];
-        says("show", &[("MEMS_HARDEN", "1"), ("MEMS_GUARD", "0")], &words)
-    });
-}
-
-/// What is not taken, and what is said of it.
-fn what_is_ignored(trials: &mut Trials) {
-    trials.case("invalid_values", || {
-        let variables = [
-            ("MEMS_DECAY_MS", "soon"),
-            ("MEMS_LIMIT", "-1"),
-            ("MEMS_CANARY", "yes"),
-            ("MEMS_HEAPMAP_AT_EXIT", ""),
-        ];
-        let outcome = run("show", &variables);
-        let lines = outcome.stderr.lines().count();
-        let names_all = variables.iter().all(|(name, _)| outcome.stderr.contains(name));
-        let is_default = outcome.stdout.contains("decay_ms: 77");
-        ensure(outcome.status.success() && lines == 4 && names_all && is_default, &outcome)
-    });
-    trials.case("misspelt_names", || {
-        let variables = [
-            ("MEMS_LIMITS", "1G"),
-            ("MEMS_HARDENED", "1"),
-            ("MEMS_STATS", "1"),
-            ("MEMS_SENSOR_COUNT", "3"),
-        ];
-        let outcome = run("show", &variables);
-        let lines: Vec<_> = outcome.stderr.lines().collect();
-        let says = |name: &str, meant: &str| {
-            let line = format!("mems: {name} is no setting, but {meant} is; it is ignored");
-            lines.contains(&line.as_str())
-        };
-        let says_all = says("MEMS_LIMITS", "MEMS_LIMIT")
-            && says("MEMS_HARDENED", "MEMS_HARDEN")
-            && says("MEMS_STATS", "MEMS_STATS_AT_EXIT");
-        ensure(outcome.status.success() && says_all && lines.len() == 3, &outcome)
-    });
-    trials.case("stats_at_exit", || {
-        let outcome = run("show", &[("MEMS_STATS_AT_EXIT", "1")]);
-        let line = outcome.stderr.trim_end();
-        let is_line = line.starts_with("mems: at exit: allocated ") && !line.contains('\n');
-        ensure(outcome.status.success() && is_line, &outcome)
-    });
-}
-
 /// What changes where blocks lie.
 fn where_blocks_lie(trials: &mut Trials) {
     trials.case("no_huge_pages", || {
@@ -478,8 +391,8 @@ fn main() -> ExitCode {
         return role.split_once(' ').map_or_else(|| part(&role), |(kind, size)| commit(kind, size));
     }
     let mut trials = Trials::side_by_side();
-    what_is_in_force(&mut trials);
-    what_is_ignored(&mut trials);
+    in_force::what_is_in_force(&mut trials);
+    in_force::what_is_ignored(&mut trials);
     where_blocks_lie(&mut trials);
     what_is_found(&mut trials);
     for mode in MODES {

@@ -18,10 +18,6 @@ use crate::base::text::StackText;
 const NAME_BYTES: usize = 2000;
 
 /// Functions of a file: see [`Source`](super::names::Source). A file that cannot be read has nothing to say.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for writers that must not touch the heap, which are to come")
-)]
 pub(crate) fn symbols(path: Option<&str>, addresses: &[usize], take: &mut Take<'_>) {
     let mut text = StackText::<PATH_BYTES>::new();
     let path = write!(text, "{}\0", path.unwrap_or(OWN_FILE)).ok();
