@@ -1,9 +1,10 @@
-//! A program that shows its heap to a browser: a server with std's `TcpListener`, on the loopback interface unless told
-//! otherwise. It serves one request after the other: it is for looking, not for load.
+//! A program that shows its heap to a browser and to pprof: a server with std's `TcpListener`, on the loopback interface
+//! unless told otherwise. It has a thread for each connection: it is for looking, not for load.
 //!
 //! ```text
 //! cargo run --release --example http_debug                       # http://127.0.0.1:9000/
 //! cargo run --release --example http_debug -- 127.0.0.1:0 once   # asks itself for each page, prints what came, ends
+//! go tool pprof http://127.0.0.1:9000/debug/pprof/heap
 //! ```
 
 use core::fmt;
@@ -11,21 +12,36 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::thread;
 
+use mems::profile::Sites;
 use mems::{IoText, Snapshot};
 
 #[global_allocator]
 static GLOBAL: mems::MemsAlloc = mems::MemsAlloc::new();
 
+/// The mean distance of the profile's samples, in bytes: the program is small.
+const PROFILE_MEAN: usize = 64 << 10;
+/// How long `/growth` waits if it is not told, and at the most, in seconds.
+const GROWTH_SECONDS: u64 = 30;
+const MOST_SECONDS: u64 = 300;
+
+const HTML: &str = "text/html; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
 /// The pages, their types, and what they show.
-const PAGES: [(&str, &str, &str); 6] = [
-    ("/", "text/html; charset=utf-8", "this list"),
+const PAGES: [(&str, &str, &str); 9] = [
+    ("/", HTML, "this list"),
     ("/metrics", "text/plain; version=0.0.4; charset=utf-8", "the sums, for Prometheus"),
-    ("/heap.html", "text/html; charset=utf-8", "the map, to look around in"),
+    ("/heap.html", HTML, "the map, to look around in"),
     ("/heap.svg", "image/svg+xml", "the map, as a picture"),
-    ("/heap.txt", "text/plain; charset=utf-8", "fragmentation, and who holds what"),
+    ("/heap.txt", TEXT, "fragmentation, and who holds what"),
     ("/snapshot.json", "application/json", "everything, as JSON"),
+    ("/flame", "image/svg+xml", "who allocated what is live, as a flame graph"),
+    (GROWTH, HTML, "what grows within ?seconds=30, and the map"),
+    ("/debug/pprof/heap", "application/octet-stream", "the profile, for go tool pprof"),
 ];
+const GROWTH: &str = "/growth";
 /// A request's first line is not read beyond this.
 const LONGEST_LINE: u64 = 4096;
 
@@ -42,9 +58,14 @@ fn write_index(out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "</ul>")
 }
 
-fn write_page(path: &str, out: &mut impl Write) -> io::Result<()> {
+/// What the profile knows now.
+fn sites() -> io::Result<Sites> {
+    GLOBAL.profile().sites().map_err(io::Error::other)
+}
+
+fn write_page(path: &str, wait: Duration, out: &mut impl Write) -> io::Result<()> {
     let snapshot = || mems::snapshot().map_err(io::Error::other);
-    let as_text = |out, write: fn(&Snapshot, &mut IoText<'_, _>) -> fmt::Result| {
+    let as_text = |out, write: &dyn Fn(&Snapshot, &mut IoText<'_, _>) -> fmt::Result| {
         let mut text = IoText::new(out);
         let written = write(&snapshot()?, &mut text);
         text.finish(written)
@@ -56,11 +77,35 @@ fn write_page(path: &str, out: &mut impl Write) -> io::Result<()> {
             let written = GLOBAL.stats().write_prometheus(&mut text);
             text.finish(written)
         }
-        "/heap.html" => as_text(out, |snapshot, text| snapshot.write_html(text)),
-        "/heap.svg" => as_text(out, |snapshot, text| snapshot.write_svg(text)),
-        "/heap.txt" => as_text(out, |snapshot, text| snapshot.write_fragmentation(text)),
-        _ => as_text(out, |snapshot, text| snapshot.write_json(text)),
+        "/heap.html" => as_text(out, &|snapshot, text| snapshot.write_html(text)),
+        "/heap.svg" => as_text(out, &|snapshot, text| snapshot.write_svg(text)),
+        "/heap.txt" => as_text(out, &|snapshot, text| snapshot.write_fragmentation(text)),
+        "/debug/pprof/heap" => sites()?.write_pprof(out),
+        "/flame" => {
+            let mut text = IoText::new(out);
+            let written = sites()?.write_flame_svg(&mut text);
+            text.finish(written)
+        }
+        GROWTH => {
+            let before = sites()?;
+            thread::sleep(wait);
+            let now = sites()?;
+            as_text(out, &|snapshot, text| snapshot.write_html_with(text, &now, Some(&before)))
+        }
+        _ => as_text(out, &|snapshot, text| snapshot.write_json(text)),
     }
+}
+
+/// How long a page waits, by what follows the question mark: only `/growth` takes something. None if that is wrong.
+fn wait_of(path: &str, query: &str) -> Option<Duration> {
+    let mut seconds = if path == GROWTH { GROWTH_SECONDS } else { 0 };
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        seconds = match pair.split_once('=')? {
+            ("seconds", text) if path == GROWTH => text.parse().ok()?,
+            _ => return None,
+        };
+    }
+    Some(Duration::from_secs(seconds.min(MOST_SECONDS)))
 }
 
 fn answer(stream: &TcpStream) -> io::Result<()> {
@@ -75,40 +120,68 @@ fn answer(stream: &TcpStream) -> io::Result<()> {
     }
     let mut out = BufWriter::with_capacity(64 << 10, stream);
     let mut words = line.split_whitespace();
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let page = PAGES.iter().find(|page| page.0 == path);
-    match (method, page) {
-        ("GET", Some((_, kind, _))) => {
+    let refusal = match (method, page, wait_of(path, query)) {
+        ("GET", Some((_, kind, _)), Some(wait)) => {
             write!(out, "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n")?;
             write!(out, "Cache-Control: no-store\r\nConnection: close\r\n\r\n")?;
-            write_page(path, &mut out)?;
+            write_page(path, wait, &mut out)?;
+            return out.flush();
         }
-        ("GET", None) => write!(out, "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n")?,
-        _ => write!(
-            out,
-            "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nConnection: close\r\n\r\n"
-        )?,
-    }
+        ("GET", Some(_), None) => "400 Bad Request",
+        ("GET", None, _) => "404 Not Found",
+        _ => "405 Method Not Allowed\r\nAllow: GET",
+    };
+    write!(out, "HTTP/1.1 {refusal}\r\nConnection: close\r\n\r\n")?;
     out.flush()
 }
 
-/// Asks for each page and prints its first line and length.
+/// Asks for something: the line of the status, and what came behind the head.
+fn ask(address: SocketAddr, target: &str) -> io::Result<(String, Vec<u8>)> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
+    let (mut status, mut answer) = (String::new(), BufReader::new(stream));
+    answer.read_line(&mut status)?;
+    let mut header = String::new();
+    while answer.read_line(&mut header)? > 2 {
+        header.clear();
+    }
+    let mut body = Vec::new();
+    answer.read_to_end(&mut body)?;
+    Ok((status.trim_end().to_owned(), body))
+}
+
+/// Requests whose queries are wrong.
+const BAD: [&str; 3] = ["/growth?seconds=soon", "/growth?minutes=1", "/heap.svg?seconds=1"];
+
+/// Asks for each page, all at once, prints its first line and length, and then what is no question.
 fn ask_all(address: SocketAddr) -> io::Result<()> {
-    for (path, _, _) in PAGES {
-        let mut stream = TcpStream::connect(address)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        println!("{path:<15} {}, {} bytes", head.lines().next().unwrap_or_default(), body.len());
-        if !head.starts_with("HTTP/1.1 200 ") || body.is_empty() {
+    let askers = PAGES.map(|(path, ..)| {
+        let target = if path == GROWTH { "/growth?seconds=1" } else { path };
+        (target, thread::spawn(move || ask(address, target)))
+    });
+    for (target, asker) in askers {
+        let answer = asker.join().unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+        let (status, body) = answer?;
+        println!("{target:<18} {status}, {} bytes", body.len());
+        if !status.starts_with("HTTP/1.1 200 ") || body.is_empty() {
             return Err(io::Error::other("a page is missing"));
+        }
+    }
+    for target in BAD {
+        let (status, _) = ask(address, target)?;
+        println!("{target:<18} {status}");
+        if !status.starts_with("HTTP/1.1 400 ") {
+            return Err(io::Error::other("a bad request was served"));
         }
     }
     Ok(())
 }
 
 fn main() -> io::Result<()> {
+    GLOBAL.profile().start(PROFILE_MEAN);
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let listener = TcpListener::bind(address)?;
@@ -117,16 +190,19 @@ fn main() -> io::Result<()> {
     // Something to look at.
     let work: Vec<Vec<u8>> = (0..20_000).map(|n| vec![0; 8 + n * n % 3000]).collect();
     let kept: Vec<_> = work.into_iter().step_by(3).collect();
-    let asker = arguments.next().map(|_| std::thread::spawn(move || ask_all(address)));
-    let connections = if asker.is_some() { PAGES.len() } else { usize::MAX };
+    let asker = arguments.next().map(|_| thread::spawn(move || ask_all(address)));
+    let connections = if asker.is_some() { PAGES.len() + BAD.len() } else { usize::MAX };
     for stream in listener.incoming().take(connections) {
-        // A browser that goes away in between is its own affair.
-        if let Err(error) = stream.and_then(|stream| answer(&stream)) {
-            eprintln!("http_debug: {error}");
-        }
+        thread::spawn(move || {
+            // A browser that goes away in between is its own affair.
+            if let Err(error) = stream.and_then(|stream| answer(&stream)) {
+                eprintln!("http_debug: {error}");
+            }
+        });
     }
-    drop(kept);
-    asker.map_or(Ok(()), |asker| {
+    let asked = asker.map_or(Ok(()), |asker| {
         asker.join().unwrap_or_else(|_| Err(io::Error::other("it panicked")))
-    })
+    });
+    drop(kept);
+    asked
 }
