@@ -1,15 +1,17 @@
-//! What C, C++ and glibc promise of the malloc family, asserted by programs that run with the library.
+//! What C, C++ and glibc promise of the malloc family, asserted by programs that run with the library; and what settings
+//! write of them.
 #![allow(clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::std_instead_of_core, reason = "tests use std")]
 
 mod support;
 
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use support::trials::{Answer, Trials};
-use support::{Outcome, build, library, run, run_preloaded};
+use support::{Outcome, build, library, run, run_preloaded, scratch};
 
 /// Passes if the program ended well.
 fn judge(outcome: &Outcome) -> Result<Answer, String> {
@@ -73,6 +75,55 @@ fn says_ok(program: Result<Command, String>) -> Result<Answer, String> {
     }
 }
 
+/// What a program leaves in a folder of its own with these settings: its outcome, and the files.
+fn left_by(
+    name: &str,
+    arguments: &[&str],
+    settings: &[(&str, &str)],
+) -> Result<(Outcome, Vec<(String, String)>), String> {
+    let folder = scratch().join("looks").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder");
+    let mut program = Command::new(build("looks.c", &[])?);
+    program.args(arguments).current_dir(&folder).envs(settings.iter().copied());
+    let outcome = run_preloaded(program.env("MEMS_PROFILE", "16K").env("MEMS_LOG", "log"));
+    let paths = fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("a file").path());
+    let content =
+        |path: &Path| String::from_utf8_lossy(&fs::read(path).expect("a file")).into_owned();
+    let files = paths.map(|path| (path.display().to_string(), content(&path))).collect();
+    Ok((outcome, files))
+}
+
+/// A function of C that allocates has its name in a profile that is written at exit.
+fn profile_at_exit() -> Result<Answer, String> {
+    let settings = [("MEMS_PROFILE_AT_EXIT", "prof.txt")];
+    let (outcome, files) = match left_by("exit", &[], &settings) {
+        Ok(left) => left,
+        Err(why) => return Ok(Answer::Skipped(why)),
+    };
+    let is_named = files.iter().any(|(_, text)| text.contains(";main;hoard_in_c"));
+    if is_named && files.len() == 1 {
+        judge(&outcome)
+    } else {
+        Err(format!("{outcome:?} {files:?}"))
+    }
+}
+
+/// A signal lets a C program write three files.
+fn look_on_a_signal() -> Result<Answer, String> {
+    let settings = [("MEMS_SNAPSHOT_ON", "USR2"), ("MEMS_SNAPSHOT_PATH", "%n-%p")];
+    let (outcome, files) = match left_by("signal", &["log"], &settings) {
+        Ok(left) => left,
+        Err(why) => return Ok(Answer::Skipped(why)),
+    };
+    let has = |ending: &str| files.iter().any(|(path, _)| path.ends_with(ending));
+    let has_all = [".mems", ".pb.gz", ".html", "/log"].into_iter().all(has) && files.len() == 4;
+    let is_named =
+        files.iter().any(|(path, text)| path.ends_with(".html") && text.contains("hoard_in_c"));
+    let is_told = outcome.stderr.starts_with("mems: look 1 (USR2): 1-");
+    if has_all && is_named && is_told { judge(&outcome) } else { Err(format!("{outcome:?}")) }
+}
+
 fn main() -> ExitCode {
     let mut trials = Trials::side_by_side();
     match build("semantics.c", &[]) {
@@ -91,5 +142,7 @@ fn main() -> ExitCode {
     }
     trials.case("extensions_opened_with_deepbind", || says_ok(deepbind()));
     trials.case("a_library_with_operators_of_its_own", || says_ok(library_operators()));
+    trials.case("a_profile_at_exit", profile_at_exit);
+    trials.case("a_look_on_a_signal", look_on_a_signal);
     trials.finish()
 }
