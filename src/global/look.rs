@@ -10,7 +10,7 @@ use core::fmt;
 use crate::base::fatal;
 use crate::base::path::{PATH_BYTES, PathText};
 use crate::inspect::snapshot;
-use crate::process::occasions::{self, Why};
+use crate::process::occasions::{self, Earlier, Why};
 use crate::report::files::{WriteError, write_page_of, write_snapshot_of};
 use crate::settings::Settings;
 
@@ -18,10 +18,10 @@ use crate::settings::Settings;
 const DEFAULT_PATH: &CStr = c"mems";
 
 /// Looks at the heap and writes what it sees, with one line of what became of it. Returns whether all files are there.
-fn look(settings: &Settings, why: &Why, number: u32) -> bool {
+fn look(settings: &Settings, why: &Why, number: u32, earlier: &mut Earlier) -> bool {
     let pattern = settings.snapshot_path.unwrap_or(DEFAULT_PATH);
     let written = match PathText::<PATH_BYTES>::of_look(pattern, number) {
-        Some(path) => write_all_files(&path),
+        Some(path) => write_all_files(&path, earlier),
         None => Err(WriteError::Create(libc::ENAMETOOLONG)),
     };
     let path = PathText::<{ fatal::LOG_PATH_BYTES }>::of_look(pattern, number);
@@ -45,21 +45,26 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Writes the files whose names begin with `path`. Returns how they end, in words.
+/// Writes the files whose names begin with `path`, the page with what has grown since the look before. Returns how they
+/// end, in words.
 #[cfg(feature = "profile")]
-fn write_all_files(path: &PathText<PATH_BYTES>) -> Result<&'static str, WriteError> {
+fn write_all_files(
+    path: &PathText<PATH_BYTES>,
+    earlier: &mut Earlier,
+) -> Result<&'static str, WriteError> {
     use crate::process::profiling;
     use crate::report::profile_files::{write_page_with, write_profile_to};
     use crate::settings::ProfileForm;
 
     if !profiling::is_on() {
-        return write_heap(path);
+        return write_heap(path, earlier);
     }
     let sites = profiling::sites().map_err(|_| WriteError::OutOfMemory)?;
     let snapshot = snapshot().map_err(|_| WriteError::OutOfMemory)?;
     with_ending(path, ".mems", |path| write_snapshot_of(path, &snapshot))?;
     with_ending(path, ".pb.gz", |path| write_profile_to(path, ProfileForm::Pprof, &sites))?;
-    with_ending(path, ".html", |path| write_page_with(path, &snapshot, &sites))?;
+    with_ending(path, ".html", |path| write_page_with(path, &snapshot, &sites, earlier.as_ref()))?;
+    *earlier = Some(sites);
     Ok(".mems, .pb.gz and .html")
 }
 
@@ -67,7 +72,7 @@ fn write_all_files(path: &PathText<PATH_BYTES>) -> Result<&'static str, WriteErr
 use write_heap as write_all_files;
 
 /// Writes what there is without a profile.
-fn write_heap(path: &PathText<PATH_BYTES>) -> Result<&'static str, WriteError> {
+fn write_heap(path: &PathText<PATH_BYTES>, _: &mut Earlier) -> Result<&'static str, WriteError> {
     let snapshot = snapshot().map_err(|_| WriteError::OutOfMemory)?;
     with_ending(path, ".mems", |path| write_snapshot_of(path, &snapshot))?;
     with_ending(path, ".html", |path| write_page_of(path, &snapshot))?;

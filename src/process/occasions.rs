@@ -19,11 +19,20 @@ use spin::Once;
 use crate::base::clock;
 use crate::base::fatal;
 use crate::base::path::this_process;
+#[cfg(feature = "profile")]
+use crate::profile::Sites;
 use crate::settings::{self, Occasions, Settings};
 use crate::slabs::depot::DEPOT;
 
-/// Looks at the heap: why, and the number of the look. Returns whether it has succeeded.
-type Look = fn(&Settings, &Why, u32) -> bool;
+/// What was known of the profile at the last look, if there was one.
+#[cfg(feature = "profile")]
+pub(crate) type Earlier = Option<Sites>;
+/// Nothing is.
+#[cfg(not(feature = "profile"))]
+pub(crate) type Earlier = ();
+
+/// Looks at the heap: why, the number of the look, and what is known of the last one. Returns whether it has succeeded.
+type Look = fn(&Settings, &Why, u32, &mut Earlier) -> bool;
 
 /// What looks.
 static LOOK: Once<Look> = Once::new();
@@ -166,6 +175,7 @@ pub(super) struct Watch {
     settings: &'static Settings,
     /// How many there were.
     looks: u32,
+    earlier: Earlier,
 }
 
 impl Watch {
@@ -175,7 +185,7 @@ impl Watch {
         IS_AT_REFUSAL.store(false, Ordering::Relaxed);
         REFUSALS_FROM.store(0, Ordering::Relaxed);
         WATCHED.store(this_process(), Ordering::Release);
-        Some(Self { settings, looks: 0 })
+        Some(Self { settings, looks: 0, earlier: Earlier::default() })
     }
 
     /// Looks if there is an occasion.
@@ -188,7 +198,8 @@ impl Watch {
             why = Why { occasions: why.occasions.and(Occasions::PEAK), peak_bytes: bytes };
         }
         // What failed has no number, so that there are no holes.
-        if !why.occasions.is_none() && look(self.settings, &why, self.looks + 1) {
+        if !why.occasions.is_none() && look(self.settings, &why, self.looks + 1, &mut self.earlier)
+        {
             self.looks += 1;
         }
         IS_AT_REFUSAL.store(false, Ordering::Release);

@@ -32,18 +32,19 @@ pub(crate) fn write_profile_to(
         ProfileForm::Dhat => write_text_file(path, |out| sites.write_dhat_by(out, symbols)),
         ProfileForm::Page => {
             let snapshot = snapshot().map_err(|_| WriteError::OutOfMemory)?;
-            write_page_with(path, &snapshot, sites)
+            write_page_with(path, &snapshot, sites, None)
         }
     }
 }
 
-/// Writes a snapshot as a page with a profile.
+/// Writes a snapshot as a page with a profile, and what has grown since an earlier look at that.
 pub(crate) fn write_page_with(
     path: &CStr,
     snapshot: &Snapshot,
     sites: &Sites,
+    earlier: Option<&Sites>,
 ) -> Result<(), WriteError> {
-    write_text_file(path, |out| snapshot.write_html_by(out, sites, None, symbols))
+    write_text_file(path, |out| snapshot.write_html_by(out, sites, earlier, symbols))
 }
 
 /// What is written goes to a file at once: who writes has a buffer.

@@ -139,7 +139,8 @@ fn fork_and_look() {
             return Err("it wrote its parent's look".to_owned());
         }
         raise(libc::SIGUSR2);
-        while !Path::new(&own(".html")).exists() {
+        // The line comes last.
+        while !fs::read_to_string("log").is_ok_and(|log| log.contains(&own(".mems"))) {
             call_for(&mut rng, Duration::from_millis(5));
         }
         Ok(std::process::id().to_string())
@@ -301,8 +302,16 @@ fn paths_and_handlers(trials: &mut Trials) {
         let folder = folder("numbers");
         let variables = [("MEMS_SNAPSHOT_ON", "USR1"), ("MEMS_SNAPSHOT_PATH", "%n-%p")];
         let outcome = run("signal-and-wait", &folder, &variables);
-        let files = names(&folder).iter().filter(|name| name.starts_with(['1', '2'])).count();
-        ensure(outcome.status.success() && files == 6, (outcome, names(&folder)))
+        let all = names(&folder);
+        let files = all.iter().filter(|name| name.starts_with(['1', '2'])).count();
+        ensure(outcome.status.success() && files == 6, (outcome, &all))?;
+        let has_growth = |start: char| {
+            let is_page = |name: &&String| name.starts_with(start) && name.ends_with(".html");
+            let page = all.iter().find(is_page).map(|name| fs::read_to_string(folder.join(name)));
+            page.and_then(Result::ok).is_some_and(|page| !page.contains("\"growth\":null"))
+        };
+        // Since the look before.
+        ensure([has_growth('1'), has_growth('2')] == [false, true], "growth")
     });
     trials.case("a_handler_of_the_programs_own", || {
         let folder = folder("handler");
