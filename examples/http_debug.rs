@@ -1,5 +1,5 @@
-//! A program that shows its heap to a browser and to pprof: a server with std's `TcpListener`, on the loopback interface
-//! unless told otherwise. It has a thread for each connection: it is for looking, not for load.
+//! A program that shows its heap to a browser and to pprof: a server with std's `TcpListener`, on the loopback
+//! interface unless told otherwise. It has a thread for each connection: it is for looking, not for load.
 //!
 //! ```text
 //! cargo run --release --example http_debug                       # http://127.0.0.1:9000/

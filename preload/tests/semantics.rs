@@ -1,5 +1,5 @@
-//! What C, C++ and glibc promise of the malloc family, asserted by programs that run with the library; and what settings
-//! write of them.
+//! What C, C++ and glibc promise of the malloc family, asserted by programs that run with the library; and what
+//! settings write of them.
 #![allow(clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::std_instead_of_core, reason = "tests use std")]
 
