@@ -81,9 +81,7 @@ impl<'a> Growth<'a> {
             self.sites.push(kept)?;
             order.push(number)?;
         }
-        order
-            .items_mut()
-            .sort_unstable_by(|one, other| frames(after, *one).cmp(frames(after, *other)));
+        order.sort_by(|one: &u32, other| frames(after, *one).cmp(frames(after, *other)));
         let mut twins = Array::new();
         for (number, site) in (0..).zip(before.iter()) {
             let found = order.binary_search_by(|other| frames(after, *other).cmp(site.frames()));

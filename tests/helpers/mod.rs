@@ -12,6 +12,7 @@ pub(crate) mod load;
 pub(crate) mod misuses;
 pub(crate) mod piece;
 pub(crate) mod proc;
+#[cfg(feature = "profile")]
 pub(crate) mod server;
 pub(crate) mod signed;
 pub(crate) mod strict;

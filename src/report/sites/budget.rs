@@ -76,7 +76,7 @@ fn calls(sites: &Sites, names: &Names, told: Told) -> Result<Array<Call>, OutOfM
         }
     }
     calls.sort_and_merge(|one: &Call, other| one.function.cmp(&other.function), Call::add);
-    calls.items_mut().sort_unstable_by(|one, other| other.bytes.total_cmp(&one.bytes));
+    calls.sort_by(|one, other| other.bytes.total_cmp(&one.bytes));
     Ok(calls)
 }
 

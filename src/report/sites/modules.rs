@@ -39,7 +39,7 @@ pub(super) fn modules(texts: &mut Texts) -> Result<Array<Module>, OutOfMemory> {
     asked.ok_or(OutOfMemory)?;
     listing.result?;
     let mut modules = listing.modules;
-    modules.items_mut().sort_unstable_by_key(|module| module.start);
+    modules.sort_by(|one, other| one.start.cmp(&other.start));
     Ok(modules)
 }
 

@@ -84,12 +84,11 @@ impl<'a> PageProfile<'a> {
             })?;
         }
         self.rows.sort_and_merge(|one, other| one.leaf.cmp(&other.leaf), Row::add);
-        let rows = self.rows.items_mut();
-        rows.sort_unstable_by(|one, other| other.bytes.value().total_cmp(&one.bytes.value()));
+        self.rows.sort_by(|one, other| other.bytes.value().total_cmp(&one.bytes.value()));
         for (place, row) in self.rows.iter().enumerate() {
             self.places.push((row.leaf, place))?;
         }
-        self.places.items_mut().sort_unstable();
+        self.places.sort_by(Ord::cmp);
         Ok(())
     }
 

@@ -68,10 +68,7 @@ impl Groups {
             group.add(&site);
             group.take_largest(site.number(), site.bytes().value());
         }
-        groups
-            .0
-            .items_mut()
-            .sort_unstable_by(|one, other| falling(one.bytes.value(), other.bytes.value()));
+        groups.0.sort_by(|one, other| falling(one.bytes.value(), other.bytes.value()));
         Ok(groups)
     }
 
@@ -87,10 +84,7 @@ impl Groups {
                 group.take_largest(site.number(), grown.bytes().value());
             }
         }
-        groups
-            .0
-            .items_mut()
-            .sort_unstable_by(|one, other| falling(one.grown.value(), other.grown.value()));
+        groups.0.sort_by(|one, other| falling(one.grown.value(), other.grown.value()));
         Ok(groups)
     }
 }
@@ -309,9 +303,7 @@ fn write_threads<W: Write>(out: &mut W, sites: &Sites) -> fmt::Result {
     for thread in sites.threads() {
         threads.push(thread).map_err(|_| fmt::Error)?;
     }
-    threads
-        .items_mut()
-        .sort_unstable_by(|one, other| falling(one.bytes.value(), other.bytes.value()));
+    threads.sort_by(|one, other| falling(one.bytes.value(), other.bytes.value()));
     writeln!(out, "\n      live        blocks  asked for by thread")?;
     for thread in threads.iter().take(MOST_THREADS) {
         write!(
@@ -340,9 +332,7 @@ fn write_labels<W: Write>(out: &mut W, sites: &Sites) -> fmt::Result {
     for label in sites.labels() {
         labels.push(label).map_err(|_| fmt::Error)?;
     }
-    labels
-        .items_mut()
-        .sort_unstable_by(|one, other| falling(one.bytes.value(), other.bytes.value()));
+    labels.sort_by(|one, other| falling(one.bytes.value(), other.bytes.value()));
     writeln!(out, "\n      live  of 95% between            blocks  asked for under label")?;
     for label in labels.iter().take(MOST_LABELS) {
         let (low, high) = label.bytes.interval();

@@ -84,7 +84,7 @@ impl Tree {
         let mut order = Array::new();
         (0..).take(self.nodes.len()).try_for_each(|number: u32| order.push(number))?;
         let bytes = |number: &u32| self.node(*number).bytes;
-        order.items_mut().sort_unstable_by(|one, other| bytes(one).total_cmp(&bytes(other)));
+        order.sort_by(|one, other| bytes(one).total_cmp(&bytes(other)));
         let nodes = self.nodes.items_mut();
         nodes.iter_mut().for_each(|node| node.first_child = NONE);
         // The largest is linked last, and so comes first.
