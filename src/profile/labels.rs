@@ -5,6 +5,8 @@ use core::marker::PhantomData;
 
 use super::label_word;
 use super::profiler::PROFILER;
+use crate::base::array::Array;
+use crate::base::os::OutOfMemory;
 
 /// A name for what a thread works on: a kind of request, a stage, a tenant. Made by [`label`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,6 +62,14 @@ impl Label {
         LabelScope { outer, is_threads: PhantomData }
     }
 
+    /// A copy of its name: a writer that is shown it may allocate, look a label up, or wait for a thread that does.
+    fn name(self) -> Result<Array<u8>, OutOfMemory> {
+        let labels = PROFILER.labels.lock_unless_mine().ok_or(OutOfMemory)?;
+        let mut name = Array::new();
+        labels.get(self.0).bytes().try_for_each(|byte| name.push(byte))?;
+        Ok(name)
+    }
+
     /// The label of the calling thread.
     #[inline]
     #[must_use]
@@ -76,9 +86,11 @@ impl From<&str> for Label {
 
 impl fmt::Debug for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match PROFILER.labels.lock_unless_mine() {
-            Some(labels) => f.debug_tuple("Label").field(&labels.get(self.0)).finish(),
-            None => f.debug_tuple("Label").finish_non_exhaustive(),
+        match self.name() {
+            Ok(name) => {
+                f.debug_tuple("Label").field(&str::from_utf8(&name).unwrap_or_default()).finish()
+            }
+            Err(_) => f.debug_tuple("Label").finish_non_exhaustive(),
         }
     }
 }

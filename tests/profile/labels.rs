@@ -4,6 +4,7 @@
 #[path = "../helpers/mod.rs"]
 mod helpers;
 
+use core::fmt::{self, Write};
 use core::future::Future;
 use core::mem;
 use core::pin::{Pin, pin};
@@ -196,14 +197,37 @@ fn in_a_child() -> Result<String, String> {
     Ok(String::new())
 }
 
+/// Writes what a label is called, and looks another one up meanwhile, as who allocates may wait for one who does.
+struct Asks(String);
+
+impl Write for Asks {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.push_str(text);
+        let other = thread::spawn(|| label("asked for meanwhile")).join().unwrap();
+        if other == Label::NONE || label("asked for meanwhile") != other {
+            return Err(fmt::Error);
+        }
+        Ok(())
+    }
+}
+
+fn who_writes_a_label_holds_no_lock() -> Result<Answer, String> {
+    child::watchdog(60);
+    let mut asks = Asks(String::new());
+    write!(asks, "{:?}", label("shown")).map_err(|error| error.to_string())?;
+    ensure(asks.0 == "Label(\"shown\")", &asks.0)?;
+    Ok(Answer::Passed(asks.0))
+}
+
 fn main() -> ExitCode {
-    let cases: [(&str, Case); 6] = [
+    let cases: [(&str, Case); 7] = [
         ("scopes_nest", scopes_nest),
         ("a_realloc_keeps_the_label", a_realloc_keeps_the_label),
         ("threads_have_their_own", threads_have_their_own),
         ("futures_take_turns", futures_take_turns),
         ("shares_are_told", shares_are_told),
         ("a_child_has_them", a_child_has_them),
+        ("who_writes_a_label_holds_no_lock", who_writes_a_label_holds_no_lock),
     ];
     let mut trials = Trials::alone();
     trials.cases(cases);
