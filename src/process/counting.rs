@@ -90,15 +90,17 @@ mod on {
         pub(in crate::process) fn follow_threads(&mut self) -> bool {
             let Ok(slack) = current_timer_slack() else { return false };
             let number = FOLLOWED.fetch_add(1, Ordering::Relaxed);
-            let token = FIRST_SLACK + number % SLACKS;
-            let opened = PROFILER.open_for_threads(self.account, token);
-            if let (true, Ok(account)) = (set_slack(token), opened) {
+            let tokens = (number..number + SLACKS).map(|number| FIRST_SLACK + number % SLACKS);
+            let Ok((account, token)) = PROFILER.open_for_threads(self.account, tokens) else {
+                return false;
+            };
+            if set_slack(token) {
                 FOLLOWING.fetch_add(1, Ordering::Relaxed);
                 self.threads = Some(Threads { account, slack });
                 return true;
             }
             set_slack(slack);
-            opened.into_iter().for_each(|account| PROFILER.close_region(account));
+            PROFILER.close_region(account);
             false
         }
 
@@ -139,9 +141,15 @@ mod on {
         set.is_ok() && current_timer_slack() == Ok(slack)
     }
 
+    /// Whether there is a region that follows threads.
+    #[inline]
+    pub(in crate::process) fn is_following() -> bool {
+        FOLLOWING.load(Ordering::Relaxed) > 0
+    }
+
     /// An empty heap for the calling thread, which has none yet, if a region follows it.
     pub(in crate::process) fn heap_of_followed() -> Option<&'static ThreadHeap> {
-        if FOLLOWING.load(Ordering::Relaxed) == 0 {
+        if !is_following() {
             return None;
         }
         let account = PROFILER.account_of_token(current_timer_slack().ok()?)?;
@@ -213,6 +221,10 @@ mod off {
     #[cfg(feature = "std")]
     pub(in crate::process) const fn heap_of_followed() -> Option<&'static ThreadHeap> {
         None
+    }
+
+    pub(in crate::process) const fn is_following() -> bool {
+        false
     }
 
     pub(in crate::process) const fn leave_if_over(_: &'static ThreadHeap) {}

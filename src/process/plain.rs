@@ -57,7 +57,10 @@ impl ProcessHeap {
     fn allocate_from_list(&self, layout: Layout) -> Option<Allocation> {
         self.keep_house();
         let allocation = DEPOT.heap.allocate(layout)?;
-        let (heap, address) = (thread::current(), allocation.start.addr().get());
+        // Whom a region follows may begin with this block.
+        let followed = if counting::is_following() { thread::current_or_new() } else { None };
+        let heap = followed.unwrap_or_else(thread::current);
+        let address = allocation.start.addr().get();
         heap.notes.note_block(address);
         if sampling::is_on() || counting::is_on_for(heap) {
             thread::inside(heap, |heap| sampling::sample_run(heap, address, layout.size()));

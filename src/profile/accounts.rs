@@ -73,9 +73,16 @@ impl Accounts {
         })
     }
 
-    /// Opens one for the threads that start in a region, and are told by a token.
-    pub(super) fn open_for_threads(&mut self, region: u32, token: u64) -> Result<u32, OutOfMemory> {
+    /// Opens one for the threads that start in a region, and are told by the first of these tokens that no open account
+    /// has. Answers its number, and the token.
+    pub(super) fn open_for_threads(
+        &mut self,
+        region: u32,
+        mut tokens: impl Iterator<Item = u64>,
+    ) -> Result<(u32, u64), OutOfMemory> {
         let number = self.next();
+        let is_taken = |token| self.accounts.iter().any(|one| one.token == token && !one.is_closed);
+        let token = tokens.find(|token| !is_taken(*token)).ok_or(OutOfMemory)?;
         let by_stack = self.find(region).is_some_and(|account| account.by_stack);
         // What they do is an outer region's affair only if that follows threads, too.
         let outer = self.outer_for_threads(region);
@@ -87,7 +94,8 @@ impl Accounts {
             by_stack,
             is_closed: false,
             sums: RegionSums::default(),
-        })
+        })?;
+        Ok((number, token))
     }
 
     fn next(&self) -> u32 {
@@ -116,17 +124,19 @@ impl Accounts {
     }
 
     fn place(&self, number: u32) -> Option<usize> {
-        self.accounts.iter().rposition(|account| account.number == number)
+        self.accounts.binary_search_by_key(&number, |account| account.number).ok()
     }
 
     fn find(&self, number: u32) -> Option<&Account> {
         self.accounts.get(self.place(number)?)
     }
 
-    /// The account for the threads that have this token.
+    /// The account for the threads that have this token: also those that begin to allocate only when the region has
+    /// ended in which they have started, inside of another one. A thread that runs in real time has none, which is 0.
     pub(super) fn of_token(&self, token: u64) -> Option<u32> {
-        let mut open = self.accounts.iter().filter(|account| !account.is_closed);
-        open.find(|account| account.token == token).map(|account| account.number)
+        let mut for_threads = self.accounts.iter().filter(|account| account.token > 0);
+        let newest = for_threads.rfind(|account| account.token == token)?;
+        Some(self.successor(newest.number)).filter(|number| *number > 0)
     }
 
     /// In which account it is entered what a heap does that has served this one: the same while that is open.
@@ -137,12 +147,6 @@ impl Accounts {
             number = account.outer;
         }
         self.find(number).map_or(0, |account| account.number)
-    }
-
-    /// If blocks may be live that were entered in an account: the one that they are in when it is closed, or 0.
-    pub(super) fn heir(&self, number: u32) -> Option<u32> {
-        let account = self.find(number)?;
-        (self.sums(account.summed_by).live > 0).then_some(account.outer)
     }
 
     pub(super) fn sums(&self, number: u32) -> RegionSums {
@@ -164,8 +168,8 @@ impl Accounts {
         }
     }
 
-    /// Enters a block that is handed out.
-    pub(super) fn allocated(&mut self, number: u32, stack: u32, bytes: usize) {
+    /// Enters a block that is handed out. Answers in which account it is: in this one, or its successor.
+    pub(super) fn allocated(&mut self, number: u32, stack: u32, bytes: usize) -> u32 {
         self.enter(number, |sums| {
             sums.allocations += 1;
             sums.allocated += bytes;
@@ -173,12 +177,13 @@ impl Accounts {
         });
         let mut next = number;
         while let Some(account) = self.find(next).copied() {
-            if account.by_stack {
+            if account.by_stack && !account.is_closed {
                 // Without memory for it the stack is not named.
                 let _ = self.count_stack(account.summed_by, stack, bytes);
             }
             next = account.outer;
         }
+        self.successor(number)
     }
 
     /// Enters that a live block has other bytes now.
@@ -219,20 +224,31 @@ impl Accounts {
         ours.for_each(|sum| each(sum.stack, [sum.allocations, sum.allocated]));
     }
 
-    /// Closes an account. Nothing is entered there any more, but around it.
-    pub(super) fn close(&mut self, number: u32) {
-        let Some(place) = self.place(number) else { return };
-        let accounts = self.accounts.items_mut();
-        accounts[place].is_closed = true;
-        if accounts[place].token == 0 {
-            // Its blocks are entered elsewhere by now. Threads may go on, and ask where.
-            accounts[place].outer = 0;
+    /// Closes an account: nothing is entered there any more, but around it. If blocks may be live that were entered in
+    /// it: the account that they are to be in from now on, or 0. Until they are it has to [stay](Accounts::forget).
+    pub(super) fn close(&mut self, number: u32) -> Option<u32> {
+        let place = self.place(number)?;
+        self.accounts.items_mut()[place].is_closed = true;
+        let summed_by = self.accounts.get(place)?.summed_by;
+        (self.sums(summed_by).live > 0).then(|| self.successor(number))
+    }
+
+    /// Forgets a closed account in which no block is any more. That of threads stays as long as it leads to another
+    /// one: they may go on, and ask where. O(1) for these, else O(accounts).
+    pub(super) fn forget(&mut self, number: u32) {
+        let Some(account) = self.find(number).copied() else { return };
+        let is_for_threads = account.token > 0;
+        if is_for_threads && self.successor(number) > 0 {
+            return;
         }
-        // What is closed stays as long as it leads to another one.
+        if is_for_threads {
+            self.end_ways();
+        }
         let mut kept = 0;
         for place in 0..self.accounts.len() {
             let Some(account) = self.accounts.get(place).copied() else { break };
-            if !account.is_closed || self.successor(account.number) > 0 {
+            let is_at_end = account.is_closed && account.token > 0 && account.outer == 0;
+            if account.number != number && !is_at_end {
                 self.accounts.items_mut()[kept] = account;
                 kept += 1;
             }
@@ -241,5 +257,67 @@ impl Accounts {
         if !self.accounts.iter().any(|account| account.by_stack) {
             (self.stacks, self.index) = (Array::new(), Index::new());
         }
+    }
+
+    /// Lets those accounts lead nowhere that lead to none which is open. Each leads to older ones.
+    fn end_ways(&mut self) {
+        for place in 0..self.accounts.len() {
+            let Some(account) = self.accounts.get(place).copied() else { break };
+            if account.is_closed && self.successor(account.number) == 0 {
+                self.accounts.items_mut()[place].outer = 0;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_open_accounts_have_one_token() -> Result<(), OutOfMemory> {
+        let mut accounts = Accounts::new();
+        let region = accounts.open(0, false)?;
+        let mut tokens = Vec::new();
+        for _ in 0..3 {
+            tokens.push(accounts.open_for_threads(region, 7..10)?);
+        }
+        assert_eq!(tokens, [(2, 7), (3, 8), (4, 9)]);
+        assert!(accounts.open_for_threads(region, 7..10).is_err(), "none is left");
+        accounts.close(3);
+        accounts.forget(3);
+        assert_eq!(accounts.open_for_threads(region, 7..10), Ok((5, 8)));
+        assert_eq!(accounts.of_token(8), Some(5), "the newest one");
+        Ok(())
+    }
+
+    #[test]
+    fn who_has_no_token_is_in_no_account() -> Result<(), OutOfMemory> {
+        let mut accounts = Accounts::new();
+        accounts.open(0, false)?;
+        assert_eq!(accounts.of_token(0), None);
+        Ok(())
+    }
+
+    /// What is handed out while an account is closed is entered in the one around it, and nothing stays in the end.
+    #[test]
+    fn a_closed_account_leads_outwards() -> Result<(), OutOfMemory> {
+        let mut accounts = Accounts::new();
+        let outer = accounts.open(0, false)?;
+        let (outer_threads, _) = accounts.open_for_threads(outer, 7..9)?;
+        let inner = accounts.open(outer, false)?;
+        let (threads, token) = accounts.open_for_threads(inner, 7..9)?;
+        assert_eq!(accounts.allocated(threads, 0, 8), threads);
+        assert_eq!(accounts.close(threads), Some(outer_threads));
+        assert_eq!(accounts.allocated(threads, 0, 16), outer_threads);
+        assert_eq!([inner, outer].map(|number| accounts.sums(number).allocated), [8, 24]);
+        accounts.forget(threads);
+        assert_eq!(accounts.of_token(token), Some(outer_threads), "it starts to allocate late");
+        for number in [inner, outer_threads, outer] {
+            accounts.close(number);
+            accounts.forget(number);
+        }
+        assert_eq!(accounts.accounts.len(), 0);
+        Ok(())
     }
 }

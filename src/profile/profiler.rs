@@ -193,7 +193,7 @@ impl Profiler {
         if mean > 0 {
             probes::allocated(block.address, requested, block.block_bytes as f64 / chance);
         }
-        let is_noted = self.records.insert(Record {
+        let record = Record {
             address: block.address,
             requested,
             block_bytes: block.block_bytes,
@@ -203,11 +203,16 @@ impl Profiler {
             stack,
             thread: heap.thread_id.load(Ordering::Relaxed),
             label: label_word::get(),
-            region,
+            region: 0,
+        };
+        self.records.insert_and(record, |record| {
+            if region > 0 {
+                let enter = |accounts: &mut Accounts| {
+                    record.region = accounts.allocated(region, stack, block.block_bytes);
+                };
+                self.enter(enter);
+            }
         });
-        if is_noted && region > 0 {
-            self.enter(|accounts| accounts.allocated(region, stack, block.block_bytes));
-        }
     }
 
     fn intern(&self, frames: &Frames, chance: f64, block_bytes: usize) -> u32 {

@@ -66,7 +66,7 @@ impl Shard {
     }
 
     /// Notes a block, in place of whatever was noted of its address.
-    fn insert(&mut self, record: Record) -> Result<(), OutOfMemory> {
+    fn insert(&mut self, record: Record) -> Result<&mut Record, OutOfMemory> {
         if 2 * (self.len + 1) > self.places.len() {
             self.grow()?;
         }
@@ -74,9 +74,10 @@ impl Shard {
             Ok(place) => (place, false),
             Err(place) => (place, true),
         };
-        self.places.items_mut()[place] = record;
         self.len += usize::from(is_new);
-        Ok(())
+        let noted = &mut self.places.items_mut()[place];
+        *noted = record;
+        Ok(noted)
     }
 
     #[cold]
@@ -140,7 +141,12 @@ impl Records {
 
     /// Notes a block. Whether that was possible.
     pub(super) fn insert(&self, record: Record) -> bool {
-        self.shard(record.address).is_some_and(|mut shard| shard.insert(record).is_ok())
+        self.insert_and(record, |_| ())
+    }
+
+    /// Notes a block, and lets `noted` change that before anyone else does. Whether that was possible.
+    pub(super) fn insert_and(&self, record: Record, noted: impl FnOnce(&mut Record)) -> bool {
+        self.shard(record.address).is_some_and(|mut shard| shard.insert(record).map(noted).is_ok())
     }
 
     /// Ends what is noted of the block that starts at an address, and shows that to `seen` while nobody else changes

@@ -16,19 +16,24 @@ impl Profiler {
         self.accounts.lock().open(outer, by_stack)
     }
 
-    /// Opens an account for the threads that start in a region, and have a token by which they are told.
-    pub(crate) fn open_for_threads(&self, region: u32, token: u64) -> Result<u32, OutOfMemory> {
-        self.accounts.lock().open_for_threads(region, token)
+    /// Opens an account for the threads that start in a region, and have a token by which they are told: one of these.
+    pub(crate) fn open_for_threads(
+        &self,
+        region: u32,
+        tokens: impl Iterator<Item = u64>,
+    ) -> Result<(u32, u64), OutOfMemory> {
+        self.accounts.lock().open_for_threads(region, tokens)
     }
 
     /// The account for a thread that has a token, if a region is open that follows it.
     pub(crate) fn account_of_token(&self, token: u64) -> Option<u32> {
-        self.accounts.lock().of_token(token)
+        self.accounts.lock_unless_mine()?.of_token(token)
     }
 
     /// The account for a heap that has served this one: the same while its region is open, then one around it, or 0.
+    /// A signal handler that has interrupted its thread in the middle of that is told the same.
     pub(crate) fn successor(&self, account: u32) -> u32 {
-        self.accounts.lock().successor(account)
+        self.accounts.lock_unless_mine().map_or(account, |accounts| accounts.successor(account))
     }
 
     /// What was counted so far.
@@ -49,7 +54,8 @@ impl Profiler {
     /// Closes an account; blocks that are live still are in the one around it from now on, or in none. O(1) if there
     /// are none, else O(records).
     pub(crate) fn close_region(&self, account: u32) {
-        let live_goes_to = self.accounts.lock().heir(account);
+        // From now on nobody notes a block for it: who has, has entered that before, under the lock of its record.
+        let live_goes_to = self.accounts.lock().close(account);
         if let Some(outer) = live_goes_to {
             self.records.change_all(|record| {
                 if record.region == account {
@@ -57,6 +63,6 @@ impl Profiler {
                 }
             });
         }
-        self.accounts.lock().close(account);
+        self.accounts.lock().forget(account);
     }
 }

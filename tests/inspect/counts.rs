@@ -1,15 +1,17 @@
 //! What a region counts: all that is handed out, the most that is live, and what threads do that start meanwhile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(unsafe_code, reason = "threads and signals of libc")]
 
 #[path = "../helpers/mod.rs"]
 mod helpers;
 
 use core::hint::black_box;
-use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::sync::{Barrier, Mutex, mpsc};
+use core::{mem, ptr};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
+use std::time::Instant;
 
 use helpers::piece::{MEMS, Piece};
 use helpers::{Rng, child, scaled};
@@ -340,4 +342,119 @@ fn a_child_goes_on_in_its_region() {
         kept.free();
     });
     assert!(left.is_nothing(), "{left}");
+}
+
+/// A followed thread goes on behind the inner one of two regions, and the outer one counts for it.
+fn behind_an_inner_region(life: impl FnOnce(&Barrier) -> Vec<Piece> + Send + 'static) -> Remains {
+    let barrier = Arc::new(Barrier::new(2));
+    let ((kept, inner), outer) = region_with_threads(|| {
+        let (thread, inner) = region_with_threads(|| {
+            let barrier = Arc::clone(&barrier);
+            thread::spawn(move || life(&barrier))
+        })
+        .unwrap();
+        barrier.wait();
+        (thread.join().unwrap(), inner)
+    })
+    .unwrap();
+    assert_eq!(left_of(&inner, 5), 0, "{inner}");
+    kept.into_iter().for_each(Piece::free);
+    assert_eq!(MEMS.check(), Ok(()));
+    outer
+}
+
+#[test]
+fn what_a_region_leaves_is_the_outer_ones_where_the_one_between_has_ended() {
+    let left = behind_an_inner_region(|barrier| {
+        drop(black_box(vec![1_u8; 10]));
+        barrier.wait();
+        let pieces = || (0..3).map(|_| Piece::new(size_for(5), 8, 1).unwrap()).collect();
+        let (pieces, left) = measured(pieces);
+        assert_eq!(left_of(&left, 5), 3);
+        pieces
+    });
+    assert_eq!(left_of(&left, 5), 3, "{left}");
+}
+
+#[test]
+fn a_huge_block_behind_an_inner_region_is_the_outer_ones() {
+    let left = behind_an_inner_region(|barrier| {
+        let mut kept = Vec::with_capacity(1);
+        barrier.wait();
+        kept.push(Piece::new(5 << 20, 8, 1).unwrap());
+        kept
+    });
+    assert_eq!(left.larger().blocks, 1, "{left}");
+}
+
+extern "C" fn leave_huge(_: *mut libc::c_void) -> *mut libc::c_void {
+    Piece::new(5 << 20, 8, 1).map_or(ptr::null_mut(), |piece| {
+        ptr::with_exposed_provenance_mut(mem::ManuallyDrop::new(piece).address())
+    })
+}
+
+/// A thread of another language, for which nobody has allocated before.
+#[test]
+fn a_followed_thread_may_begin_with_a_huge_block() {
+    let ((), left) = region_with_threads(|| {
+        // SAFETY: zero is a place for a thread's name.
+        let mut thread: libc::pthread_t = unsafe { mem::zeroed() };
+        // SAFETY: the function takes no argument, and the place is valid.
+        let error = unsafe {
+            libc::pthread_create(&raw mut thread, ptr::null(), leave_huge, ptr::null_mut())
+        };
+        assert_eq!(error, 0);
+        // SAFETY: the thread was just created, and is joined once.
+        let error = unsafe { libc::pthread_join(thread, ptr::null_mut()) };
+        assert_eq!(error, 0);
+    })
+    .unwrap();
+    assert_eq!(left.larger().blocks, 1, "{left}");
+    assert!(left.peak_bytes() >= 5 << 20 && left.allocations() == 1, "{left}");
+}
+
+extern "C" fn on_signal(_: i32) {
+    drop(black_box(vec![1_u8; 40]));
+}
+
+/// Frees and mallocs of a region take locks where a handler may interrupt them.
+#[test]
+fn a_signal_handler_may_allocate_in_a_region() {
+    if child::role().is_some() {
+        child::watchdog(20);
+        let handler: extern "C" fn(i32) = on_signal;
+        // SAFETY: the handler has the signature of one.
+        unsafe { libc::signal(libc::SIGUSR1, handler as *const () as libc::sighandler_t) };
+        // SAFETY: it has no preconditions.
+        let thread = unsafe { libc::pthread_self() };
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    // SAFETY: the thread waits for this one.
+                    unsafe { libc::pthread_kill(thread, libc::SIGUSR1) };
+                    thread::yield_now();
+                }
+            });
+            measured(|| (0..20_000).for_each(|_| drop(black_box(vec![1_u8; 1500]))));
+            is_over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(MEMS.check(), Ok(()));
+        return;
+    }
+    let again = &mut child::this_test("a_signal_handler_may_allocate_in_a_region");
+    let outcome = child::output_of(again);
+    assert!(outcome.status.success(), "{}", outcome.describe());
+}
+
+/// A thousand took some ten seconds once, and each more than the one before.
+#[test]
+fn many_regions_that_follow_threads_may_be_in_one() {
+    let started = Instant::now();
+    let ((), left) = region_with_threads(|| {
+        (0..1000).for_each(|_| assert!(region_with_threads(|| ()).unwrap().1.is_nothing()));
+    })
+    .unwrap();
+    assert!(left.is_nothing(), "{left}");
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
 }
