@@ -163,6 +163,8 @@ impl Region {
             next = inner;
             inner = next.and_then(|heap| heap.next_inner.take());
             if stays_with_outer {
+                // Else its blocks would be older than a profile that has them.
+                sampling::draw_if_due(heap);
                 heap.next_inner.set(outer.inner.replace(Some(heap)));
             } else {
                 sampling::retire(heap);

@@ -189,7 +189,8 @@ impl Profiler {
         let seen = if heap.is_nobody() { &unknown } else { &heap.marks.stack };
         walk(&mut frames, seen);
         let chance = if region > 0 { 1.0 } else { block.chance(mean) };
-        let stack = self.intern(&frames, chance, block.block_bytes);
+        let counted = (turn != NO_PROFILE).then_some((chance, block.block_bytes));
+        let stack = self.intern(&frames, counted);
         if mean > 0 {
             probes::allocated(block.address, requested, block.block_bytes as f64 / chance);
         }
@@ -215,10 +216,14 @@ impl Profiler {
         });
     }
 
-    fn intern(&self, frames: &Frames, chance: f64, block_bytes: usize) -> u32 {
+    /// The number of a stack. A profile counts what is asked for there: with which probability that is sampled, and
+    /// its bytes.
+    fn intern(&self, frames: &Frames, counted: Option<(f64, usize)>) -> u32 {
         let Some(mut stacks) = self.stacks.lock_unless_mine() else { return UNKNOWN };
         let Ok(number) = stacks.intern(frames) else { return UNKNOWN };
-        stacks.count(number, 1.0 / chance, block_bytes as f64 / chance);
+        if let Some((chance, block_bytes)) = counted {
+            stacks.count(number, 1.0 / chance, block_bytes as f64 / chance);
+        }
         number
     }
 

@@ -413,6 +413,37 @@ fn a_followed_thread_may_begin_with_a_huge_block() {
     assert!(left.peak_bytes() >= 5 << 20 && left.allocations() == 1, "{left}");
 }
 
+/// What an inner region has left is a profile's as what it is: not as older blocks as well.
+#[test]
+fn a_profile_has_what_an_inner_region_leaves_once() {
+    if child::role().is_some() {
+        MEMS.profile().start(1 << 30);
+        let known = || MEMS.profile().sites().unwrap();
+        let ((before, with, samples), _) = measured(|| {
+            let before = known().older().0.value();
+            let pieces = || (0..100).map(|_| Piece::new(size_for(9), 8, 1).unwrap()).collect();
+            let (pieces, left): (Vec<_>, _) = measured(pieces);
+            assert_eq!(left.allocations(), 101);
+            let with = known();
+            let ours = with.samples().filter(|sample| sample.requested_bytes() == size_for(9));
+            let samples = ours.count();
+            pieces.into_iter().for_each(Piece::free);
+            (before, with.older().0.value(), samples)
+        });
+        assert_eq!(samples, 100);
+        assert!(with - before < 50.0, "{before}, {with}");
+        // What a region is handed out is no news of a profile that has ended.
+        MEMS.profile().stop();
+        let allocated = || known().iter().map(|site| site.allocated().0).sum::<f64>();
+        let before = allocated();
+        measured(|| (0..1000).for_each(|_| drop(black_box(vec![1_u8; 1500]))));
+        assert_eq!(allocated(), before);
+        return;
+    }
+    let again = &mut child::this_test("a_profile_has_what_an_inner_region_leaves_once");
+    assert!(child::output_of(again).success().is_ok(), "see its message");
+}
+
 extern "C" fn on_signal(_: i32) {
     drop(black_box(vec![1_u8; 40]));
 }
