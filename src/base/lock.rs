@@ -118,8 +118,26 @@ impl<T> Lock<T> {
     /// the lock.
     #[cfg(feature = "profile")]
     pub(crate) fn lock_unless_mine(&self) -> Option<LockGuard<'_, T>> {
-        let is_in_use = self.is_mine() && self.fork.load(Ordering::Relaxed) != HELD;
-        (!is_in_use).then(|| self.lock())
+        (!self.is_in_use()).then(|| self.lock())
+    }
+
+    /// The same, for a caller who waits for no other thread if its thread `is_interrupted` while that holds one of some
+    /// locks: else the handlers of two threads may wait for each other.
+    #[cfg(feature = "profile")]
+    pub(crate) fn lock_unless(
+        &self,
+        is_interrupted: impl FnOnce() -> bool,
+    ) -> Option<LockGuard<'_, T>> {
+        if self.is_in_use() {
+            return None;
+        }
+        self.try_lock().or_else(|| (!is_interrupted()).then(|| self.lock()))
+    }
+
+    /// Whether the calling thread holds the lock, and not only for the time of a fork.
+    #[cfg(feature = "profile")]
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.is_mine() && self.fork.load(Ordering::Relaxed) != HELD
     }
 
     /// Takes the lock if it is open at this moment.

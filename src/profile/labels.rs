@@ -33,7 +33,7 @@ pub struct Label(u32);
 #[must_use]
 pub fn label(name: &str) -> Label {
     // A signal handler may have interrupted its thread in the middle of that.
-    let labels = PROFILER.labels.lock_unless_mine();
+    let labels = PROFILER.labels.lock_unless(|| PROFILER.is_interrupted());
     Label(labels.and_then(|mut labels| labels.intern(name).ok()).unwrap_or(0))
 }
 

@@ -75,7 +75,7 @@ impl Profiler {
             seed: AtomicU64::new(0),
             drawn: AtomicU64::new(0),
             has_records: AtomicBool::new(false),
-            records: Records::new(),
+            records: Records::new(|| PROFILER.is_interrupted()),
             stacks: Lock::new(Stacks::new()),
             accounts: Lock::new(Accounts::new()),
             labels: Lock::new(Texts::new()),
@@ -219,7 +219,8 @@ impl Profiler {
     /// The number of a stack. A profile counts what is asked for there: with which probability that is sampled, and
     /// its bytes.
     fn intern(&self, frames: &Frames, counted: Option<(f64, usize)>) -> u32 {
-        let Some(mut stacks) = self.stacks.lock_unless_mine() else { return UNKNOWN };
+        let stacks = self.stacks.lock_unless(|| self.is_interrupted());
+        let Some(mut stacks) = stacks else { return UNKNOWN };
         let Ok(number) = stacks.intern(frames) else { return UNKNOWN };
         if let Some((chance, block_bytes)) = counted {
             stacks.count(number, 1.0 / chance, block_bytes as f64 / chance);
@@ -390,6 +391,14 @@ impl Profiler {
         self.accounts.release_after_fork(is_child);
         self.records.release_after_fork(is_child);
         self.stacks.release_after_fork(is_child);
+    }
+
+    /// Whether the caller is a signal handler whose thread holds one of the locks: others may wait for that.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.stacks.is_in_use()
+            || self.records.is_in_use()
+            || self.accounts.is_in_use()
+            || self.labels.is_in_use()
     }
 
     /// Whether the calling thread holds one of the locks.

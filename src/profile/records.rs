@@ -42,7 +42,7 @@ unsafe impl Zeroable for Record {}
 
 /// A table: each record lies at the first free place from where its address points to; at most half full.
 #[derive(Debug)]
-pub(super) struct Shard {
+struct Shard {
     places: Array<Record>,
     len: usize,
 }
@@ -126,17 +126,22 @@ const fn place_of(address: usize, mask: usize) -> usize {
 
 /// All records.
 #[derive(Debug)]
-pub(super) struct Records([Lock<Shard>; SHARDS]);
+pub(super) struct Records {
+    shards: [Lock<Shard>; SHARDS],
+    /// Whether the calling thread holds any lock of the profile: then only its signal handler can ask.
+    is_interrupted: fn() -> bool,
+}
 
 impl Records {
-    pub(super) const fn new() -> Self {
-        Self([const { Lock::new(Shard::new()) }; SHARDS])
+    pub(super) const fn new(is_interrupted: fn() -> bool) -> Self {
+        Self { shards: [const { Lock::new(Shard::new()) }; SHARDS], is_interrupted }
     }
 
-    /// The table for an address; none where a signal handler has interrupted its thread in the middle of that.
+    /// The table for an address; none where a signal handler has interrupted its thread in the middle of that, or would
+    /// have to wait while its thread holds another lock of the profile.
     fn shard(&self, address: usize) -> Option<LockGuard<'_, Shard>> {
         let mixed = (address >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - 4);
-        self.0.get(mixed)?.lock_unless_mine()
+        self.shards.get(mixed)?.lock_unless(self.is_interrupted)
     }
 
     /// Notes a block. Whether that was possible.
@@ -168,14 +173,14 @@ impl Records {
 
     /// Shows all records to `each`, table by table; those of one do not change meanwhile. O(records).
     pub(super) fn for_each(&self, mut each: impl FnMut(&Record)) {
-        for shard in &self.0 {
+        for shard in &self.shards {
             shard.lock().iter().for_each(&mut each);
         }
     }
 
     /// Changes all records, table by table. O(records).
     pub(super) fn change_all(&self, mut change: impl FnMut(&mut Record)) {
-        for shard in &self.0 {
+        for shard in &self.shards {
             let mut shard = shard.lock();
             let noted = shard.places.items_mut().iter_mut().filter(|record| record.address != 0);
             noted.for_each(&mut change);
@@ -184,7 +189,7 @@ impl Records {
 
     /// Ends the records that are not `kept`. O(records).
     pub(super) fn retain(&self, kept: impl Fn(&Record) -> bool) {
-        for shard in &self.0 {
+        for shard in &self.shards {
             let mut shard = shard.lock();
             let mut index = 0;
             while let Some(record) = shard.places.get(index).copied() {
@@ -200,17 +205,22 @@ impl Records {
 
     /// Takes all locks for the time of a fork, or gives them back: see [`Lock::hold_for_fork`].
     pub(super) fn hold_for_fork(&self, is_interrupted: bool) {
-        self.0.iter().for_each(|shard| shard.hold_for_fork(is_interrupted));
+        self.shards.iter().for_each(|shard| shard.hold_for_fork(is_interrupted));
     }
 
     /// Ends [`Records::hold_for_fork`].
     pub(super) fn release_after_fork(&self, is_child: bool) {
-        self.0.iter().for_each(|shard| shard.release_after_fork(is_child));
+        self.shards.iter().for_each(|shard| shard.release_after_fork(is_child));
     }
 
     /// Whether the calling thread holds one of the locks.
     pub(super) fn is_mine(&self) -> bool {
-        self.0.iter().any(Lock::is_mine)
+        self.shards.iter().any(Lock::is_mine)
+    }
+
+    /// The same, if not only for the time of a fork.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.shards.iter().any(Lock::is_in_use)
     }
 }
 
@@ -236,7 +246,7 @@ mod tests {
 
     #[test]
     fn records_are_those_of_a_map() {
-        let (records, mut model) = (Records::new(), HashMap::new());
+        let (records, mut model) = (Records::new(|| false), HashMap::new());
         let mut random = fastrand::Rng::with_seed(5);
         for step in 0..200_000 {
             let address = 8 * random.usize(1..3000);

@@ -444,40 +444,6 @@ fn a_profile_has_what_an_inner_region_leaves_once() {
     assert!(child::output_of(again).success().is_ok(), "see its message");
 }
 
-extern "C" fn on_signal(_: i32) {
-    drop(black_box(vec![1_u8; 40]));
-}
-
-/// Frees and mallocs of a region take locks where a handler may interrupt them.
-#[test]
-fn a_signal_handler_may_allocate_in_a_region() {
-    if child::role().is_some() {
-        child::watchdog(20);
-        let handler: extern "C" fn(i32) = on_signal;
-        // SAFETY: the handler has the signature of one.
-        unsafe { libc::signal(libc::SIGUSR1, handler as *const () as libc::sighandler_t) };
-        // SAFETY: it has no preconditions.
-        let thread = unsafe { libc::pthread_self() };
-        let is_over = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                while !is_over.load(Ordering::Relaxed) {
-                    // SAFETY: the thread waits for this one.
-                    unsafe { libc::pthread_kill(thread, libc::SIGUSR1) };
-                    thread::yield_now();
-                }
-            });
-            measured(|| (0..20_000).for_each(|_| drop(black_box(vec![1_u8; 1500]))));
-            is_over.store(true, Ordering::Relaxed);
-        });
-        assert_eq!(MEMS.check(), Ok(()));
-        return;
-    }
-    let again = &mut child::this_test("a_signal_handler_may_allocate_in_a_region");
-    let outcome = child::output_of(again);
-    assert!(outcome.status.success(), "{}", outcome.describe());
-}
-
 /// A thousand took some ten seconds once, and each more than the one before.
 #[test]
 fn many_regions_that_follow_threads_may_be_in_one() {

@@ -1,5 +1,5 @@
 //! What a closure leaves behind, while this harness runs other tests on other threads.
-#![allow(unsafe_code, reason = "frees blocks by hand")]
+#![allow(unsafe_code, reason = "frees blocks by hand, and sends signals")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "../helpers/mod.rs"]
@@ -8,7 +8,8 @@ mod helpers;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::sync::{Mutex, mpsc};
+use std::sync::{Barrier, Mutex, mpsc};
+use std::thread;
 use std::time::Instant;
 
 use helpers::piece::{MEMS, Piece};
@@ -74,7 +75,7 @@ fn blocks_from_before_do_not_count() {
 #[test]
 fn what_another_thread_frees_is_not_left_behind() {
     let (send, receive) = mpsc::channel::<(Vec<Piece>, mpsc::Sender<()>)>();
-    let other = std::thread::spawn(move || {
+    let other = thread::spawn(move || {
         for (pieces, done) in receive {
             pieces.into_iter().for_each(Piece::free);
             done.send(()).unwrap();
@@ -147,7 +148,7 @@ fn exact_rounds(seed: u64, rounds: usize) {
 #[test]
 fn other_threads_do_not_disturb_the_answer() {
     let shall_stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for seed in 10..12 {
             let shall_stop = &shall_stop;
             scope.spawn(move || {
@@ -184,9 +185,9 @@ fn many_regions_take_no_more_memory_than_one() {
 /// lock: 2 ms with 10 GiB live.
 #[test]
 fn what_a_region_costs_does_not_grow_with_the_heap() {
-    let barrier = std::sync::Barrier::new(24);
+    let barrier = Barrier::new(24);
     let kept = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for _ in 0..24 {
             scope.spawn(|| {
                 let piece = Piece::new(100, 8, 1);
@@ -237,7 +238,7 @@ extern "C" fn at_the_end(_: *mut core::ffi::c_void) {
 
 #[test]
 fn a_thread_that_has_given_its_heap_away_has_no_region() {
-    std::thread::spawn(|| {
+    thread::spawn(|| {
         // MeMS has its key with the first block, so the destructor of this one comes behind.
         drop(black_box(Box::new(1_u8)));
         let mut key = 0;
@@ -249,4 +250,54 @@ fn a_thread_that_has_given_its_heap_away_has_no_region() {
     .join()
     .unwrap();
     assert_eq!(*AT_THE_END.lock().unwrap(), Some(RegionError::ThreadEnds));
+}
+
+extern "C" fn use_blocks(_: i32) {
+    (1..20).for_each(|size| drop(black_box(vec![1_u8; 100 * size])));
+}
+
+/// Frees and mallocs of a region take locks where a handler may interrupt them. Those of two threads do not wait for
+/// each other.
+#[test]
+fn signal_handlers_may_allocate_in_regions() {
+    if child::role().is_some() {
+        child::watchdog(20);
+        let handler: extern "C" fn(_) = use_blocks;
+        // SAFETY: the handler has the signature of one.
+        unsafe { libc::signal(libc::SIGUSR1, handler as *const () as libc::sighandler_t) };
+        let (is_over, barrier) = (AtomicBool::new(false), Barrier::new(4));
+        let threads = Mutex::new(Vec::new());
+        let life = || {
+            // SAFETY: it has no preconditions.
+            threads.lock().unwrap().push(unsafe { libc::pthread_self() });
+            let run = || {
+                // Heaps get their slabs under locks that a handler may not meet.
+                use_blocks(0);
+                barrier.wait();
+                while !is_over.load(Ordering::Relaxed) {
+                    use_blocks(0);
+                }
+                barrier.wait();
+            };
+            region(run).unwrap();
+        };
+        thread::scope(|scope| {
+            (0..3).for_each(|_| drop(scope.spawn(life)));
+            barrier.wait();
+            for _ in 0..5000 {
+                for thread in threads.lock().unwrap().iter() {
+                    // SAFETY: the thread waits for this one.
+                    unsafe { libc::pthread_kill(*thread, libc::SIGUSR1) };
+                }
+                thread::sleep(Duration::from_micros(10));
+            }
+            is_over.store(true, Ordering::Relaxed);
+            barrier.wait();
+        });
+        assert_eq!(MEMS.check(), Ok(()));
+        return;
+    }
+    let outcome =
+        child::output_of(&mut child::this_test("signal_handlers_may_allocate_in_regions"));
+    assert!(outcome.status.success(), "{}", outcome.describe());
 }
