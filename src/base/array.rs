@@ -29,7 +29,7 @@ pub(crate) unsafe trait Zeroable {}
 // SAFETY: 0 is a number.
 unsafe impl Zeroable for usize {}
 // SAFETY: as above.
-#[cfg(feature = "symbols")]
+#[cfg(feature = "profile")]
 unsafe impl Zeroable for u8 {}
 // SAFETY: as above.
 unsafe impl Zeroable for AtomicU8 {}

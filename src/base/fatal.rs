@@ -21,6 +21,8 @@ use super::text::{StackText, write_all};
 
 /// The longest line, in bytes; what does not fit is cut.
 const LINE_BYTES: usize = 512;
+/// The longest line that follows another one.
+const ADDED_BYTES: usize = 1024;
 /// The longest path of a log, with the zero behind it. Not longer, as a line may come from a small stack.
 pub(crate) const LOG_PATH_BYTES: usize = 1024;
 
@@ -51,19 +53,42 @@ unsafe extern "C" {
 #[cold]
 pub(crate) fn complain(message: fmt::Arguments<'_>) {
     let mut line = StackText::<LINE_BYTES>::new();
-    let _ = write!(line, "mems: {message}");
-    line.truncate(LINE_BYTES - 1);
-    keep(line.as_bytes());
-    let _ = line.write_str("\n");
-    // SAFETY: nothing here closes descriptor 2; where the program has closed it, the write fails, and the log and a
-    // core file have the line.
-    let stderr = unsafe { rustix::stdio::stderr() };
-    let _ = write_all(stderr, line.as_bytes());
+    end_line(&mut line, message, keep);
+    write_to_stderr(line.as_bytes());
     if let Err(errno) = append_to_log(line.as_bytes()) {
         line.truncate(0);
         let _ = writeln!(line, "mems: the log cannot be written (error {})", errno.raw_os_error());
-        let _ = write_all(stderr, line.as_bytes());
+        write_to_stderr(line.as_bytes());
     }
+}
+
+/// Writes a line that belongs to the one before, which stays the last line. It may be longer.
+#[cold]
+pub(crate) fn add(message: fmt::Arguments<'_>) {
+    let mut line = StackText::<ADDED_BYTES>::new();
+    end_line(&mut line, message, |_| {});
+    write_to_stderr(line.as_bytes());
+    // Who wants the log was told with the line before.
+    let _ = append_to_log(line.as_bytes());
+}
+
+/// Makes a line of a message, which is shown without its end before that is written.
+fn end_line<const N: usize>(
+    line: &mut StackText<N>,
+    message: fmt::Arguments<'_>,
+    show: impl FnOnce(&[u8]),
+) {
+    let _ = write!(line, "mems: {message}");
+    line.truncate(N - 1);
+    show(line.as_bytes());
+    let _ = line.write_str("\n");
+}
+
+fn write_to_stderr(line: &[u8]) {
+    // SAFETY: nothing here closes descriptor 2; where the program has closed it, the write fails, and the log and a
+    // core file have the line.
+    let stderr = unsafe { rustix::stdio::stderr() };
+    let _ = write_all(stderr, line);
 }
 
 /// Keeps a line in [`LAST_LINE`].
@@ -98,6 +123,11 @@ fn append_to_log(line: &[u8]) -> Result<(), Errno> {
 #[inline(never)]
 pub(crate) fn die(message: fmt::Arguments<'_>) -> ! {
     complain(message);
+    abort()
+}
+
+/// Ends the process with `SIGABRT`.
+pub(crate) fn abort() -> ! {
     // SAFETY: abort(3) has no preconditions and allocates nothing.
     unsafe { libc::abort() }
 }

@@ -15,6 +15,20 @@ pub(crate) fn thread_name(thread_id: u32) -> [u8; NAME_BYTES] {
     read_name(thread_id).unwrap_or([0; NAME_BYTES])
 }
 
+/// What the system calls the calling thread.
+pub(crate) fn own_thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_pid().cast_unsigned()
+}
+
+/// The name of the calling thread. No file is opened.
+#[expect(unsafe_code, reason = "asks the kernel, without an owned string")]
+pub(crate) fn own_thread_name() -> [u8; NAME_BYTES] {
+    let mut name = [0; NAME_BYTES];
+    // SAFETY: the kernel writes 16 bytes at the most, the last one a zero.
+    let error = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    if error == 0 { name } else { [0; NAME_BYTES] }
+}
+
 /// A name as text, as far as it is text: the system cuts names after 15 bytes, also within a letter.
 pub(crate) fn name_text(name: &[u8; NAME_BYTES]) -> &str {
     let len = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);

@@ -12,6 +12,7 @@ use super::image;
 use super::occasions;
 use super::plain::PROCESS_HEAP;
 use super::sampling;
+use super::trace;
 
 /// The least that is reserved, whatever the machine has.
 const LEAST_RESERVED: usize = 64 << 30;
@@ -65,14 +66,15 @@ pub(crate) fn refuse(misuse: &Misuse) {
 #[cold]
 #[inline(never)]
 pub(super) fn stop(misuse: &Misuse) -> ! {
-    fatal::die(format_args!("{misuse}"))
+    let start = misuse.block.map_or(misuse.address, |(start, _)| start);
+    trace::die(format_args!("{misuse}"), Some(start))
 }
 
 /// Says which law is broken; comes back if settings want the program to go on.
 #[cold]
 pub(crate) fn complain_of(broken: &BrokenLaw, settings: &Settings) {
     match settings.on_misuse {
-        OnMisuse::Abort => fatal::die(format_args!("HEAP DAMAGED: {broken}")),
+        OnMisuse::Abort => trace::die(format_args!("HEAP DAMAGED: {broken}"), None),
         OnMisuse::Report => fatal::complain(format_args!("HEAP DAMAGED: {broken}")),
     }
 }

@@ -250,8 +250,9 @@ impl Held {
                 Ok(())
             }),
             How::Run => {
-                thread::current().notes.note_free(address);
-                sampling::settle_run(sampling::end_run(address), true);
+                let heap = thread::current();
+                heap.notes.note_free(address);
+                sampling::settle_run(sampling::end_run(heap, address), true);
                 DEPOT.heap.release_held(address, layout.size())
             }
         };

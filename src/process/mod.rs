@@ -5,18 +5,19 @@
 //! they concern every call.
 //!
 //! From the ground up: [`image`] the program or library that has all of it; [`word`] the thread's own; [`counting`]
-//! what regions count; [`sampling`] what a profile is told; [`thread`] which heap is the calling thread's; [`plain`]
-//! the heap without settings; `occasions` when it is looked at; [`begin`] settings come into force; [`walk`] looking
-//! inside; [`hardened`] programs with more checks; [`trim`] memory that goes back; `background` a thread that gives it
-//! back; [`fork`] what a child needs; [`malloc`] and [`free`] the calls; [`held`] a block whose bytes are moved;
-//! [`realloc`] the third call; [`question`] what else can be asked of a block; `profiling` a profile begins and ends;
-//! `region` what a closure leaves behind; [`c`] the fast paths for C.
+//! what regions count; [`sampling`] what a profile is told; [`thread`] which heap is the calling thread's; [`trace`]
+//! what follows the line of a mistake; [`plain`] the heap without settings; `occasions` when it is looked at;
+//! [`begin`] settings come into force; [`walk`] looking inside; [`hardened`] programs with more checks; [`trim`] memory
+//! that goes back; `background` a thread that gives it back; [`fork`] what a child needs; [`malloc`] and [`free`] the
+//! calls; [`held`] a block whose bytes are moved; [`realloc`] the third call; [`question`] what else can be asked of a
+//! block; `profiling` a profile begins and ends; `region` what a closure leaves behind; [`c`] the fast paths for C.
 
 mod image;
 mod word;
 pub(crate) mod counting;
 mod sampling;
 mod thread;
+mod trace;
 pub(crate) mod plain;
 #[cfg(all(feature = "std", feature = "report"))]
 pub(crate) mod occasions;

@@ -126,8 +126,9 @@ impl ProcessHeap {
             }
         }
         // Noted first: once it is free the address may be another thread's.
-        thread::current().notes.note_free(address);
-        let ended = sampling::end_run(address);
+        let heap = thread::current();
+        heap.notes.note_free(address);
+        let ended = sampling::end_run(heap, address);
         let released = DEPOT.heap.release(address, size_of_layout(layout));
         sampling::settle_run(ended, released.is_ok());
         released
@@ -139,7 +140,7 @@ impl ProcessHeap {
         address: usize,
         send: impl FnOnce() -> Option<SentSlot>,
     ) -> Result<(), Misuse> {
-        let is_marked = sampling::end(address);
+        let is_marked = sampling::end(thread::current(), address);
         let slot = send().ok_or_else(|| Misuse::frees_raced(address))?;
         self.with_heap(|heap| {
             heap.renew_view();

@@ -74,15 +74,15 @@ mod on {
         PROFILER.sample(heap, Extent::of_run(address, requested), requested);
     }
 
-    /// Ends what is noted of a sampled block that is being freed. Whether the next one in its slot is sampled, if that
-    /// is known.
-    pub(in crate::process) fn end(address: usize) -> Option<bool> {
-        PROFILER.end(address)
+    /// Ends what is noted of a sampled block that the thread of a heap frees. Whether the next one in its slot is
+    /// sampled, if that is known.
+    pub(in crate::process) fn end(heap: &ThreadHeap, address: usize) -> Option<bool> {
+        PROFILER.end(heap, address)
     }
 
     /// Ends what is noted of a block of the free list.
-    pub(in crate::process) fn end_run(address: usize) -> Option<Ended> {
-        PROFILER.end_run(address)
+    pub(in crate::process) fn end_run(heap: &ThreadHeap, address: usize) -> Option<Ended> {
+        PROFILER.end_run(heap, address)
     }
 
     /// Notes that again, if its free was refused.
@@ -181,11 +181,11 @@ mod off {
 
     pub(in crate::process) const fn sample_run(_: &ThreadHeap, _: usize, _: usize) {}
 
-    pub(in crate::process) const fn end(_: usize) -> Option<bool> {
+    pub(in crate::process) const fn end(_: &ThreadHeap, _: usize) -> Option<bool> {
         Some(false)
     }
 
-    pub(in crate::process) const fn end_run(_: usize) -> Option<()> {
+    pub(in crate::process) const fn end_run(_: &ThreadHeap, _: usize) -> Option<()> {
         None
     }
 

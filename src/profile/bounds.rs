@@ -8,13 +8,20 @@ use core::ops::Range;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::base::addr;
+use crate::base::os::{Os, System};
+
 /// Bytes that are read at a time.
 const BUFFER_BYTES: usize = 2048;
+/// The most pages that are asked for one by one: 1 MiB as a rule.
+const MOST_PAGES: usize = 256;
 
 /// The mapping that has an address, `None` where nobody can say.
 pub(super) fn mapping_with(address: usize) -> Option<Range<usize>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::open("/proc/self/maps", flags, Mode::empty()).ok()?;
+    let Ok(file) = rustix::fs::open("/proc/self/maps", flags, Mode::empty()) else {
+        return readable_from(address);
+    };
     let mut lines = Lines::new();
     let mut buffer = [0; BUFFER_BYTES];
     loop {
@@ -32,6 +39,28 @@ pub(super) fn mapping_with(address: usize) -> Option<Range<usize>> {
             return found;
         }
     }
+}
+
+/// The pages from that of an address on that can be read, [`MOST_PAGES`] at the most: where no file can be opened, by
+/// asking the kernel for a byte of each. None where it does not answer.
+fn readable_from(address: usize) -> Option<Range<usize>> {
+    let page_size = System.page_size();
+    let start = address - address % page_size;
+    let pages = (0..MOST_PAGES).map_while(|page| start.checked_add(page * page_size));
+    let count = pages.take_while(|page| is_readable(*page)).count();
+    (count > 0).then(|| start..start + count * page_size)
+}
+
+#[expect(unsafe_code, reason = "asks the kernel for a byte")]
+fn is_readable(address: usize) -> bool {
+    let mut byte = 0_u8;
+    let to = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let from = libc::iovec { iov_base: addr::raw_pointer(address).cast(), iov_len: 1 };
+    // SAFETY: getpid(2) has no preconditions.
+    let own = unsafe { libc::getpid() };
+    // SAFETY: the kernel writes to `byte`, and refuses to read what cannot be read.
+    let read = unsafe { libc::process_vm_readv(own, &raw const to, 1, &raw const from, 1, 0) };
+    read == 1
 }
 
 /// Where the stack of the calling `thread` ends that libc or the kernel has made for it, if it lies in this mapping and
@@ -111,6 +140,9 @@ mod tests {
             assert_eq!(end_of(&(stack.start..stack.start + 1)), None);
         });
         other.join().expect("it ends");
+        let readable = readable_from(on_the_stack()).expect("pages");
+        assert!(readable.contains(&on_the_stack()) && readable.start >= stack.start);
+        assert_eq!((readable_from(1), readable_from(usize::MAX)), (None, None));
         assert_eq!(mapping_with(1), None);
         assert_eq!(mapping_with(usize::MAX), None);
     }

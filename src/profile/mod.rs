@@ -7,19 +7,21 @@
 //!
 //! From the ground up: `objects` which library has an address, and `rules` how to find a function's caller, from the
 //! unwind tables of that; `bounds` where a thread's stack ends; `walk` the frames of a stack; `stacks` each one once;
-//! `records` the blocks; `accounts` what regions count; `estimate` what samples say of all; `label_word` the label of a
-//! thread; `probes` what tracers hear; `profiler` the profile of the process heap; `regions` which of its blocks are
-//! noted one by one; `labels` and `labelled` a program's own words for its work; `threads`, `label_sums`, `sites` and
-//! `samples` what the profile knows; `growth` what changed since an earlier look.
+//! `records` the live blocks, and `ended` those that were freed last; `accounts` what regions count; `estimate` what
+//! samples say of all; `label_word` the label of a thread; `probes` what tracers hear; `profiler` the profile of the
+//! process heap; `regions` which of its blocks are noted one by one; `labels` and `labelled` a program's own words for
+//! its work; `life` what the profile knows of one block, `threads`, `label_sums`, `sites` and `samples` of all; `growth`
+//! what changed since an earlier look.
 
 #[cfg(target_arch = "x86_64")]
 mod objects;
 #[cfg(target_arch = "x86_64")]
 mod rules;
 mod bounds;
-mod walk;
+pub(crate) mod walk;
 mod stacks;
 mod records;
+mod ended;
 mod accounts;
 mod estimate;
 mod label_word;
@@ -28,6 +30,7 @@ pub(crate) mod profiler;
 mod regions;
 mod labels;
 mod labelled;
+pub(crate) mod life;
 mod threads;
 mod label_sums;
 mod sites;

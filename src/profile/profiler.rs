@@ -3,16 +3,18 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::accounts::Accounts;
+use super::ended::{EndedBlock, EndedBlocks, FREE_FRAMES};
 use super::estimate::chance_of;
 use super::label_word;
 use super::probes;
 use super::records::{Record, Records};
 use super::stacks::Stacks;
-use super::walk::{Frames, walk};
+use super::walk::{Frames, MOST, Registers, has_room, walk, walk_from};
 use crate::base::clock;
 use crate::base::lock::Lock;
 use crate::base::random::Random;
 use crate::base::texts::Texts;
+use crate::base::thread_name::{own_thread_id, own_thread_name};
 use crate::heap::block_size;
 use crate::slabs::class::Class;
 use crate::slabs::sync::Cell;
@@ -45,6 +47,7 @@ pub(crate) struct Profiler {
     /// Whether there may be records: there was a profile, or a region.
     pub(super) has_records: AtomicBool,
     pub(super) records: Records,
+    pub(super) ended: EndedBlocks,
     pub(super) stacks: Lock<Stacks>,
     /// What regions are counted by.
     pub(super) accounts: Lock<Accounts>,
@@ -76,6 +79,7 @@ impl Profiler {
             drawn: AtomicU64::new(0),
             has_records: AtomicBool::new(false),
             records: Records::new(|| PROFILER.is_interrupted()),
+            ended: EndedBlocks::new(),
             stacks: Lock::new(Stacks::new()),
             accounts: Lock::new(Accounts::new()),
             labels: Lock::new(Texts::new()),
@@ -185,9 +189,7 @@ impl Profiler {
             return;
         }
         let mut frames = Frames::new();
-        let unknown = Cell::new([0; 3]);
-        let seen = if heap.is_nobody() { &unknown } else { &heap.marks.stack };
-        walk(&mut frames, seen);
+        with_seen(heap, |seen| walk(&mut frames, MOST, seen));
         let chance = if region > 0 { 1.0 } else { block.chance(mean) };
         let counted = (turn != NO_PROFILE).then_some((chance, block.block_bytes));
         let stack = self.intern(&frames, counted);
@@ -228,19 +230,20 @@ impl Profiler {
         number
     }
 
-    /// Ends what is noted of a block in a slot. Whether the next one there is to be sampled; that is drawn anew behind
-    /// a block that was noted whatever its slot's mark was.
-    pub(crate) fn end(&self, address: usize) -> Option<bool> {
-        match self.free(address) {
-            Some(record) if record.chance == 1.0 => None,
-            record => Some(record.is_some() && self.mean() > 0),
-        }
+    /// Ends what is noted of a block in a slot, which the thread of a heap frees. Whether the next one there is to be
+    /// sampled; that is drawn anew behind a block that was noted whatever its slot's mark was.
+    pub(crate) fn end(&self, heap: &ThreadHeap, address: usize) -> Option<bool> {
+        let Some(record) = self.free(address) else { return Some(false) };
+        self.note_end(heap, &record);
+        if record.chance == 1.0 { None } else { Some(self.mean() > 0) }
     }
 
-    /// Ends what is noted of a block in a run of its own: to be [put back](Profiler::put_back) if its free
-    /// is refused, else [told](Ended::tell).
-    pub(crate) fn end_run(&self, address: usize) -> Option<Ended> {
-        if self.has_records() { self.forget(address).map(Ended) } else { None }
+    /// Ends what is noted of a block in a run of its own, which the thread of a heap frees: to be
+    /// [put back](Profiler::put_back) if that is refused, else [told](Ended::tell).
+    pub(crate) fn end_run(&self, heap: &ThreadHeap, address: usize) -> Option<Ended> {
+        let record = if self.has_records() { self.forget(address)? } else { return None };
+        self.note_end(heap, &record);
+        Some(Ended(record))
     }
 
     /// Ends a record, as its block is freed, or is no sample any more.
@@ -250,8 +253,31 @@ impl Profiler {
         Some(record)
     }
 
+    /// Notes who frees a block that a profile knows, for those who free it once more.
+    fn note_end(&self, heap: &ThreadHeap, record: &Record) {
+        if self.mean() > 0 && record.profile != NO_PROFILE {
+            self.note_end_of_sample(heap, record);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_end_of_sample(&self, heap: &ThreadHeap, record: &Record) {
+        let known = heap.thread_id.load(Ordering::Relaxed);
+        let noted = self.ended.note(&EndedBlock {
+            record: *record,
+            at: clock::milliseconds(),
+            thread: if known == 0 { own_thread_id() } else { known },
+            thread_name: own_thread_name(),
+            frames: frames_of_free(heap),
+        });
+        // Without memory nobody is told.
+        let _ = noted;
+    }
+
     /// Notes again what [`Profiler::end_run`] has ended.
     pub(crate) fn put_back(&self, ended: Ended) {
+        self.ended.forget(ended.0.address);
         self.records.insert(ended.0);
         self.enter_resized(&ended.0, 0, ended.0.block_bytes);
     }
@@ -381,6 +407,7 @@ impl Profiler {
     pub(crate) fn hold_for_fork(&self, is_interrupted: bool) {
         self.stacks.hold_for_fork(is_interrupted);
         self.records.hold_for_fork(is_interrupted);
+        self.ended.hold_for_fork(is_interrupted);
         self.accounts.hold_for_fork(is_interrupted);
         self.labels.hold_for_fork(is_interrupted);
     }
@@ -389,6 +416,7 @@ impl Profiler {
     pub(crate) fn release_after_fork(&self, is_child: bool) {
         self.labels.release_after_fork(is_child);
         self.accounts.release_after_fork(is_child);
+        self.ended.release_after_fork(is_child);
         self.records.release_after_fork(is_child);
         self.stacks.release_after_fork(is_child);
     }
@@ -405,6 +433,7 @@ impl Profiler {
     pub(crate) fn is_mine(&self) -> bool {
         self.stacks.is_mine()
             || self.records.is_mine()
+            || self.ended.is_mine()
             || self.accounts.is_mine()
             || self.labels.is_mine()
     }
@@ -445,6 +474,30 @@ impl Record {
             probes::freed(self.address);
         }
     }
+}
+
+/// The frames that called the one of these registers, on a stack of the calling thread, whose heap this is.
+pub(crate) fn frames_from(registers: Registers, heap: &ThreadHeap) -> Frames {
+    let mut frames = Frames::new();
+    with_seen(heap, |seen| walk_from(registers, &mut frames, MOST, seen));
+    frames
+}
+
+/// Where a thread frees a block. A free needs little stack, also in a signal handler.
+fn frames_of_free(heap: &ThreadHeap) -> Frames<FREE_FRAMES> {
+    let mut frames = Frames::<MOST>::new();
+    with_seen(heap, |seen| {
+        if has_room(seen) {
+            walk(&mut frames, FREE_FRAMES, seen);
+        }
+    });
+    Frames::of(frames.addresses())
+}
+
+/// Shows where the stack of a heap's thread was found before.
+fn with_seen(heap: &ThreadHeap, action: impl FnOnce(&Cell<[usize; 3]>)) {
+    let unknown = Cell::new([0; 3]);
+    action(if heap.is_nobody() { &unknown } else { &heap.marks.stack });
 }
 
 /// The record of a block that is older than the profile of a turn.

@@ -137,11 +137,15 @@ impl Records {
         Self { shards: [const { Lock::new(Shard::new()) }; SHARDS], is_interrupted }
     }
 
+    fn lock_of(&self, address: usize) -> Option<&Lock<Shard>> {
+        let mixed = (address >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - 4);
+        self.shards.get(mixed)
+    }
+
     /// The table for an address; none where a signal handler has interrupted its thread in the middle of that, or would
     /// have to wait while its thread holds another lock of the profile.
     fn shard(&self, address: usize) -> Option<LockGuard<'_, Shard>> {
-        let mixed = (address >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - 4);
-        self.shards.get(mixed)?.lock_unless(self.is_interrupted)
+        self.lock_of(address)?.lock_unless(self.is_interrupted)
     }
 
     /// Notes a block. Whether that was possible.
@@ -161,6 +165,13 @@ impl Records {
         let removed = shard.remove(address)?;
         seen(&removed);
         Some(removed)
+    }
+
+    /// What is noted of the block that starts at an address, if the lock for that is open soon.
+    pub(super) fn find_soon(&self, address: usize) -> Option<Record> {
+        let shard = self.lock_of(address)?.lock_soon()?;
+        let place = shard.find(address).ok()?;
+        shard.places.get(place).copied()
     }
 
     /// Changes what is noted of the block that starts at an address. Whether there is anything.

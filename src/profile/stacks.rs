@@ -40,6 +40,11 @@ impl Stacks {
         self.stacks.iter().map(|stack| (stack, self.frames_of(stack)))
     }
 
+    /// The frames of the stack with this number.
+    pub(super) fn frames(&self, number: u32) -> Option<&[usize]> {
+        self.stacks.get(number as usize).map(|stack| self.frames_of(stack))
+    }
+
     fn frames_of(&self, stack: &Stack) -> &[usize] {
         self.frames.get(stack.first..stack.first + stack.len).unwrap_or_default()
     }

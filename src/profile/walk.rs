@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "reads registers, and words of the calling thread's stack")]
 
 use core::arch::asm;
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use super::bounds;
@@ -33,19 +34,28 @@ pub enum StackEnd {
 }
 
 /// The frames of a stack.
-pub(super) struct Frames {
-    addresses: [usize; MOST],
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frames<const N: usize = MOST> {
+    addresses: [usize; N],
     len: usize,
     pub(super) end: StackEnd,
 }
 
-impl Frames {
+impl<const N: usize> Frames<N> {
     pub(super) const fn new() -> Self {
-        Self { addresses: [0; MOST], len: 0, end: StackEnd::Lost }
+        Self { addresses: [0; N], len: 0, end: StackEnd::Lost }
+    }
+
+    /// Those that were noted elsewhere.
+    pub(super) fn of(addresses: &[usize]) -> Self {
+        let mut frames = Self::new();
+        // What has no room is left out.
+        let _ = addresses.iter().all(|address| frames.push(*address));
+        frames
     }
 
     /// The return addresses.
-    pub(super) fn addresses(&self) -> &[usize] {
+    pub(crate) fn addresses(&self) -> &[usize] {
         self.addresses.get(..self.len).unwrap_or_default()
     }
 
@@ -60,54 +70,89 @@ impl Frames {
 }
 
 /// What is known of a frame: the registers that lead to its caller.
-#[derive(Clone, Copy)]
-struct Registers {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registers {
     /// An address in the instruction that is being run: the call.
     at: usize,
     stack: usize,
     frame: usize,
 }
 
-/// Notes the frames of the calling thread, from the caller on. `seen` is where a thread's own stack was
-/// found before: the thread, and the addresses.
+impl Registers {
+    /// Those of the calling function. They lead to its callers until it returns.
+    #[inline(always)]
+    pub(crate) fn here() -> Self {
+        let (at, stack, frame): (usize, usize, usize);
+        // SAFETY: reads registers.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            asm!(
+                "lea {at}, [rip]",
+                "mov {stack}, rsp",
+                "mov {frame}, rbp",
+                at = out(reg) at,
+                stack = out(reg) stack,
+                frame = out(reg) frame,
+                options(nomem, nostack, preserves_flags),
+            );
+        }
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            asm!(
+                "adr {at}, .",
+                "mov {stack}, sp",
+                "mov {frame}, x29",
+                at = out(reg) at,
+                stack = out(reg) stack,
+                frame = out(reg) frame,
+                options(nomem, nostack, preserves_flags),
+            );
+        }
+        Self { at, stack, frame }
+    }
+}
+
+/// Whether there is room for a walk: not on the alternate stack of a signal handler, which may be small. `seen` is
+/// where a thread's own stack was found before.
+pub(super) fn has_room(seen: &Cell<[usize; 3]>) -> bool {
+    let [owner, start, end] = seen.get();
+    let is_own = owner == this_thread() && (start..end).contains(&Registers::here().stack);
+    is_own || !is_on_alternate_stack()
+}
+
+fn is_on_alternate_stack() -> bool {
+    let mut stack = MaybeUninit::<libc::stack_t>::zeroed();
+    // SAFETY: it is a place for the answer, and nothing is changed.
+    let error = unsafe { libc::sigaltstack(core::ptr::null(), stack.as_mut_ptr()) };
+    // SAFETY: it was zero, and all zero is one.
+    let stack = unsafe { stack.assume_init() };
+    error == 0 && stack.ss_flags & libc::SS_ONSTACK != 0
+}
+
+/// Notes the frames of the calling thread, from the caller on, `most` at the most. `seen` is where a thread's own stack
+/// was found before: the thread, and the addresses.
 #[inline(never)]
-pub(super) fn walk(frames: &mut Frames, seen: &Cell<[usize; 3]>) {
-    let (at, stack, frame): (usize, usize, usize);
-    // SAFETY: reads registers.
-    #[cfg(target_arch = "x86_64")]
-    unsafe {
-        asm!(
-            "lea {at}, [rip]",
-            "mov {stack}, rsp",
-            "mov {frame}, rbp",
-            at = out(reg) at,
-            stack = out(reg) stack,
-            frame = out(reg) frame,
-            options(nomem, nostack, preserves_flags),
-        );
-    }
-    // SAFETY: as above.
-    #[cfg(target_arch = "aarch64")]
-    unsafe {
-        asm!(
-            "adr {at}, .",
-            "mov {stack}, sp",
-            "mov {frame}, x29",
-            at = out(reg) at,
-            stack = out(reg) stack,
-            frame = out(reg) frame,
-            options(nomem, nostack, preserves_flags),
-        );
-    }
-    let Some(bounds) = bounds_of(stack, seen) else { return };
+pub(super) fn walk(frames: &mut Frames, most: usize, seen: &Cell<[usize; 3]>) {
+    walk_from(Registers::here(), frames, most, seen);
+}
+
+/// Notes the frames that called the one of these registers, which is still at work.
+#[inline(never)]
+pub(super) fn walk_from(
+    mut now: Registers,
+    frames: &mut Frames,
+    most: usize,
+    seen: &Cell<[usize; 3]>,
+) {
+    let Some(bounds) = bounds_of(now.stack, seen) else { return };
     let mut walker = Walker::new(bounds);
-    let mut now = Registers { at, stack, frame };
     frames.end = loop {
         let (caller, address) = match walker.caller_of(now) {
             Ok(caller) => caller,
             Err(end) => break end,
         };
-        if !frames.push(address) {
+        if frames.len == most || !frames.push(address) {
             break StackEnd::TooDeep;
         }
         now = caller;
@@ -256,7 +301,7 @@ mod tests {
 
     fn walked(depth: usize) -> Frames {
         let (mut frames, seen) = (Frames::new(), Cell::new([0; 3]));
-        deep(depth, &mut || walk(&mut frames, &seen));
+        deep(depth, &mut || walk(&mut frames, MOST, &seen));
         frames
     }
 

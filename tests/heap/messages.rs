@@ -6,6 +6,8 @@
 
 #[path = "../helpers/mod.rs"]
 mod helpers;
+#[cfg(feature = "symbols")]
+mod traces;
 
 use core::alloc::GlobalAlloc;
 use std::fs;
@@ -70,6 +72,8 @@ fn part(name: &str) {
         }
         "fork-and-exit" => fork_and_exit(),
         "complain-and-list" => complain_and_list(),
+        #[cfg(feature = "symbols")]
+        _ if name.starts_with("trace ") => traces::part(&name["trace ".len()..]),
         _ => panic!("no part {name}"),
     }
 }
@@ -83,7 +87,8 @@ fn log_cases(trials: &mut Trials) {
         let outcome = without_stderr(command("double-free", &folder, &[("MEMS_LOG", "log")]));
         let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
         let mode = fs::metadata(folder.join("log")).map_or(0, |data| data.mode() & 0o777);
-        let is_line = log.starts_with(LINE) && log.lines().count() == 1 && log.ends_with('\n');
+        let is_trace = log.lines().skip(1).all(|line| line.starts_with("mems:   "));
+        let is_line = log.starts_with(LINE) && is_trace && log.ends_with('\n');
         ensure(outcome.status.code().is_none() && is_line && mode == 0o600, (outcome, log, mode))
     });
     trials.case("standard_error_has_it_as_well_and_the_log_grows", || {
@@ -91,7 +96,7 @@ fn log_cases(trials: &mut Trials) {
         for lines in 1..=3 {
             let outcome = output_of(&mut command("double-free", &folder, &[("MEMS_LOG", "log")]));
             let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-            let is_same = log.ends_with(&outcome.stderr) && log.lines().count() == lines;
+            let is_same = log.ends_with(&outcome.stderr) && log.matches(LINE).count() == lines;
             if !outcome.aborted_with("ADDRESS NOT FOUND") || !is_same {
                 return Err(format!("{outcome:?} {log}"));
             }
@@ -174,5 +179,7 @@ fn main() -> ExitCode {
     }
     let mut trials = Trials::side_by_side();
     log_cases(&mut trials);
+    #[cfg(feature = "symbols")]
+    traces::cases(&mut trials);
     trials.finish()
 }

@@ -1,4 +1,5 @@
-//! Every kind of misuse, each in a process of its own: one line with `ADDRESS NOT FOUND` and the address, then SIGABRT.
+//! Every kind of misuse, each in a process of its own: a line with `ADDRESS NOT FOUND` and the address, who it was,
+//! then SIGABRT.
 //!
 //! A case runs this program once for each size and state of the heap, in the role `KIND SIZE STATE`: it then commits
 //! that misuse.
@@ -81,9 +82,11 @@ fn judge(outcome: &child::Outcome, words: &[&str]) -> Result<(), String> {
         return Err(format!("{}: {}", outcome.status, outcome.stderr.trim_end()));
     }
     let named = outcome.stdout.lines().last().unwrap_or_default();
-    let line = outcome.stderr.trim_end();
-    if named.is_empty() || line.contains('\n') || !line.contains(named) {
-        return Err(format!("not one line that names {named:?}: {line}"));
+    let mut lines = outcome.stderr.lines();
+    let line = lines.next().unwrap_or_default();
+    if named.is_empty() || !line.contains(named) || !lines.all(|line| line.starts_with("mems:   "))
+    {
+        return Err(format!("not a line that names {named:?}: {line}"));
     }
     if !words.iter().any(|words| line.contains(&format!("ADDRESS NOT FOUND: {words} "))) {
         return Err(format!("none of {words:?} is said: {line}"));
