@@ -9,9 +9,9 @@
 //! unwind tables of that; `bounds` where a thread's stack ends; `walk` the frames of a stack; `stacks` each one once;
 //! `records` the live blocks, and `ended` those that were freed last; `accounts` what regions count; `estimate` what
 //! samples say of all; `label_word` the label of a thread; `probes` what tracers hear; `profiler` the profile of the
-//! process heap; `regions` which of its blocks are noted one by one; `labels` and `labelled` a program's own words for
-//! its work; `life` what the profile knows of one block, `threads`, `label_sums`, `sites` and `samples` of all; `growth`
-//! what changed since an earlier look.
+//! process heap, and `locks` its locks; `regions` which of its blocks are noted one by one; `labels` and `labelled` a
+//! program's own words for its work; `life` what the profile knows of one block, `threads`, `label_sums`, `sites` and
+//! `samples` of all; `growth` what changed since an earlier look.
 
 #[cfg(target_arch = "x86_64")]
 mod objects;
@@ -27,6 +27,7 @@ mod estimate;
 mod label_word;
 mod probes;
 pub(crate) mod profiler;
+mod locks;
 mod regions;
 mod labels;
 mod labelled;
