@@ -39,7 +39,9 @@ impl Profiler {
         if let Some(live) = self.records.find_soon(address) {
             return Some(Life { allocated: self.allocation(&live), freed: None });
         }
-        let ended = self.ended.find_soon(address)?;
+        // A block that is older than this profile may have been handed out once more, unnoticed.
+        let is_known = |record: &Record| record.profile == self.newest();
+        let ended = self.ended.find_soon(address).filter(|ended| is_known(&ended.record))?;
         let freed = Deed {
             ago: clock::milliseconds().saturating_sub(ended.at),
             thread: ended.thread,

@@ -104,6 +104,9 @@ impl Modules {
 
     /// The file of a module, if it is the one that is mapped.
     pub(super) fn open(&self, module: &Module) -> Option<OwnedFd> {
+        if module.inode == 0 {
+            return None;
+        }
         let mut text = StackText::<PATH_BYTES>::new();
         if module.is_program {
             // Also where there is another one in its place by now.
@@ -119,7 +122,7 @@ impl Modules {
         let stat = fstat(&file).ok()?;
         let is_same = stat.st_ino == module.inode
             && [major(stat.st_dev), minor(stat.st_dev)] == module.device;
-        (module.inode > 0 && (is_same || module.is_program)).then_some(file)
+        (is_same || module.is_program).then_some(file)
     }
 }
 

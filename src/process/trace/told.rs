@@ -96,9 +96,9 @@ fn tell_life(block: usize) {
     let Some(life) = PROFILER.life_of(block) else { return };
     for (done, deed) in [("allocated", life.allocated), ("freed", life.freed)] {
         let Some(deed) = deed else { continue };
-        let seconds = deed.ago as f64 / 1000.0;
+        let (seconds, tenths) = (deed.ago / 1000, deed.ago % 1000 / 100);
         let thread = Thread(deed.thread, deed.thread_name);
-        let what = format_args!("{done} {seconds:.1} s ago by {thread}");
+        let what = format_args!("{done} {seconds}.{tenths} s ago by {thread}");
         tell_stack(deed.frames.addresses(), what);
     }
 }
