@@ -38,10 +38,12 @@ fn drop_again(address: usize) {
     black_box(());
 }
 
+#[inline(never)]
 fn drop_twice() {
     let session = open_session();
     drop_session(session);
     drop_again(session);
+    black_box(());
 }
 
 /// Runs `action` on a thread with a name.
@@ -69,6 +71,7 @@ fn by_three_threads() {
 
 extern "C" fn handle(_: i32) {
     drop_twice();
+    black_box(());
 }
 
 /// A wrong free in a signal handler on a stack of this many bytes.
