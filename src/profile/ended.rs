@@ -8,7 +8,6 @@ use super::walk::Frames;
 use crate::base::array::{Array, Zeroable};
 use crate::base::lock::Lock;
 use crate::base::os::OutOfMemory;
-use crate::base::thread_name::NAME_BYTES;
 
 /// Parts, so that threads seldom meet.
 const PARTS: usize = 16;
@@ -24,9 +23,8 @@ pub(super) struct EndedBlock {
     pub(super) record: Record,
     /// When it was freed, in milliseconds.
     pub(super) at: u64,
-    /// The thread that freed it, and its name at that time.
+    /// What the system calls the thread that freed it.
     pub(super) thread: u32,
-    pub(super) thread_name: [u8; NAME_BYTES],
     /// Where.
     pub(super) frames: Frames<FREE_FRAMES>,
 }

@@ -45,7 +45,7 @@ impl Profiler {
         let freed = Deed {
             ago: clock::milliseconds().saturating_sub(ended.at),
             thread: ended.thread,
-            thread_name: ended.thread_name,
+            thread_name: thread_name(ended.thread),
             frames: Frames::of(ended.frames.addresses()),
         };
         Some(Life { allocated: self.allocation(&ended.record), freed: Some(freed) })

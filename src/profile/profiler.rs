@@ -14,7 +14,7 @@ use crate::base::clock;
 use crate::base::lock::Lock;
 use crate::base::random::Random;
 use crate::base::texts::Texts;
-use crate::base::thread_name::{own_thread_id, own_thread_name};
+use crate::base::thread_name::own_thread_id;
 use crate::heap::block_size;
 use crate::slabs::class::Class;
 use crate::slabs::sync::Cell;
@@ -268,7 +268,6 @@ impl Profiler {
             record: *record,
             at: clock::milliseconds(),
             thread: if known == 0 { own_thread_id() } else { known },
-            thread_name: own_thread_name(),
             frames: frames_of_free(heap),
         });
         // Without memory nobody is told.

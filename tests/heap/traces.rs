@@ -55,18 +55,26 @@ fn on_thread<R: Send + 'static>(name: &str, action: impl FnOnce() -> R + Send + 
 /// One thread allocates, the second frees, and the third frees again.
 fn by_three_threads() {
     GLOBAL.profile().start(1);
-    // Threads that end have no names any more, so this one waits for the end.
+    // Threads that end have no names any more, so these wait for the end.
     let (sender, receiver) = mpsc::channel();
-    let (wait, waiting) = mpsc::channel::<()>();
-    let acceptor = move || {
-        sender.send(open_session()).expect("received");
-        let _ = waiting.recv();
+    let named = |name: &str, action: Box<dyn FnOnce() + Send>| {
+        let life = move || {
+            action();
+            thread::park();
+        };
+        thread::Builder::new().name(name.into()).spawn(life).expect("a thread")
     };
-    let _acceptor = thread::Builder::new().name("acceptor".into()).spawn(acceptor);
+    let sessions = sender.clone();
+    let open = move || sessions.send(open_session()).expect("received");
+    let _acceptor = named("acceptor", Box::new(open));
     let session = receiver.recv().expect("a session");
-    on_thread("worker-2", move || drop_session(session));
+    let close = move || {
+        drop_session(session);
+        sender.send(0).expect("received");
+    };
+    let _worker = named("worker-2", Box::new(close));
+    receiver.recv().expect("it is closed");
     on_thread("worker", move || drop_again(session));
-    drop(wait);
 }
 
 extern "C" fn handle(_: i32) {
