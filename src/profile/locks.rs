@@ -22,7 +22,7 @@ impl Profiler {
         self.loader.release_after_fork(is_child);
     }
 
-    /// Takes all locks for the time of a fork: see [`Lock::hold_for_fork`].
+    /// Takes all locks for the time of a fork: see [`hold_for_fork`](crate::base::lock::Lock::hold_for_fork).
     pub(crate) fn hold_for_fork(&self, is_interrupted: bool) {
         self.stacks.hold_for_fork(is_interrupted);
         self.records.hold_for_fork(is_interrupted);
