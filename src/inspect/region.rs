@@ -40,6 +40,8 @@ pub struct Remains {
 /// * If *another* thread frees a block of the closure, and the same place is handed out again before the closure
 ///   returns, that block counts. Blocks that stay on one thread never have this fate.
 /// * Text printed by a test is kept by the harness, and counts.
+/// * What a signal handler is handed out where it interrupts its thread within an allocation does not count; nor, to
+///   what was handed out meanwhile, a block for whose note there was no memory.
 ///
 /// A panic of the closure goes on to the caller. Costs some 2 us, with the feature `profile` a quarter to half of one
 /// for each block, a page or two for each size class that the closure uses, and, if it leaves slots behind, a look at
@@ -84,7 +86,9 @@ pub fn region<T>(run: impl FnOnce() -> T) -> Result<(T, Remains), RegionError> {
 ///
 /// Linux tells nobody which thread has started another one, but a new thread has its parent's timer slack
 /// ([`prctl`](https://man7.org/linux/man-pages/man2/PR_SET_TIMERSLACK.2const.html)). For the time of the closure that
-/// of the calling thread is another one, between 50 and 100 microseconds, and threads keep it that start there.
+/// of the calling thread is another one, between 50 and 100 microseconds, and threads keep it that start there. It
+/// serves again after 49,999 such closures: threads that outlive theirs for so long, and what these start then, may
+/// count for another one, as may those of a program that sets such a value itself.
 ///
 /// # Errors
 ///

@@ -4,7 +4,8 @@
 //!
 //! **Whom a thread was started by** nobody tells an allocator. But a new thread has its parent's timer slack, a number
 //! of nanoseconds by which the system may be late: so a region that follows threads gives its own thread a value that
-//! no other one has, and a thread that asks for its first block looks which it has. Only while there is such a region.
+//! no other region has, and a thread that asks for its first block looks which it has. Only while there is such a
+//! region. A value serves again after 49,999 regions.
 
 #[cfg(not(feature = "profile"))]
 pub(super) use off::*;

@@ -71,7 +71,7 @@ fn blocks_of_a_sleeping_thread() -> Result<Answer, String> {
     let mut rng = Rng::announced("a sleeping thread", 0x51ee);
     let mut figures = String::new();
     let mut holds = true;
-    for size in [256, 5000, 200_000] {
+    for size in [256, 5000, 200_000].into_iter().step_by(scaled(2, 1)) {
         let decay = || call_for(&mut rng, Duration::from_secs(2));
         let [freed, after] = free_of_a_sleeper(size, decay)?;
         let [_, trimmed] = free_of_a_sleeper(size, || _ = MEMS.trim())?;

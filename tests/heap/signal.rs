@@ -315,7 +315,7 @@ fn allocate_under_timer() {
 /// Many children, each interrupted until it has worked or aborted.
 fn timer_case() -> Result<Answer, String> {
     let (mut worked, mut aborted) = (0, 0);
-    for round in 0..scaled(60, 120) {
+    for round in 0..scaled(30, 120) {
         let outcome = child::run("timer");
         if outcome.aborted_with(MESSAGE) {
             aborted += 1;
