@@ -63,6 +63,7 @@ const EXPORTS: [(&str, Export); 9] = [
 #[expect(unsafe_code, reason = "has a name without a path")]
 // SAFETY: no other function has this name.
 #[unsafe(no_mangle)]
+#[inline(never)]
 fn a_site_of_this_test() -> [Box<[u8; 100]>; 100] {
     black_box([(); 100].map(|()| Box::new([1; 100])))
 }
