@@ -18,7 +18,7 @@ use core::time::Duration;
 use std::thread;
 
 #[cfg(feature = "report")]
-use super::occasions::Watch;
+use super::occasions::{self, Watch};
 use super::trim::scavenge;
 use crate::base::clock;
 use crate::settings;
@@ -78,19 +78,28 @@ fn start() {
     unsafe { libc::sigfillset(all) };
     // SAFETY: `all` is a set by now, and `before` a place for one. The new thread inherits it.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all, before) };
-    create();
+    // Who is refused something before the thread runs waits for it.
+    #[cfg(feature = "report")]
+    occasions::expect_watch(true);
+    let is_created = create();
+    #[cfg(feature = "report")]
+    if !is_created {
+        occasions::expect_watch(false);
+    }
+    #[cfg(not(feature = "report"))]
+    let _ = is_created;
     // SAFETY: `before` was written above.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, ptr::null_mut()) };
 }
 
 /// Creates the thread, with a small stack. A program whose thread-locals do not fit there has one as large as all
-/// others.
-fn create() {
+/// others. Returns whether there is one.
+fn create() -> bool {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
     // SAFETY: the attributes are written.
     if unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) } != 0 {
-        return;
+        return false;
     }
     // SAFETY: they were initialised above. A size that libc refuses leaves it at libc's own.
     unsafe { libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK_BYTES) };
@@ -107,6 +116,7 @@ fn create() {
     }
     // SAFETY: the attributes are not used any more.
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    is_created
 }
 
 /// What the thread does: it looks a few times in a decay time while there is something to wait for, and less often

@@ -39,7 +39,7 @@ static LOOK: Once<Look> = Once::new();
 
 /// The process to which the occasions belong, and these: bits.
 static PENDING: AtomicU64 = AtomicU64::new(0);
-/// The process that has a thread which asks for them.
+/// The process that has a thread which asks for them, or will have it in a moment.
 static WATCHED: AtomicI32 = AtomicI32::new(0);
 /// From when on a refusal is an occasion again, in milliseconds.
 static REFUSALS_FROM: AtomicU64 = AtomicU64::new(0);
@@ -178,13 +178,20 @@ pub(super) struct Watch {
     earlier: Earlier,
 }
 
+/// Says whether the thread is about to run that asks for occasions in this process, if settings want any.
+pub(super) fn expect_watch(is_coming: bool) {
+    let wants = |settings: &Settings| !settings.snapshot_on.is_none();
+    if settings::in_force().is_some_and(wants) {
+        WATCHED.store(if is_coming { this_process() } else { 0 }, Ordering::Release);
+    }
+}
+
 impl Watch {
     /// Begins to watch, if settings want that: numbers begin anew.
     pub(super) fn begin() -> Option<Self> {
         let settings = settings::in_force().filter(|settings| !settings.snapshot_on.is_none())?;
         IS_AT_REFUSAL.store(false, Ordering::Relaxed);
         REFUSALS_FROM.store(0, Ordering::Relaxed);
-        WATCHED.store(this_process(), Ordering::Release);
         Some(Self { settings, looks: 0, earlier: Earlier::default() })
     }
 

@@ -168,7 +168,7 @@ fn runs_case() -> Result<Answer, String> {
         if gone < wanted {
             return Err(format!("{gone} of {wanted} bytes went back"));
         }
-        for _ in 0..scaled(20, 60) {
+        for _ in 0..scaled(8, 60) {
             free_all(&allocate_all(), 0);
             MEMS.trim();
         }
