@@ -69,6 +69,11 @@ impl<const N: usize> Frames<N> {
     }
 }
 
+/// An address in the call to which a frame returns.
+pub(crate) const fn call_of(frame: usize) -> usize {
+    frame.saturating_sub(1)
+}
+
 /// What is known of a frame: the registers that lead to its caller.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registers {

@@ -7,6 +7,7 @@ use crate::base::array::Array;
 use crate::base::fatal;
 use crate::base::os::OutOfMemory;
 use crate::base::text::valid_text;
+use crate::profile::walk::call_of;
 
 /// What names of this allocator's functions, and of those that lead to it, begin with.
 const OWN_NAMES: [&str; 4] = ["mems::", "<mems::", "__rustc::__r", "__rust_"];
@@ -48,11 +49,6 @@ pub(super) fn write(frames: &[usize]) {
     let own = own.map_or(0, |(last, _)| last + 1);
     let own = if own == frames.len() { 0 } else { own };
     found().skip(own).for_each(|call| fatal::add(format_args!("    {}", calls.shown(call))));
-}
-
-/// An address in the call to which a frame returns.
-const fn call_of(frame: usize) -> usize {
-    frame.saturating_sub(1)
 }
 
 impl Calls {

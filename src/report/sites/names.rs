@@ -13,6 +13,7 @@ use crate::base::os::OutOfMemory;
 use crate::base::path::PATH_BYTES;
 use crate::base::text::StackText;
 use crate::base::texts::Texts;
+use crate::profile::walk::call_of;
 use crate::profile::{Site, Sites};
 
 /// A function at a frame.
@@ -337,9 +338,4 @@ impl<'a> Stack<'a> {
         let functions = move |frame: &usize| self.names.functions_at(*frame).iter().rev();
         self.frames.iter().rev().flat_map(functions).copied().take(count)
     }
-}
-
-/// An address in the call to which a frame returns.
-pub(super) const fn call_of(address: usize) -> usize {
-    address.saturating_sub(1)
 }

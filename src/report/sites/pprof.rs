@@ -9,10 +9,11 @@ use rustix::time::{ClockId, clock_gettime};
 use super::debug_info::debug_info;
 use super::gzip::Gzip;
 use super::modules::Module;
-use super::names::{Function, Names, Source, call_of};
+use super::names::{Function, Names, Source};
 use super::protobuf::{Fields, Message, Sink};
 use crate::base::array::Array;
 use crate::base::os::OutOfMemory;
+use crate::profile::walk::call_of;
 use crate::profile::{Site, Sites};
 
 const COMMENT: &str = "inuse: live blocks, estimated without bias. alloc: cluster samples, right on average, but a \
