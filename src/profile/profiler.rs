@@ -277,8 +277,9 @@ impl Profiler {
     /// Notes again what [`Profiler::end_run`] has ended.
     pub(crate) fn put_back(&self, ended: Ended) {
         self.ended.forget(ended.0.address);
-        self.records.insert(ended.0);
-        self.enter_resized(&ended.0, 0, ended.0.block_bytes);
+        self.records.insert_and(ended.0, |record| {
+            self.enter_resized(record, 0, record.block_bytes);
+        });
     }
 
     /// Ends what is noted of a block, and enters that where it is counted.
