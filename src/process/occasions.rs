@@ -124,20 +124,20 @@ fn owner() -> u64 {
 /// Notes an occasion of this process.
 fn note(occasion: Occasions) {
     let owner = owner();
-    let add = |pending| Some(owner | of(owner, pending) | u64::from(occasion.bits()));
+    let add = |pending| Some(owner | u64::from(of(owner, pending).and(occasion).bits()));
     let _ = PENDING.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add);
 }
 
-/// The bits of what is pending, if they are those of this process.
-const fn of(owner: u64, pending: u64) -> u64 {
-    if pending >> 32 == owner >> 32 { pending & 0xffff } else { 0 }
+/// What is pending, if it is this process's.
+fn of(owner: u64, pending: u64) -> Occasions {
+    #[expect(clippy::cast_possible_truncation, reason = "there are 16 bits")]
+    let bits = pending as u16;
+    if pending >> 32 == owner >> 32 { Occasions::from_bits(bits) } else { Occasions::NONE }
 }
 
 /// The occasions that wait.
 fn pending() -> Occasions {
-    #[expect(clippy::cast_possible_truncation, reason = "there are 16 bits")]
-    let bits = of(owner(), PENDING.load(Ordering::Acquire)) as u16;
-    Occasions::from_bits(bits)
+    of(owner(), PENDING.load(Ordering::Acquire))
 }
 
 /// A request was refused. The caller has no lock. Waits for the look over it, if there is to be one.
@@ -169,6 +169,18 @@ pub(super) fn note_refusal(requested: usize) {
     }
 }
 
+/// The settings in force, if they want looks.
+fn settings_with_looks() -> Option<&'static Settings> {
+    settings::in_force().filter(|settings| !settings.snapshot_on.is_none())
+}
+
+/// Says whether the thread is about to run that asks for occasions in this process, if settings want any.
+pub(super) fn expect_watch(is_coming: bool) {
+    if settings_with_looks().is_some() {
+        WATCHED.store(if is_coming { this_process() } else { 0 }, Ordering::Release);
+    }
+}
+
 /// What the background thread knows of the looks of its process.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -178,18 +190,10 @@ pub(super) struct Watch {
     earlier: Earlier,
 }
 
-/// Says whether the thread is about to run that asks for occasions in this process, if settings want any.
-pub(super) fn expect_watch(is_coming: bool) {
-    let wants = |settings: &Settings| !settings.snapshot_on.is_none();
-    if settings::in_force().is_some_and(wants) {
-        WATCHED.store(if is_coming { this_process() } else { 0 }, Ordering::Release);
-    }
-}
-
 impl Watch {
     /// Begins to watch, if settings want that: numbers begin anew.
     pub(super) fn begin() -> Option<Self> {
-        let settings = settings::in_force().filter(|settings| !settings.snapshot_on.is_none())?;
+        let settings = settings_with_looks()?;
         IS_AT_REFUSAL.store(false, Ordering::Relaxed);
         REFUSALS_FROM.store(0, Ordering::Relaxed);
         Some(Self { settings, looks: 0, earlier: Earlier::default() })
@@ -221,9 +225,7 @@ impl Watch {
         let is_early = now < REFUSALS_FROM.load(Ordering::Relaxed);
         // Said before the occasion is taken, so that who waits for it goes on waiting.
         IS_AT_REFUSAL.store(!is_early, Ordering::Release);
-        let owner = owner();
-        #[expect(clippy::cast_possible_truncation, reason = "there are 16 bits")]
-        let taken = Occasions::from_bits(of(owner, PENDING.swap(0, Ordering::AcqRel)) as u16);
+        let taken = of(owner(), PENDING.swap(0, Ordering::AcqRel));
         if !taken.has(Occasions::LIMIT) {
             return taken;
         }
@@ -238,6 +240,9 @@ impl Watch {
 /// The bytes in use, if they are a new peak.
 fn new_peak() -> Option<usize> {
     let (bytes, last) = (DEPOT.heap.allocated_bytes(), PEAK.load(Ordering::Relaxed));
-    let is_new = bytes >= LEAST_PEAK && bytes - last.min(bytes) >= last / 8 && bytes > last;
-    is_new.then(|| PEAK.store(bytes, Ordering::Relaxed)).map(|()| bytes)
+    let is_new = bytes >= LEAST_PEAK && bytes > last && bytes - last >= last / 8;
+    is_new.then(|| {
+        PEAK.store(bytes, Ordering::Relaxed);
+        bytes
+    })
 }

@@ -2,8 +2,7 @@
 
 use core::fmt;
 
-/// Occasions on which MeMS looks at the heap and writes what it sees; see
-/// `Builder::snapshot_on`.
+/// Occasions on which MeMS looks at the heap and writes what it sees; see `Builder::snapshot_on`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Occasions(u16);
 
