@@ -14,10 +14,6 @@ const OUTER_BYTES: usize = 4096;
 /// Runs `action` on a stack of its own, or on the thread's where there is no memory for that. The stack stays mapped:
 /// the process is about to end.
 pub(super) fn on_own_stack<F: FnOnce()>(action: F) {
-    // Elsewhere nobody has said how to change the stack.
-    if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
-        return action();
-    }
     let Ok(start) = guarded::map(&System, BYTES) else { return action() };
     // SAFETY: the stack is longer than that.
     let top = unsafe { start.add(BYTES - OUTER_BYTES) };
